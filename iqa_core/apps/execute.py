@@ -1,0 +1,284 @@
+"""Runs notebooks headless, strictly: `params/<experiment>/<notebook stem>[--variant].yaml` says which and with what.
+
+All parameter files of a target are checked before the first notebook starts. The executed notebook is kept in the run's
+folder, also when a cell fails. An experiment is a folder; its files run in the order of their names.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from iqa_core import runs
+
+KERNEL = "python3"  # the kernelspec that the ipykernel wheel puts into this environment
+DAY = 24 * 3600.0
+
+
+class Job(NamedTuple):
+    """One notebook with its parameters: what a YAML file asks for."""
+
+    experiment: str
+    run: str
+    notebook: Path
+    parameters: dict
+
+
+class Took(NamedTuple):
+    """What one job took; `state` is "done" or "skipped"."""
+
+    job: Job
+    state: str
+    seconds: float
+    cpu_seconds: float
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook stopped; the message names notebook, cell, error and the partial output."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice in a file is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise ValueError(f"the key {twice[0]!r} stands twice")
+        return super().construct_mapping(node, deep)
+
+
+def execute(target: str, *, resume: bool = False, timeout_s: float = DAY, overrides: dict | None = None) -> list[Took]:
+    """Runs the notebooks of `target` ("demo", or "demo/02_train_baseline" for one) and returns what each took.
+
+    `overrides` replaces parameters in every notebook that declares them. `timeout_s` is the longest time of one cell.
+    Raises FileNotFoundError, KeyError and ValueError for what was asked wrongly, NotebookFailed when a cell fails.
+    """
+    root = runs.project_root()
+    jobs = plan(target, root=root, overrides=overrides)
+    prepare_environment(root)
+    took = []
+    try:
+        for number, job in enumerate(jobs, start=1):
+            print(f"[{number}/{len(jobs)}] {job.experiment}/{job.run}", flush=True)
+            took.append(_run_or_skip(job, root=root, resume=resume, timeout_s=timeout_s))
+    finally:
+        _print_times(took)
+    return took
+
+
+def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]:
+    """The checked jobs of a target, in order; nothing is run."""
+    overrides = dict(overrides or {})
+    files = parameter_files(target, root=root)
+    jobs = [_job(path, root=root, overrides=overrides) for path in files]
+    for name in overrides:
+        if not any(name in runs.declared_parameters(job.notebook) for job in jobs):
+            runs.check_parameters(jobs[0].notebook, {name: overrides[name]})
+    return jobs
+
+
+def parameter_files(target: str, *, root: Path) -> list[Path]:
+    """The YAML files of an experiment in the order of their stems, or the one file `experiment/stem` names."""
+    experiment, _, stem = target.strip("/").removesuffix(".yaml").removeprefix("params/").partition("/")
+    files = sorted((root / "params" / experiment).glob("*.yaml"), key=lambda path: path.stem)
+    if not experiment or not files:
+        known = sorted({path.parent.name for path in root.glob("params/*/*.yaml")})
+        raise FileNotFoundError(f"no experiment {experiment!r} in params/; there are: {', '.join(known) or 'none yet'}")
+    chosen = [path for path in files if not stem or path.stem == stem]
+    if not chosen:
+        known = ", ".join(path.stem for path in files)
+        raise FileNotFoundError(f"no {stem}.yaml in params/{experiment}/; there are: {known}")
+    return chosen
+
+
+def read_parameters(path: Path) -> dict:
+    """The mapping a parameter file holds ({} for comments alone); ValueError where it is no mapping or no YAML."""
+    try:
+        given = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path.parent.name}/{path.name} cannot be read: {error}") from error
+    if not isinstance(given, dict | None):
+        raise ValueError(f"{path.parent.name}/{path.name} holds a {type(given).__name__}; lines `name: value` are wanted")
+    return given or {}
+
+
+def parse_overrides(given: list[str]) -> dict:
+    """{"epochs": 2} from ["epochs=2"]; the values are read as YAML."""
+    overrides = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"--set {text!r}: write --set name=value")
+        overrides[name] = yaml.load(value, Loader=_StrictLoader)
+    return overrides
+
+
+def check_file(path: Path, *, root: Path, overrides: dict | None = None) -> dict:
+    """Every parameter its notebook will be given for a YAML file, `experiment` and `run` filled in, all checked."""
+    return _job(path, root=root, overrides=overrides or {}).parameters
+
+
+def _job(path: Path, *, root: Path, overrides: dict) -> Job:
+    notebook = root / "notebooks" / f"{path.stem.partition('--')[0]}.ipynb"
+    named = {"experiment": path.parent.name, "run": path.stem}
+    where = f"params/{path.parent.name}/{path.name}"
+    try:
+        given = read_parameters(path)
+        for key in named.keys() & given.keys():
+            if given[key] != named[key]:
+                raise ValueError(f"{key} is {given[key]!r}, but the file's place makes it {named[key]!r}: leave it out")
+        if "run" in overrides:
+            raise ValueError("run follows from the file's name and cannot be set; copy the file instead")
+        declared = runs.declared_parameters(notebook)
+        chosen = {key: value for key, value in overrides.items() if key in declared}
+        parameters = runs.check_parameters(notebook, named | given | chosen)
+    except (KeyError, ValueError, FileNotFoundError) as error:
+        raise type(error)(f"{where}: {error.args[0]}") from error
+    return Job(parameters["experiment"], parameters["run"], notebook, parameters)
+
+
+# --------------------------------------------------------------------------------------------------------------- running
+def prepare_environment(root: Path) -> None:
+    """Sets what kernels inherit: threads, memory allocator, and that `python3` is this interpreter with this iqa_core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    for name, value in {
+        "OMP_NUM_THREADS": str(cores),
+        # glibc hands large blocks back to the system at every free; keeping them made training on CPU faster
+        "MALLOC_MMAP_THRESHOLD_": "100000000000",
+        "MALLOC_TRIM_THRESHOLD_": "100000000000",
+        "MALLOC_TOP_PAD_": "500000000",
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "TQDM_MININTERVAL": "10",  # seconds: a progress bar that stays readable in a file
+    }.items():
+        os.environ.setdefault(name, value)
+    _put_first("JUPYTER_PATH", str(Path(sys.prefix) / "share/jupyter"))  # else a user's own `python3` kernel may win
+    _put_first("PYTHONPATH", str(Path(runs.__file__).parents[1]))
+    _check_kernel()
+
+
+def _put_first(variable: str, folder: str) -> None:
+    others = [entry for entry in os.environ.get(variable, "").split(os.pathsep) if entry not in ("", folder)]
+    os.environ[variable] = os.pathsep.join([folder, *others])
+
+
+def _check_kernel() -> None:
+    """Says so if the kernel `python3` would be another interpreter than this one."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    program = KernelSpecManager().get_kernel_spec(KERNEL).argv[0]
+    ours = {"python", "python3", f"python3.{sys.version_info.minor}", sys.executable}  # jupyter_client puts itself in
+    if program not in ours and Path(program).resolve() != Path(sys.executable).resolve():
+        raise FileNotFoundError(
+            f"the Jupyter kernel {KERNEL!r} runs {program}, not {sys.executable}; "
+            "install ipykernel into this environment (make env) or remove that kernelspec"
+        )
+
+
+def _run_or_skip(job: Job, *, root: Path, resume: bool, timeout_s: float) -> Took:
+    folder = root / "data/runs" / job.experiment / job.run
+    if resume and _is_done(job, folder):
+        print(f"    skipped: finished {runs.read_json(folder / 'params.json')['date']}, same parameters and notebook")
+        return Took(job, "skipped", 0.0, 0.0)
+    wall, cpu = time.perf_counter(), _children_cpu()
+    (folder / "_SUCCESS").unlink(missing_ok=True)
+    _run(job, folder / f"{job.run}.ipynb", root=root, timeout_s=timeout_s)
+    if not (folder / "_SUCCESS").is_file():
+        raise NotebookFailed(f"{job.notebook.name} ended without run.finish(...), so {job.experiment}/{job.run} is no result")
+    return Took(job, "done", time.perf_counter() - wall, _children_cpu() - cpu)
+
+
+def _is_done(job: Job, folder: Path) -> bool:
+    """Whether a run finished with these very parameters (defaults included) and this notebook."""
+    if not ((folder / "_SUCCESS").is_file() and (folder / "params.json").is_file()):
+        return False
+    then = runs.read_json(folder / "params.json")
+    defaults = {name: parameter.default for name, parameter in runs.declared_parameters(job.notebook).items()}
+    return then["parameters"] == defaults | job.parameters and then["notebook_hash"] == runs.notebook_hash(job.notebook)
+
+
+def _run(job: Job, output: Path, *, root: Path, timeout_s: float) -> None:
+    """Executes one notebook with papermill; its printed lines are shown, indented; progress bars stay in the output."""
+    import logging
+
+    import papermill
+    from traitlets.config import Config
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # its inspector warns of `str | None` parameters it misread
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            job.notebook,
+            output,
+            parameters=job.parameters,
+            kernel_name=KERNEL,
+            language="python",
+            execution_timeout=int(timeout_s),
+            cwd=root,
+            progress_bar=False,
+            stdout_file=_Indented(),
+            config=Config(KernelManager={"transport_encryption": "auto"}),  # others on this machine cannot listen
+        )
+    except Exception as error:  # a failed cell, a timeout, a dead kernel: all told in the same words
+        (output.parent / "_SUCCESS").unlink(missing_ok=True)
+        raise NotebookFailed(_what_failed(job, output, error, root=root)) from error
+
+
+class _Indented:
+    """A file that shows what the kernel prints, four spaces in."""
+
+    def write(self, text: str) -> None:
+        for line in text.splitlines():
+            print(f"    {line}")
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def _what_failed(job: Job, output: Path, error: Exception, *, root: Path) -> str:
+    """Notebook, cell (as counted in the notebook itself), its first line, the error, and where the rest stands."""
+    name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error).strip().partition("\n")[0])
+    return (
+        f"{job.experiment}/{job.run}: notebooks/{job.notebook.name} failed {_failed_cell(output)}: {name}: {value}\n"
+        f"    as far as it came: {output.relative_to(root)}"
+    )
+
+
+def _failed_cell(output: Path) -> str:
+    """The cell that raised, else (timeout, dead kernel) the last one begun: "in cell <number from 1>, `<first line>`"."""
+    cells = runs.read_json(output)["cells"] if output.is_file() else []
+    own = [(cell, cell["metadata"].get("papermill", {})) for cell in cells if not _is_papermills(cell)]
+    raised = [number for number, (_, state) in enumerate(own, start=1) if state.get("exception")]
+    begun = [number for number, (_, state) in enumerate(own, start=1) if state.get("status", "pending") != "pending"]
+    if not raised and not begun:
+        return "before its first cell"
+    number = raised[0] if raised else begun[-1]
+    line = "".join(own[number - 1][0]["source"]).strip().partition("\n")[0]
+    return f"in cell {number}, `{line}`"
+
+
+def _is_papermills(cell: dict) -> bool:
+    return bool({"injected-parameters", "papermill-error-cell-tag"} & set(cell["metadata"].get("tags", [])))
+
+
+def _children_cpu() -> float:
+    """CPU seconds of the processes that this one started and that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _print_times(took: list[Took]) -> None:
+    """One line a notebook: wall and CPU seconds; then the load of the machine, since times hold for an idle one."""
+    if not took:
+        return
+    width = max(len(entry.job.run) for entry in took)
+    for entry in took:
+        print(f"{entry.job.run:{width}}  {entry.state:7}  {entry.seconds:7.1f} s  {entry.cpu_seconds:8.1f} CPU s")
+    total, cpu = sum(entry.seconds for entry in took), sum(entry.cpu_seconds for entry in took)
+    print(f"{'all':{width}}  {'':7}  {total:7.1f} s  {cpu:8.1f} CPU s")
+    if hasattr(os, "getloadavg"):
+        one, five, fifteen = os.getloadavg()
+        print(f"load average {one:.1f} {five:.1f} {fifteen:.1f} (1, 5, 15 minutes) on {os.cpu_count()} cores", flush=True)

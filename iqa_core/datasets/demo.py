@@ -1,0 +1,97 @@
+"""The embedded default: real photographs, published distortions of continuous severity, pseudo-MOS labels.
+
+No package holds photographs with human ratings, so the label is what two full-reference measures agree on: the mean of
+the ranks of MDSI (Nafchi et al. 2016, 10.1109/ACCESS.2016.2604042) and HaarPSI (Reisenhofer et al. 2018,
+10.1016/j.image.2017.11.001), scaled to 0..100. `label2`, SSIMULACRA2, is a second opinion under which every headline is shown
+again. Neither can know a fault that is in the photograph already: it compares with the photograph.
+"""
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from PIL import Image
+from scipy.stats import rankdata
+from tqdm.auto import tqdm
+
+from ..distortions import distort, list_distortions
+
+PHOTOS = Path("data/demo")
+TABLE = PHOTOS / "labels.csv"
+VERSIONS = 4  # of each distortion type; the last of them gets a second distortion
+
+
+def load(root: Path) -> pd.DataFrame:
+    """The committed table: about 48 versions a photograph; label 0..100, label2 unclipped, mdsi and haarpsi raw."""
+    path = root / TABLE
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{TABLE} is missing below {root.resolve()}; restore it from git or run scripts/make_demo_labels.py"
+        )
+    return pd.read_csv(path, comment="#").assign(label_std=np.nan, official_split="")
+
+
+def recipes(photos: list[str]) -> pd.DataFrame:
+    """What is done to each photograph: columns image, reference, content, distortion, level, distortion2, level2.
+
+    Levels are uniform on [1, 5], so parameters are log-uniform between tabled levels; seeded by the photograph's name.
+    """
+    rows = []
+    for photo in sorted(photos):
+        content = Path(photo).stem
+        generator = np.random.default_rng(zlib.crc32(content.encode()))
+        kinds = [(name, version) for name in list_distortions() for version in range(VERSIONS)]
+        for number, (name, version) in enumerate(kinds):
+            others = [other for other in list_distortions() if other != name]
+            first, second = generator.uniform(1, 5, 2).round(3)
+            other = others[generator.integers(len(others))]
+            pair = version == VERSIONS - 1
+            rows.append(
+                {
+                    "image": f"data/cache/demo/{content}-{number:02d}.png",
+                    "reference": (PHOTOS / photo).as_posix(),
+                    "content": content,
+                    "distortion": name,
+                    "level": first,
+                    "distortion2": other if pair else "",
+                    "level2": second if pair else np.nan,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def make_image(row, root: Path) -> np.ndarray:
+    """The distorted image of one table row, uint8 (384, 512, 3): first `distortion`, then `distortion2`."""
+    with Image.open(root / row.reference) as photo:
+        image = np.asarray(photo.convert("RGB"))
+    seed = zlib.crc32(row.image.encode())
+    image = distort(image, row.distortion, row.level, seed)
+    return distort(image, row.distortion2, row.level2, seed) if pd.notna(row.level2) else image
+
+
+def make_images(table: pd.DataFrame, *, root: Path, processes: int | None = None) -> int:
+    """Write the images that are not there yet, in parallel; the number made. Interrupted, it goes on where it stopped."""
+    missing = table[[not (root / image).exists() for image in table.image]]
+    if len(missing):
+        (root / missing.image.iloc[0]).parent.mkdir(parents=True, exist_ok=True)
+        chunks = [missing[start : start + 24] for start in range(0, len(missing), 24)]
+        write = Parallel(processes or os.cpu_count(), return_as="generator")
+        done = write(delayed(_write_images)(chunk, root) for chunk in chunks)
+        list(tqdm(done, total=len(chunks), desc="distort", unit="x24", mininterval=2))
+    return len(missing)
+
+
+def _write_images(rows, root):
+    for row in rows.itertuples(index=False):
+        draft = root / f"{row.image}.{os.getpid()}"
+        Image.fromarray(make_image(row, root)).save(draft, format="PNG", compress_level=0)
+        draft.replace(root / row.image)
+
+
+def pseudo_mos(mdsi: np.ndarray, haarpsi: np.ndarray) -> np.ndarray:
+    """Mean of the normalised ranks of falling MDSI and rising HaarPSI over all rows given, 0..100, higher is better."""
+    ranks = rankdata(-np.asarray(mdsi)) + rankdata(haarpsi)
+    return 100 * (ranks / 2 - 1) / (len(ranks) - 1)

