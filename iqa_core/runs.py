@@ -204,6 +204,13 @@ def run_folder(run: str | Path) -> Path:
     raise FileNotFoundError(f"no run {str(run)!r} in data/runs; there are: {', '.join(names) or 'none yet, try make demo'}")
 
 
+def load_model(run: str | Path):
+    """The best weights of a finished run as a module in evaluation mode; by `<experiment>/<run>` or by folder."""
+    from .models import weights
+
+    return weights.load(run_folder(run))
+
+
 def _circumstances(notebook: Path, parameters: dict, *, root: Path) -> dict:
     """What `params.json` says beside the parameters: where, when and with what the run was made."""
     torch = sys.modules.get("torch")  # not imported for this alone: it takes two seconds

@@ -255,14 +255,14 @@ def boosted_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.nda
     It is none of the columns of `content_blind`, so its partial correlation given them tests that instrument: well above 0
     would mean that type and level are not fully taken out. Arguments and errors as `content_blind`.
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.ensemble import GradientBoostingRegressor
 
     train = _aligned(table, split) == "train"
     columns = []
     for suffix in ("", "2"):
         names, levels = _severity(table, suffix)
         columns += [np.where(names == name, levels, 0.0) for name in sorted(set(names) - {""})]
-    rule = HistGradientBoostingRegressor(max_iter=300, learning_rate=0.05, min_samples_leaf=10, random_state=0)
+    rule = GradientBoostingRegressor(n_estimators=300, learning_rate=0.05, min_samples_leaf=10, random_state=0)
     return rule.fit(np.column_stack(columns)[train], table[label].to_numpy(float)[train]).predict(np.column_stack(columns))
 
 

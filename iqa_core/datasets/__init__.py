@@ -35,7 +35,7 @@ def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
         wrong = ~np.isfinite(numbers) & (table[column].notna() if column == "label_std" else True)
         if wrong.any():
             row = table[wrong].iloc[0]
-            raise ValueError(f"{name}: {column} of {row.image} is {row[column]!r}, not a number; mend or drop its row")
+            raise ValueError(f"{name}: {column} of {row.image} is {row[column]}, not a number; mend or drop its row")
         table = table.assign(**{column: numbers})
     if table.image.duplicated().any():
         raise ValueError(f"{name} lists {table.image[table.image.duplicated()].iloc[0]} twice; keep one row an image")

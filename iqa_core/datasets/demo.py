@@ -28,9 +28,7 @@ def load(root: Path) -> pd.DataFrame:
     """The committed table: about 48 versions a photograph; label 0..100, label2 unclipped, mdsi and haarpsi raw."""
     path = root / TABLE
     if not path.exists():
-        raise FileNotFoundError(
-            f"{TABLE} is missing below {root.resolve()}; restore it from git or run scripts/make_demo_labels.py"
-        )
+        raise FileNotFoundError(f"{TABLE} is missing; restore it from git or run scripts/make_demo_labels.py")
     return pd.read_csv(path, comment="#").assign(label_std=np.nan, official_split="")
 
 

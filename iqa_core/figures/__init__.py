@@ -53,6 +53,6 @@ def caption(drawing: Callable) -> str:
 def _tex(name, drawing):
     text = caption(drawing).replace("%", r"\%").replace("_", r"\_")
     return (
-        "\\begin{figure}\n  \\centering\n"
-        f"  \\includegraphics[width=\\linewidth]{{{name}.pdf}}\n  \\caption{{{text}}}\n  \\label{{fig:{name}}}\n\\end{{figure}}\n"
+        f"\\begin{{figure}}\n  \\centering\n  \\includegraphics[width=\\linewidth]{{{name}.pdf}}\n"
+        f"  \\caption{{{text}}}\n  \\label{{fig:{name}}}\n\\end{{figure}}\n"
     )

@@ -68,11 +68,11 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
     first = data.iloc[0]
     hashes = ", ".join(f"{r.split} ({r.split_hash})" for r in runs.itertuples())
     return (
-        f"Agreement on {first.n} test images of {first.contents:.0f} contents ({', '.join(runs.set.unique())}). In brackets 95 % intervals: "
-        "bootstrap by content (pooled SRCC), Student's t over contents (mean per-content SRCC and partial SRCC). Partial SRCC: "
-        "rank correlation within a content given all content-blind fits of distortion type and level jointly. "
-        f"Trained: {', '.join(runs.model.unique())}, seed {', '.join(map(str, runs.seed.unique()))}; one training a split: {hashes}. "
-        "label: pseudo-MOS from MDSI and HaarPSI; label2: SSIMULACRA2; the network is trained on label only. "
+        f"Agreement on {first.n} test images of {first.contents:.0f} contents ({', '.join(runs.set.unique())}). In brackets "
+        "95 % intervals: bootstrap by content (pooled SRCC), Student's t over contents (mean per-content SRCC, partial SRCC). "
+        "Partial SRCC: rank correlation within a content given all content-blind fits of distortion type and level jointly. "
+        f"Trained: {', '.join(runs.model.unique())}, seed {', '.join(map(str, runs.seed.unique()))}, one training a split: "
+        f"{hashes}. label: pseudo-MOS from MDSI and HaarPSI; label2: SSIMULACRA2; the network is trained on label only. "
         "Measures marked with * are of the family that made label."
     )
 
@@ -90,7 +90,8 @@ def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
     lines += [r"    \bottomrule", r"  \end{tabular}"]
     notes = [rf"\texttt{{{r.label}}}: {_cell(r._asdict(), 'partial')}" for r in boosted.itertuples()]
     if notes:
-        lines.append(r"  \\ \footnotesize Instrument check, a boosted rule that sees type and level only, partial SRCC " + "; ".join(notes) + ".")  # fmt: skip
+        check = "Instrument check: a boosted rule that sees type and level only has a partial SRCC of "
+        lines.append(rf"  \\ \footnotesize {check}{'; '.join(notes)}.")
     return "\n".join([*lines, r"\end{table}", ""])
 
 

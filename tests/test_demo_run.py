@@ -1,0 +1,71 @@
+"""The whole story on a tenth of the demo, through the runner: every notebook, headless, at a tiny setting."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from iqa_core import runs
+from iqa_core.apps.execute import execute
+from iqa_core.evaluation import predict
+from iqa_core.loading import read_image
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = {
+    "01_prepare_data": {},
+    "02_train_baseline": {"epochs": 1, "crops": 1, "measures": ["psnr", "vsi"]},
+    "10_export_figures": {"trained": ["tiny/02_train_baseline"]},
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A project of its own: the same notebooks and photographs, every fifth row of the table."""
+    root = tmp_path_factory.mktemp("project")
+    for folder in ("params/tiny", "data/demo"):
+        (root / folder).mkdir(parents=True)
+    (root / "notebooks").symlink_to(ROOT / "notebooks")
+    for photo in (ROOT / "data/demo").glob("*.png"):
+        (root / "data/demo" / photo.name).symlink_to(photo)
+    pd.read_csv(ROOT / "data/demo/labels.csv", comment="#")[::5].to_csv(root / "data/demo/labels.csv", index=False)
+    for stem, parameters in TINY.items():
+        (root / f"params/tiny/{stem}.yaml").write_text(yaml.safe_dump(parameters))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IQA_ROOT", str(root))
+        execute("tiny")
+        yield root
+
+
+def test_there_is_a_tiny_setting_for_every_notebook():
+    assert sorted(TINY) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_every_run_is_complete_and_in_the_index(root):
+    for stem in TINY:
+        assert (root / f"data/runs/tiny/{stem}/_SUCCESS").exists()
+    index = pd.read_csv(root / "data/runs/index.csv")
+    assert index.run.tolist() == list(TINY)
+    assert index.split_hash[1] == json.loads((root / "data/runs/tiny/02_train_baseline/params.json").read_text())["split_hash"]
+
+
+def test_the_run_s_model_predicts_what_its_file_says(root):
+    folder = root / "data/runs/tiny/02_train_baseline"
+    rows = pd.read_csv(folder / "predictions.csv").groupby("split").head(2)
+    images = [read_image(root / image) for image in rows.image]
+    model = runs.load_model("tiny/02_train_baseline")
+    assert predict(model, images) == pytest.approx(rows.predicted.to_numpy(), abs=1e-3)
+    assert set(rows.split) == {"val", "test"}
+
+
+def test_figures_come_in_every_format_with_their_numbers(root):
+    for name in ("training_curves", "scatter", "distortion_bars", "examples"):
+        for suffix in ("pdf", "png", "svg", "csv", "tex"):
+            assert (root / f"figures/tiny-{name}.{suffix}").stat().st_size > 100
+    results = pd.read_csv(root / "figures/tiny-results.csv")
+    assert set(results.method) == {"HyperIQA", "psnr", "vsi", "content-blind", "boosted, content-blind"}
+    assert set(results.label) == {"label", "label2"}
+    history = pd.read_csv(root / "data/runs/tiny/02_train_baseline/history.csv")
+    assert pd.read_csv(root / "figures/tiny-training_curves.csv").val_l1.tolist() == history.val_l1.tolist()
+    assert str(results.n[0]) in (root / "figures/tiny-results.tex").read_text()

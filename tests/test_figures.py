@@ -1,0 +1,122 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from iqa_core import figures
+from iqa_core.metrics import per_content
+from iqa_core.stats import content_blind, partial_srcc, srcc
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def table():
+    random = np.random.default_rng(0)
+    rows = [
+        (f"{c}-{k}.png", f"c{c}", ("blur", "noise", "jpeg")[k % 3], random.uniform(1, 5)) for c in range(9) for k in range(24)
+    ]
+    table = pd.DataFrame(rows, columns=["image", "content", "distortion", "level"]).assign(distortion2=np.nan, level2=np.nan)
+    offset = table.content.map({f"c{c}": v for c, v in enumerate(random.normal(0, 8, 9))})
+    bent = table.content.map({f"c{c}": v for c, v in enumerate(random.uniform(0.3, 2, 9))})
+    table["label"] = (
+        80 - 12 * table.level ** bent.where(table.distortion == "blur", 1) + offset + random.normal(0, 2, len(table))
+    )
+    table["label2"] = table.label + random.normal(0, 5, len(table))
+    return table
+
+
+@pytest.fixture
+def split(table):
+    return table.content.map({f"c{c}": "test" if c < 3 else "val" if c == 3 else "train" for c in range(9)})
+
+
+@pytest.fixture
+def tested(table, split):
+    test = table[split == "test"]
+    noise = np.random.default_rng(1).normal(0, 3, len(test))
+    return pd.DataFrame({"image": test.image, "HyperIQA": test.label + noise, "psnr": -test.level})[::-1]
+
+
+def test_results_are_those_of_the_statistics_themselves(table, split, tested):
+    results = figures.results([(tested, split)], table).set_index(["label", "method"])
+    test = table[split == "test"]
+    predicted = tested.set_index("image").HyperIQA[test.image].to_numpy()
+    for label in ("label", "label2"):
+        truth, blind = test[label].to_numpy(), content_blind(table, split, label=label)[(split == "test").to_numpy()]
+        row = results.loc[label, "HyperIQA"]
+        assert row.srcc == pytest.approx(srcc(predicted, truth))
+        assert row.content_srcc == pytest.approx(per_content(predicted, truth, test.content)["srcc"])
+        assert row.partial == pytest.approx(partial_srcc(predicted, truth, blind, content=test.content)["value"])
+        assert results.loc[label, "content-blind"].srcc == pytest.approx(srcc(blind[:, 0], truth))
+    assert results.loc["label", "HyperIQA"].n == len(test) and results.loc["label", "HyperIQA"].contents == 3
+    assert np.isnan(results.loc["label", "content-blind"].partial)
+    flat = figures.headline(results.reset_index(), "HyperIQA")
+    assert flat["content_srcc"] == results.loc["label", "HyperIQA"].content_srcc
+    assert flat["partial_label2"] == results.loc["label2", "HyperIQA"].partial
+
+
+def test_results_of_a_set_without_distortions_have_no_baseline(table, split, tested):
+    plain = table[["image", "label"]]
+    results = figures.results([(tested, split)], plain)
+    assert list(results.method) == ["HyperIQA", "psnr"] and "partial" not in results
+
+
+def test_an_image_tested_in_two_runs_is_refused_by_the_join(table, split, tested):
+    with pytest.raises(pd.errors.MergeError):
+        figures.results([(pd.concat([tested, tested[:1]]), split)], table)
+
+
+def test_the_table_in_latex_holds_every_number_of_the_csv(table, split, tested):
+    results = figures.results([(tested, split)], table)
+    tex = figures.results_tex(results, caption="50 % of c_1", name="t")
+    for row in results.itertuples():
+        assert f"{row.srcc:.3f} [{row.srcc_low:.3f}" in tex or "boosted" in row.method
+        if np.isfinite(row.partial):
+            assert f"{row.partial:.3f} [{row.partial_low:.3f}" in tex
+    assert r"50 \% of c\_1" in tex and tex.count(r"\begin{") == tex.count(r"\end{") == 2
+
+
+def test_exported_figures_hold_the_plotted_numbers_and_the_caption(table, split, tested, tmp_path):
+    figures.style()
+    shown = tested.rename(columns={"HyperIQA": "predicted"}).merge(table, on="image")
+    figure = figures.export(figures.scatter, shown, folder=tmp_path, name="s")
+    data = pd.read_csv(tmp_path / "s.csv")
+    points, lines = data[data.kind == "image"], figure.axes[0].lines
+    plotted = np.concatenate([line.get_xydata() for line in lines[:-2]])
+    assert sorted(plotted[:, 0]) == pytest.approx(sorted(points.predicted)) and len(points) == len(shown)
+    np.testing.assert_allclose(lines[-2].get_ydata(), data[data.kind == "logistic"].label)
+    assert "5-parameter logistic" in (tmp_path / "s.tex").read_text()
+    first = (tmp_path / "s.svg").read_bytes()
+    figures.export(figures.scatter, shown, folder=tmp_path, name="s")
+    assert (tmp_path / "s.svg").read_bytes() == first, "the same numbers must give the same file"
+
+
+def test_bars_are_the_srcc_within_a_type(table, split, tested):
+    shown = tested.merge(table, on="image")
+    figure, data = figures.distortion_bars(shown, {"HyperIQA": "HyperIQA", "psnr": "PSNR"}, draws=50)
+    one = shown[shown.distortion == "noise"]
+    value = data.set_index(["distortion", "method"]).srcc["noise", "PSNR"]
+    assert value == pytest.approx(srcc(one.psnr.to_numpy(), one.label.to_numpy()))
+    assert value in [pytest.approx(bar.get_height()) for bar in figure.axes[0].patches]
+
+
+def test_examples_show_the_best_and_worst_of_different_contents(table, split, tested, tmp_path):
+    shown = tested.rename(columns={"HyperIQA": "predicted"}).merge(table, on="image")
+    for image in shown.image:
+        Image.new("RGB", (64, 48)).save(tmp_path / image)
+    _, data = figures.examples(shown, root=tmp_path, columns=2)
+    best, worst = data[data.shown == "best"], data[data.shown == "worst"]
+    assert best.error.iloc[0] == data.error.min() and worst.error.iloc[0] == data.error.max()
+    assert best.content.is_unique and worst.content.is_unique
+
+
+def test_training_curves_mark_the_best_row():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "step": [5, 10, 15], "train_l1": [9, 5, 3.0], "val_l1": [9, 6, 7.0]})
+    figure, data = figures.training_curves({"run": history.assign(val_score=[0.5, 0.8, 0.7])})
+    assert figure.axes[1].lines[-1].get_xydata().tolist() == [[2, 0.8]] and len(data) == 3
