@@ -125,4 +125,4 @@ def _what(row):
     for suffix in ("", "2"):
         if isinstance(row.get("distortion" + suffix), str):
             lines.append(f"{row['distortion' + suffix].replace('_', ' ')} {row['level' + suffix]:.1f}")
-    return "\n".join(lines + [""] * (3 - len(lines)))
+    return "\n".join(lines)
