@@ -46,7 +46,8 @@ def main() -> None:
                 random_crops(cache, [i] * PATCHES, crop=224, generator=generator)
             cached = time.process_time() - start
             each = len(files) * PATCHES
-            print(f"{published / each * 1e3:.2f} ms a patch decoded, {cached / each * 1e3:.3f} ms cached: {published / cached:.0f}x")
+            slow, fast = published / each * 1e3, cached / each * 1e3
+            print(f"{slow:.2f} ms a patch decoded, {fast:.3f} ms cached: {slow / fast:.0f}x less CPU")
 
 
 if __name__ == "__main__":

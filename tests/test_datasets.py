@@ -77,6 +77,11 @@ def test_unknown_sets_and_missing_tables_are_refused_naming_the_fix(tmp_path):
         datasets.load_table("demo", root=tmp_path)
 
 
+def test_a_table_that_was_not_made_yet_is_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run notebook 01_prepare_data with data_set 'demo' first"):
+        datasets.saved_table("demo", root=tmp_path)
+
+
 def test_damaged_tables_are_refused_naming_the_row():
     good = pd.DataFrame({"image": ["a.png", "b.png"], "label": [1, 2], "label_kind": "mos"})
     assert datasets.check_table(good, "x").label.dtype.kind in "if"

@@ -26,6 +26,14 @@ def load_table(name: str, *, root: Path = Path(".")) -> pd.DataFrame:
     return check_table(module.load(Path(root)), name)
 
 
+def saved_table(name: str, *, root: Path = Path(".")) -> pd.DataFrame:
+    """The table that notebook 01 wrote, data/tables/<name>.csv; errors as `load_table`."""
+    path = Path(root) / f"data/tables/{name}.csv"
+    if not path.exists():
+        raise FileNotFoundError(f"data/tables/{name}.csv is missing; run notebook 01_prepare_data with data_set {name!r} first")
+    return check_table(pd.read_csv(path), name)
+
+
 def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table with all columns of the contract, labels as numbers; ValueError naming the first row that is wrong."""
     if missing := [c for c in ("image", "label", "label_kind") if c not in table]:

@@ -2,8 +2,17 @@
 
 import pandas as pd
 
-from ..metrics import correlations, per_content
-from ..stats import boosted_blind, content_blind, partial_srcc
+from ..metrics import per_content
+from ..stats import (
+    boosted_blind,
+    bootstrap,
+    codes,
+    content_blind,
+    midranks,
+    partial_srcc,
+    percentile_interval,
+    plcc,
+)
 
 FAMILY = {"vsi"}  # measures of the family that made the demo's label: shown with a note
 BLIND, BOOSTED = "content-blind", "boosted, content-blind"
@@ -41,9 +50,10 @@ def _under(label, tests, table):
 
 def _row(name, predicted, test, label, baseline):
     content = test.content if "content" in test else None
-    pooled = correlations(predicted, test[label], content=content)
-    row = {"method": name, "n": pooled["n"], "contents": None if content is None else content.nunique()}
-    row |= _spread("srcc", pooled["srcc"], pooled["intervals"]["srcc"])
+    ranked = codes(predicted), codes(test[label])
+    pooled = percentile_interval(bootstrap(_rank_correlation, *ranked, group=content))
+    row = {"method": name, "n": len(test), "contents": None if content is None else content.nunique()}
+    row |= _spread("srcc", _rank_correlation(*ranked), pooled)
     if content is not None:
         within = per_content(predicted, test[label], content)
         row |= _spread("content_srcc", within["srcc"], within["interval"])
@@ -51,6 +61,10 @@ def _row(name, predicted, test, label, baseline):
         partial = partial_srcc(predicted, test[label], baseline, content=content)
         row |= _spread("partial", partial["value"], partial["interval"])
     return row
+
+
+def _rank_correlation(x, y):
+    return plcc(midranks(x), midranks(y))
 
 
 def _spread(name, value, interval):
