@@ -27,7 +27,7 @@ demo-full: env  ## every notebook on the embedded photographs (as yet the same a
 	$(MAKE) --no-print-directory demo
 
 test: lint  ## lint and all tests but the slow ones
-	$(QUIET) $(PYTHON) -m pytest -m "not slow" -n 2
+	$(QUIET) $(PYTHON) -m pytest -m "not slow" -n 2 --dist loadscope
 
 test-slow: env  ## the slow tests: full-size models, long runs
 	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest -m slow; status=$$?; [ $$status -ne 5 ] || { echo "test-slow: no slow test yet"; exit 0; }; exit $$status

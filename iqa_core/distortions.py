@@ -1,6 +1,6 @@
 """Image distortions with published levels: KADID-10k's (Lin, Hosu, Saupe, QoMEX 2019, 10.1109/QoMEX.2019.8743252) and
 MIQD-2.5M's contrast. Each operator states its parameter; `level` runs 1..5 and may be fractional: between two tabled
-levels the parameter is interpolated, log-linearly where the table spans a decade or more.
+levels the parameter is interpolated log-linearly.
 
 Images are uint8 RGB (h, w, 3). Operators work on float images in [0, 1] and are clipped and rounded once, at the end.
 """
@@ -16,6 +16,8 @@ from PIL import Image
 from scipy import ndimage
 from skimage import color
 
+LEVELS = (1, 2, 3, 4, 5)
+
 
 @dataclass(frozen=True)
 class Distortion:
@@ -28,10 +30,12 @@ class Distortion:
         """The operator's parameter at a level in 1..5, fractional levels included."""
         if not 1 <= level <= 5:
             raise ValueError(f"{self.name}: level is {level}; it runs from 1 to 5, fractions allowed")
-        values = np.array(self.parameters, float)
-        log = values.min() > 0 and values.max() / values.min() >= 10
-        between = np.interp(level, range(1, 6), np.log(values) if log else values)
-        return float(np.exp(between) if log else between)
+        return float(np.exp(np.interp(level, LEVELS, np.log(self.parameters))))
+
+    def level(self, parameter: float) -> float:
+        """The level in 1..5 of a parameter inside the table; the inverse of `parameter`."""
+        steps = sorted(zip(np.log(self.parameters), LEVELS, strict=True))
+        return float(np.interp(np.log(parameter), *zip(*steps, strict=True)))
 
 
 REGISTRY: dict[str, Distortion] = {}

@@ -52,11 +52,14 @@ def measure(table: pd.DataFrame, names: Sequence[str], *, root: Path, processes:
     A measure of which lower is better comes with its sign changed. `processes` as joblib counts them; each has its share
     of the cores. ValueError for a table without references.
     """
+    if not names:
+        return table[["image"]].reset_index(drop=True)
     if "reference" not in table or table.reference.isna().any():
         raise ValueError("full-reference measures need a `reference` image in every row; leave `measures` empty for this set")
     groups = [rows for _, rows in table.groupby("reference", sort=False)]
     chunks = [rows[start : start + 16] for rows in groups for start in range(0, len(rows), 16)]
-    done = Parallel(processes, return_as="generator")(delayed(_measure)(rows, names, root) for rows in chunks)
+    pool = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
+    done = pool(delayed(_measure)(rows, names, root) for rows in chunks)
     found = pd.concat(tqdm(done, total=len(chunks), desc="measures", unit="x16", mininterval=2))
     return table[["image"]].merge(found, on="image", validate="one_to_one")
 

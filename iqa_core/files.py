@@ -33,11 +33,6 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
-def frame_hash(frame) -> str:
-    """First 16 hexadecimal digits of the sha256 of a data frame's CSV text: columns, rows and their order count."""
-    return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()[:16]
-
-
 def write_text(path: Path, text: str) -> None:
     """Writes a file so that a reader sees the old or the new one, never half of it."""
     path = Path(path)

@@ -13,6 +13,8 @@ from filelock import FileLock
 from PIL import Image
 from tqdm.auto import tqdm
 
+FLIPS = {"none": (0, 0, 0), "horizontal": (0.5, 0, 0), "all": (0.5, 0.5, 0.5)}  # chances: across, down, transposed
+
 
 def read_image(path: Path) -> np.ndarray:
     """Decode an image file to uint8 RGB (h, w, 3).
@@ -111,6 +113,8 @@ def grid(height: int, width: int, *, crop: int, crops: int) -> list[tuple[int, i
     ValueError if the image is smaller than the crop.
     """
     _check_size(height, width, crop)
+    if crops < 1:
+        raise ValueError(f"crops is {crops}; at least 1 is wanted")
     if crops == 1:
         return [((height - crop) // 2, (width - crop) // 2)]
     shapes = [(r, crops // r) for r in range(2, crops // 2 + 1) if crops % r == 0]
@@ -128,21 +132,40 @@ def _check_size(height, width, crop):
 
 
 def random_crops(
-    images: Sequence[np.ndarray], numbers: Sequence[int], *, crop: int, generator: np.random.Generator, flip: bool = True
+    images: Sequence[np.ndarray],
+    numbers: Sequence[int],
+    *,
+    crop: int,
+    generator: np.random.Generator,
+    flips: str = "horizontal",
 ) -> torch.Tensor:
-    """One random crop, mirrored with probability one half, of each numbered image -> uint8 (n, 3, crop, crop)."""
+    """One random crop of each numbered image -> uint8 (n, 3, crop, crop).
+
+    `flips`: none; horizontal, with probability one half; or all, one of the eight flips and quarter turns of a square.
+    """
+    if flips not in FLIPS:
+        raise ValueError(f"flips is {flips!r}; there are {', '.join(FLIPS)}")
     out = np.empty((len(numbers), crop, crop, 3), np.uint8)
     for k, i in enumerate(numbers):
         image = images[i]
         _check_size(*image.shape[:2], crop)
         top, left = generator.integers(0, (image.shape[0] - crop + 1, image.shape[1] - crop + 1))
         patch = image[top : top + crop, left : left + crop]
-        out[k] = patch[:, ::-1] if flip and generator.random() < 0.5 else patch
+        across, down, turned = generator.random(3) < FLIPS[flips]
+        patch = patch[:: -1 if down else 1, :: -1 if across else 1]
+        out[k] = patch.swapaxes(0, 1) if turned else patch
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
 def batches(
-    images: Sequence[np.ndarray], labels: np.ndarray, *, crop: int, batch_size: int, crops_per_image: int, generator
+    images: Sequence[np.ndarray],
+    labels: np.ndarray,
+    *,
+    crop: int,
+    batch_size: int,
+    crops_per_image: int,
+    generator: np.random.Generator,
+    flips: str = "horizontal",
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """One epoch: every image `crops_per_image` times in random order -> uint8 (b, 3, crop, crop), float labels (b,).
 
@@ -152,5 +175,5 @@ def batches(
     for start in range(0, len(order), batch_size):
         numbers = order[start : start + batch_size]
         if len(numbers) >= batch_size / 2 or start == 0:
-            crops = random_crops(images, numbers, crop=crop, generator=generator)
+            crops = random_crops(images, numbers, crop=crop, generator=generator, flips=flips)
             yield crops, torch.from_numpy(labels[numbers].astype(np.float32))

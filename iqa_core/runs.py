@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iqa_core.files import file_hash as file_hash  # as runs.file_hash, for notebooks
-from iqa_core.files import frame_hash as frame_hash
 from iqa_core.files import project_root, read_json, write_json, write_rows, write_text
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
@@ -204,11 +203,33 @@ def run_folder(run: str | Path) -> Path:
     raise FileNotFoundError(f"no run {str(run)!r} in data/runs; there are: {', '.join(names) or 'none yet, try make demo'}")
 
 
+def finished(run: str | Path) -> Path:
+    """Folder of a finished run, named as for `run_folder`; FileNotFoundError if it did not reach its end."""
+    folder = run_folder(run)
+    if not (folder / "_SUCCESS").exists():
+        raise FileNotFoundError(f"run {run} has no _SUCCESS: it did not finish; run it again before its results are used")
+    return folder
+
+
+def finished_runs(experiment: str, notebook: str) -> list[str]:
+    """Names `<experiment>/<run>` of the finished runs of a notebook, in order; FileNotFoundError if there is none."""
+    folders = sorted((project_root() / "data/runs" / experiment).glob(f"{notebook}*/_SUCCESS"))
+    if not folders:
+        raise FileNotFoundError(f"no finished run of {notebook} in data/runs/{experiment}; run that notebook first")
+    return [f"{experiment}/{path.parent.name}" for path in folders]
+
+
 def load_model(run: str | Path):
     """The best weights of a finished run as a module in evaluation mode; by `<experiment>/<run>` or by folder."""
     from .models import weights
 
-    return weights.load(run_folder(run))
+    return weights.load(finished(run))
+
+
+def code_hash(root: Path) -> str:
+    """Hash of what a run depends on besides its parameters and notebook: iqa_core's sources and the demo's tables."""
+    files = [*sorted(Path(__file__).parent.rglob("*.py")), *sorted((root / "data/demo").glob("*.csv"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def _circumstances(notebook: Path, parameters: dict, *, root: Path) -> dict:
@@ -218,6 +239,7 @@ def _circumstances(notebook: Path, parameters: dict, *, root: Path) -> dict:
     return {
         "notebook": notebook.stem,
         "notebook_hash": notebook_hash(notebook),
+        "code_hash": code_hash(root),
         "git": {"commit": _git("rev-parse", "HEAD", root=root), "dirty": bool(_git("status", "--porcelain", root=root))},
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),

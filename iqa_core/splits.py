@@ -6,19 +6,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from .files import file_hash
+
 PARTS = ("train", "val", "test")
 
 
 def rotation(table: pd.DataFrame, number: int, *, parts: int = 4, val: int = 4) -> pd.DataFrame:
     """Rotation `number` (1..parts) of a table by content: columns image, split.
 
-    Contents stand in the order of the sha256 of their names and are dealt into near-equal parts. Rotation k tests part k,
+    Contents stand in the order of the sha256 of their file names (of `reference`, else `content` itself) and are dealt into
+    near-equal parts. Rotation k tests part k,
     validates on the `val` contents dealt next (the first of part k + 1) and trains on the rest; all rotations together
     test every content once. ValueError for a number outside 1..parts or too few contents.
     """
     if not 1 <= number <= parts:
         raise ValueError(f"rotation is {number}; it runs from 1 to {parts}")
-    order = sorted(table.content.unique(), key=lambda c: hashlib.sha256(c.encode()).hexdigest())
+    names = table.reference.map(lambda path: Path(path).name) if "reference" in table else table.content
+    names = dict(zip(table.content, names, strict=True))
+    order = sorted(names, key=lambda content: hashlib.sha256(names[content].encode()).hexdigest())
     if len(order) < parts + val + 1:
         raise ValueError(f"{len(order)} contents are too few for {parts} parts with {val} to validate on; add contents")
     dealt = [order[start::parts] for start in range(parts)]
@@ -31,12 +36,7 @@ def save_split(split: pd.DataFrame, path: Path) -> str:
     """Write a split file and return its hash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     split[["image", "split"]].to_csv(path, index=False, lineterminator="\n")
-    return split_hash(path)
-
-
-def split_hash(path: Path) -> str:
-    """The first 12 digits of the sha256 of a split file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+    return file_hash(path)
 
 
 def load_split(path: Path, table: pd.DataFrame) -> pd.Series:

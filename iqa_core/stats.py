@@ -1,7 +1,7 @@
 """How sure a correlation is, and what of it is earned without looking at the picture.
 
 Intervals by bootstrap (whole contents, since pictures of one content are not independent) and by Student's t over contents;
-a paired comparison of two models; the content-blind baseline and the partial rank correlation given it.
+the content-blind baseline and the partial rank correlation given it.
 
 Functions that take a statistic call it with resampled arrays; a statistic that is undefined returns NaN, silently.
 Below 15 contents prefer `t_interval` over per-content values to a bootstrap by content: with 6 contents a nominal 95 %
@@ -159,37 +159,6 @@ def over_contents(statistic: Callable, *arrays: np.ndarray, content, least: int 
         contents=len(used),
         left_out=len(names) - len(values),
         values=values,
-    )
-
-
-# ---- two models on the same images
-
-
-def compare(
-    predicted_a, predicted_b, label, *, content=None, statistic: Callable = srcc, draws: int = 2000, seed: int = 0
-) -> dict:
-    """Difference of two models' correlations with `label` on the same images, by a paired bootstrap.
-
-    Returns value (a minus b), interval (95 % percentile; one that holds 0 is inside the noise), a and b (the two
-    statistics), n, unit resampled ("content" or "image") and draws used (fewer above 50,000 rows).
-    `statistic(predicted, label)` takes vectors and returns a float. Errors: as `vectors` and `groups`.
-    """
-    a, b, y = vectors(predicted_a=predicted_a, predicted_b=predicted_b, label=label)
-    draws = affordable(draws, len(y))
-
-    def both(a, b, y):
-        return statistic(a, y), statistic(b, y)
-
-    first, second = both(a, b, y)
-    samples = bootstrap(both, a, b, y, group=content, draws=draws, seed=seed)
-    return dict(
-        value=first - second,
-        interval=percentile_interval(samples[:, 0] - samples[:, 1]),
-        a=first,
-        b=second,
-        n=len(y),
-        unit="image" if content is None else "content",
-        draws=draws,
     )
 
 

@@ -41,6 +41,7 @@ def fit(
     clip: float = 2.0,
     seed: int = 0,
     precision: str = "32-true",
+    flips: str = "horizontal",
 ) -> Iterator[dict]:
     """Train `model` in place, yielding a row a validation; afterwards it holds the weights of the best row.
 
@@ -53,6 +54,8 @@ def fit(
     for name, part, table in (("train", train_images, train_table), ("val", val_images, val_table)):
         if not len(part) or len(part) != len(table):
             raise ValueError(f"the {name} part has {len(part)} images and {len(table)} rows; give it images, one a row")
+    if wrong := {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, validate_every=validate_every).items() if v < 1}:
+        raise ValueError(f"{wrong}: at least 1 is wanted")
     images, labels = train_images, train_table.label.to_numpy(float)
     generator = seed_everything(seed)
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
@@ -69,15 +72,19 @@ def fit(
     for epoch in range(1, epochs + 1):
         model.train()
         targets = (labels - contract.offset) / contract.scale
-        options = dict(crop=contract.crop, batch_size=batch_size, crops_per_image=crops_per_image, generator=generator)
+        options = dict(
+            crop=contract.crop, batch_size=batch_size, crops_per_image=crops_per_image, generator=generator, flips=flips
+        )
         for number, (crops, target) in enumerate(batches(images, targets, **options), 1):
             crops = crops.to(fabric.device).to(memory_format=torch.channels_last).float() / 255
             loss = nn.functional.l1_loss(network(crops), target.to(fabric.device))
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"loss is {loss.item()} in epoch {epoch}, batch {number}; lower the learning rates")
+                raise _not_finite("loss", loss, epoch, number)
             optimizer.zero_grad()
             fabric.backward(loss)
-            fabric.clip_gradients(network, optimizer, max_norm=clip)
+            norm = fabric.clip_gradients(network, optimizer, max_norm=clip, error_if_nonfinite=False)
+            if not torch.isfinite(norm) and precision != "16-mixed":  # whose scaler skips such steps itself
+                raise _not_finite("gradient", norm, epoch, number)
             optimizer.step()
             schedule.step()
             losses.append(loss.item() * contract.scale)
@@ -88,12 +95,19 @@ def fit(
         row |= _validate(model, val_images, val_table)
         row |= {"backbone_lr": float(schedule.get_last_lr()[0]), "seconds": round(time.perf_counter() - started, 1)}
         losses, row["best"] = [], row["val_score"] > best
-        if row["best"] or kept is None:
+        if row["best"]:
             best, kept = row["val_score"], copy.deepcopy(model.state_dict())
         bar.set_postfix_str(f"val {row['val_score']:.3f}", refresh=False)
         yield row
     bar.close()
+    if kept is None:
+        raise ValueError("no validation gave an SRCC: are the labels or the predictions of the val part all the same?")
     model.load_state_dict(kept)
+
+
+def _not_finite(what, value, epoch, number):
+    place = f"{what} is {value.item()} in epoch {epoch}, batch {number}"
+    return FloatingPointError(f"{place}; look for labels that are not numbers, else lower the learning rates")
 
 
 def _groups(model, backbone_lr, head_lr):
@@ -116,6 +130,7 @@ def _rate(step, steps, warmup):
 def _validate(model, images, table):
     predicted, labels = predict(model, images), table.label.to_numpy(float)
     row = {"val_srcc": srcc(predicted, labels), "val_l1": float(np.abs(predicted - labels).mean())}
-    if "content" in table:
+    if "content" in table and table.content.nunique() < len(table) / 2:
         row["val_content_srcc"] = per_content(predicted, labels, table.content)["srcc"]
-    return row | {"val_score": row.get("val_content_srcc", row["val_srcc"])}
+    within = row.get("val_content_srcc", np.nan)
+    return row | {"val_score": within if np.isfinite(within) else row["val_srcc"]}

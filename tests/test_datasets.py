@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from iqa_core import datasets, splits
 from iqa_core.datasets import demo
+from iqa_core.files import file_hash
 from iqa_core.full_reference import fr_measure
 from iqa_core.loading import read_image
 
@@ -48,15 +50,30 @@ def test_a_sample_of_the_table_can_be_remade(table):
         image, reference = demo.make_image(row, ROOT), read_image(ROOT / row.reference)
         assert fr_measure("mdsi", image, reference) == pytest.approx(row.mdsi, abs=2e-4)
         assert fr_measure("haarpsi", image, reference) == pytest.approx(row.haarpsi, abs=2e-4)
-    files = [BytesIO(), BytesIO()]
-    for file, pixels in zip(files, (reference, image), strict=True):
-        Image.fromarray(pixels).save(file, format="PNG")
-    assert compute_ssimulacra2(*files) == pytest.approx(row.label2, abs=0.05)
+        files = [BytesIO(), BytesIO()]
+        for file, pixels in zip(files, (reference, image), strict=True):
+            Image.fromarray(pixels).save(file, format="PNG")
+        assert compute_ssimulacra2(*files) == pytest.approx(row.label2, abs=0.05)
 
 
 def test_the_table_names_the_versions_that_made_it():
     first = (ROOT / demo.TABLE).read_text().split("\n")[0]
     assert all(name in first for name in ("piq 0", "ssimulacra2 0", "pillow 1", "torch 2", "make_demo_labels.py"))
+
+
+def test_no_distorted_image_is_its_photograph_and_labels_differ(table):
+    assert table.mdsi.min() > 1e-3 and table.label.nunique() > 0.99 * len(table)
+
+
+def test_images_of_other_recipes_are_made_again(table, tmp_path):
+    (tmp_path / "data/demo").mkdir(parents=True)
+    for photo in (ROOT / "data/demo").glob("*.png"):
+        (tmp_path / "data/demo" / photo.name).symlink_to(photo)
+    (tmp_path / demo.TABLE).write_text("old")
+    assert demo.make_images(table[:2], root=tmp_path, processes=1) == 2
+    assert demo.make_images(table[:2], root=tmp_path, processes=1) == 0
+    (tmp_path / demo.TABLE).write_text("new")
+    assert demo.make_images(table[:2], root=tmp_path, processes=1) == 2
 
 
 def test_images_are_made_once_and_only_where_missing(table, tmp_path):
@@ -111,6 +128,14 @@ def test_the_committed_splits_are_the_rule_s_and_no_content_crosses(table, numbe
     assert (other[table.image].to_numpy() == saved.to_numpy()).all(), "the order of rows must not matter"
 
 
+def test_the_rule_is_the_sha256_of_file_names_dealt_in_turn(table):
+    order = sorted(table.reference.unique(), key=lambda path: hashlib.sha256(Path(path).name.encode()).hexdigest())
+    contents = [Path(path).stem for path in order]
+    parts = splits.rotation(table, 2).split
+    assert set(table.content[parts == "test"]) == set(contents[1::4])
+    assert set(table.content[parts == "val"]) == set(contents[2::4][:4])
+
+
 def test_the_rotations_test_every_content_once(table):
     tested = [c for k in range(1, 5) for c in table.content[splits.rotation(table, k).split == "test"].unique()]
     assert sorted(tested) == sorted(table.content.unique())
@@ -130,7 +155,7 @@ def test_splits_that_do_not_fit_are_refused(tmp_path):
         return splits.load_split(path, table)
 
     assert saved(good).tolist() == good.split.tolist()
-    assert splits.save_split(good, path) == splits.split_hash(path) != splits.save_split(good[::-1], path)
+    assert splits.save_split(good, path) == file_hash(path) != splits.save_split(good[::-1], path)
     stranger = pd.concat([good, pd.DataFrame({"image": ["zz"], "split": ["test"]})])
     with pytest.raises(ValueError, match="names zz, which the table lacks"):
         saved(stranger)

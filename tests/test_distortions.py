@@ -41,9 +41,12 @@ def test_parameters_are_the_tabled_ones_at_whole_levels_and_between_them_at_othe
         assert between[0] < kind.parameter(low + 0.5) < between[1]
 
 
-def test_a_table_over_a_decade_is_read_log_linearly():
-    assert REGISTRY["gaussian_blur"].parameter(4.5) == pytest.approx(np.sqrt(2 * 5))
-    assert REGISTRY["quantization"].parameter(4.5) == pytest.approx((10 + 7) / 2)
+@pytest.mark.parametrize("name", list_distortions())
+def test_tables_are_read_log_linearly_and_backwards(name):
+    kind = REGISTRY[name]
+    assert kind.parameter(4.5) == pytest.approx(np.sqrt(kind.parameters[3] * kind.parameters[4]))
+    for level in (1, 1.7, 3, 4.25, 5):
+        assert kind.level(kind.parameter(level)) == pytest.approx(level)
 
 
 def test_noise_has_the_stated_variance_and_density():

@@ -67,6 +67,11 @@ def test_results_of_a_set_without_distortions_have_no_baseline(table, split, tes
     assert list(results.method) == ["HyperIQA", "psnr"] and "partial" not in results
 
 
+def test_a_measure_that_made_a_label_cannot_compete(table, split, tested):
+    with pytest.raises(ValueError, match="mdsi made the labels"):
+        figures.results([(tested.assign(mdsi=1.0), split)], table.assign(mdsi=2.0))
+
+
 def test_an_image_tested_in_two_runs_is_refused_by_the_join(table, split, tested):
     with pytest.raises(pd.errors.MergeError):
         figures.results([(pd.concat([tested, tested[:1]]), split)], table)

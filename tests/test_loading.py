@@ -105,6 +105,16 @@ def test_random_crops_are_seeded_reach_every_corner_and_flip():
     assert corners == {(x, y, f) for x in range(3) for y in range(3) for f in (False, True)}
 
 
+def test_flips_are_none_two_or_all_eight():
+    image, counts = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8), {}
+    for flips in ("none", "horizontal", "all"):
+        crops = random_crops([image], [0] * 200, crop=16, generator=np.random.default_rng(0), flips=flips)
+        counts[flips] = len({c.numpy().tobytes() for c in crops.contiguous()})
+    assert counts == {"none": 1, "horizontal": 2, "all": 8}
+    with pytest.raises(ValueError, match="flips is 'both'; there are none, horizontal, all"):
+        random_crops([image], [0], crop=16, generator=np.random.default_rng(0), flips="both")
+
+
 def test_an_epoch_takes_every_image_equally_often_with_its_label():
     images = [np.full((20, 20, 3), i, np.uint8) for i in range(10)]
     seen = [(int(c[0, 0, 0]), float(v)) for crops, labels in

@@ -43,7 +43,7 @@ def test_every_parameter_learns(model):
             parameter.add_(0.01 * torch.randn_like(parameter))
     (model(crops(model, 4)) - torch.tensor([0.0, 1.0, -1.0, 2.0])).square().sum().backward()
     for name, parameter in model.named_parameters():
-        if name not in unused:
+        if name not in unused and parameter.requires_grad:
             assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
             assert parameter.grad.abs().max() > 0, name
 
@@ -110,6 +110,27 @@ def test_hyperiqa_refuses_other_crops_and_damaged_checkpoints(published):
 
 
 # ---- pyramids
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18"])
+def test_frozen_maps_stay_and_the_others_learn(backbone):
+    model = create_model("hyperiqa", backbone=backbone, head="light", pretrained=False, frozen=2).train()
+    images = torch.rand(4, 3, 96, 96)
+    before = [m.detach() for m in model.pyramid(images)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    (model(images) - torch.arange(4)).abs().mean().backward()
+    optimizer.step()
+    same = [torch.equal(old, new) for old, new in zip(before, model.pyramid(images), strict=True)]
+    assert same == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("backbone", ["swin_tiny_patch4_window7_224", "convnext_atto", "mobilenetv3_small_100"])
+def test_any_pyramid_of_timm_carries_both_heads(backbone):
+    for head in ("published", "light"):
+        model = create_model("hyperiqa", backbone=backbone, head=head, pretrained=False).eval()
+        with torch.no_grad():
+            assert torch.isfinite(model(torch.rand(2, 3, 224, 224))).all()
+        assert [m.shape[1] for m in model.pyramid(torch.rand(1, 3, 224, 224))] == model.pyramid.channels
 
 
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18", "resnet50"])

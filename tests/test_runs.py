@@ -5,7 +5,6 @@ import json
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from iqa_core import files, runs
@@ -216,12 +215,21 @@ def test_run_folder(project, notebook):
         runs.run_folder("lab/other")
 
 
+def test_only_finished_runs_are_read(project, notebook):
+    run = runs.start("02_train_baseline", given())
+    with pytest.raises(FileNotFoundError, match="has no _SUCCESS: it did not finish"):
+        runs.load_model("lab/02_train_baseline")
+    with pytest.raises(FileNotFoundError, match="no finished run of 02_train_baseline in data/runs/lab"):
+        runs.finished_runs("lab", "02_train_baseline")
+    run.finish({"srcc": 0.5})
+    assert runs.finished("lab/02_train_baseline") == run.folder
+    assert runs.finished_runs("lab", "02_train_baseline") == ["lab/02_train_baseline"]
+
+
 def test_hashes(project, notebook):
     path = project.root / "x.txt"
     path.write_text("x")
     assert runs.file_hash(path) == "2d711642b726b044"
-    frame = pd.DataFrame({"a": [1, 2]})
-    assert runs.frame_hash(frame) != runs.frame_hash(frame[::-1])
     before = runs.notebook_hash(notebook)
     content = json.loads(notebook.read_text())
     content["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "x"}]

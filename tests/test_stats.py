@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import GradientBoostingRegressor
 
 from iqa_core import stats
-from iqa_core.stats import bootstrap, compare, content_blind, partial_srcc, percentile_interval, srcc, t_interval
+from iqa_core.stats import bootstrap, content_blind, partial_srcc, percentile_interval, srcc, t_interval
 
 properties = settings(max_examples=40, deadline=None)
 
@@ -93,28 +93,6 @@ def two_models(n=240):
     generator = np.random.default_rng(0)
     y = generator.normal(size=n)
     return y + 0.3 * generator.normal(size=n), y + generator.normal(size=n), y
-
-
-def test_compare_finds_a_clear_difference_and_turns_with_the_order():
-    a, b, y = two_models()
-    one, two = compare(a, b, y, draws=300), compare(b, a, y, draws=300)
-    assert one["value"] == pytest.approx(scipy.stats.spearmanr(a, y).statistic - scipy.stats.spearmanr(b, y).statistic)
-    assert 0 < one["interval"][0] < one["value"] < one["interval"][1]
-    assert two["value"] == -one["value"]
-    assert two["interval"] == pytest.approx((-one["interval"][1], -one["interval"][0]), abs=1e-12)
-    assert (one["n"], one["unit"], one["draws"]) == (240, "image", 300)
-
-
-def test_compare_is_paired_by_content_and_takes_any_statistic():
-    a, b, y = two_models()
-    content = np.arange(240) // 8
-    same = compare(a, np.exp(a), y, content=content, draws=50)
-    assert (same["value"], *same["interval"]) == (0, 0, 0)
-    assert same["unit"] == "content"
-    linear = compare(a, b, y, content=content, statistic=stats.plcc, draws=50)
-    assert linear["a"] == pytest.approx(scipy.stats.pearsonr(a, y).statistic)
-    noise = compare(a, a + 0.02 * np.random.default_rng(1).normal(size=240), y, content=content, draws=300)
-    assert noise["interval"][0] < 0 < noise["interval"][1]
 
 
 # ---- content-blind baseline

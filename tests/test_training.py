@@ -75,12 +75,43 @@ def test_the_learning_rate_warms_up_then_falls_to_a_hundredth():
     assert rates[1000] == pytest.approx(0.01) and all(np.diff(rates[51:]) < 0)
 
 
-def test_a_loss_that_is_not_finite_stops_naming_epoch_and_batch():
-    model = Brightness()
-    images, table = data()
-    table.loc[5, "label"] = np.nan
-    with pytest.raises(FloatingPointError, match="loss is nan in epoch 1, batch 1; lower the learning rates"):
-        list(fit(model, images, table, *data(24), **OPTIONS))
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_or_gradient_that_is_not_finite_stops_naming_epoch_and_batch(what):
+    class Breaking(Brightness):
+        steps = 0
+
+        def forward(self, images):
+            scores = super().forward(images)
+            self.steps += self.training
+            if self.training and self.steps == 12 + 3:  # of 12 steps an epoch
+                if what == "loss":
+                    return scores * torch.nan
+                scores.register_hook(lambda gradient: gradient * torch.nan)
+            return scores
+
+    with pytest.raises(FloatingPointError, match=f"{what} is nan in epoch 2, batch 3; look for labels .* lower the learning"):
+        list(fit(Breaking(), *data(), *data(24), **OPTIONS))
+
+
+def test_sets_with_an_image_a_content_or_none_are_validated_by_plain_srcc():
+    images, table = data(24, seed=1)
+    for val in (table.assign(content=range(24)), table[["label"]]):
+        rows = list(fit(Brightness(), *data(), images, val, **OPTIONS | dict(epochs=2)))
+        assert rows[-1]["val_score"] == rows[-1]["val_srcc"] and "val_content_srcc" not in rows[-1]
+
+
+def test_a_validation_without_a_value_never_becomes_the_best():
+    images, table = data(24, seed=1)
+    with (
+        pytest.raises(ValueError, match="no validation gave an SRCC"),
+        pytest.warns(RuntimeWarning, match="have no value"),
+    ):
+        list(fit(Brightness(), *data(), images, table.assign(label=3.0), **OPTIONS | dict(epochs=1)))
+
+
+def test_numbers_below_one_are_refused():
+    with pytest.raises(ValueError, match="{'epochs': 0}: at least 1 is wanted"):
+        list(fit(Brightness(), *data(), *data(24), **OPTIONS | dict(epochs=0)))
 
 
 def test_empty_and_uneven_parts_are_refused():
@@ -129,5 +160,6 @@ def test_measures_are_higher_for_better_and_need_references(tmp_path):
     found = evaluation.measure(table, ["psnr", "mdsi"], root=tmp_path, processes=1)
     assert found.image.tolist() == table.image.tolist()
     assert found.psnr.idxmax() == found.mdsi.idxmax() == 2
+    assert evaluation.measure(table[["image"]], [], root=tmp_path).columns.tolist() == ["image"]
     with pytest.raises(ValueError, match="leave `measures` empty"):
         evaluation.measure(table[["image"]], ["psnr"], root=tmp_path)

@@ -63,7 +63,8 @@ def execute(target: str, *, resume: bool = False, timeout_s: float = DAY, overri
     try:
         for number, job in enumerate(jobs, start=1):
             print(f"[{number}/{len(jobs)}] {job.experiment}/{job.run}", flush=True)
-            took.append(_run_or_skip(job, root=root, resume=resume, timeout_s=timeout_s))
+            fresh = {done.job.notebook for done in took if done.state == "done"} - {job.notebook}  # what it reads may be new
+            took.append(_run_or_skip(job, root=root, resume=resume and not fresh, timeout_s=timeout_s))
     finally:
         _print_times(took)
     return took
@@ -112,7 +113,10 @@ def parse_overrides(given: list[str]) -> dict:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"--set {text!r}: write --set name=value")
-        overrides[name] = yaml.load(value, Loader=_StrictLoader)
+        try:
+            overrides[name] = yaml.load(value, Loader=_StrictLoader)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {text!r}: {value!r} is no YAML value; quote it") from error
     return overrides
 
 
@@ -181,8 +185,8 @@ def _check_kernel() -> None:
 
 def _run_or_skip(job: Job, *, root: Path, resume: bool, timeout_s: float) -> Took:
     folder = root / "data/runs" / job.experiment / job.run
-    if resume and _is_done(job, folder):
-        print(f"    skipped: finished {runs.read_json(folder / 'params.json')['date']}, same parameters and notebook")
+    if resume and _is_done(job, folder, root=root):
+        print(f"    skipped: finished {runs.read_json(folder / 'params.json')['date']}, same parameters, notebook and code")
         return Took(job, "skipped", 0.0, 0.0)
     wall, cpu = time.perf_counter(), _children_cpu()
     (folder / "_SUCCESS").unlink(missing_ok=True)
@@ -192,13 +196,14 @@ def _run_or_skip(job: Job, *, root: Path, resume: bool, timeout_s: float) -> Too
     return Took(job, "done", time.perf_counter() - wall, _children_cpu() - cpu)
 
 
-def _is_done(job: Job, folder: Path) -> bool:
-    """Whether a run finished with these very parameters (defaults included) and this notebook."""
+def _is_done(job: Job, folder: Path, *, root: Path) -> bool:
+    """Whether a run finished with these very parameters (defaults included), this notebook and this code."""
     if not ((folder / "_SUCCESS").is_file() and (folder / "params.json").is_file()):
         return False
     then = runs.read_json(folder / "params.json")
     defaults = {name: parameter.default for name, parameter in runs.declared_parameters(job.notebook).items()}
-    return then["parameters"] == defaults | job.parameters and then["notebook_hash"] == runs.notebook_hash(job.notebook)
+    same = {"notebook_hash": runs.notebook_hash(job.notebook), "code_hash": runs.code_hash(root)}
+    return then["parameters"] == defaults | job.parameters and all(then.get(key) == value for key, value in same.items())
 
 
 def _run(job: Job, output: Path, *, root: Path, timeout_s: float) -> None:

@@ -1,6 +1,7 @@
 """Data sets as tables: one row an image, the columns of the contract, higher labels are better."""
 
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,17 @@ def saved_table(name: str, *, root: Path = Path(".")) -> pd.DataFrame:
     return check_table(pd.read_csv(path), name)
 
 
+def make_images(name: str, table: pd.DataFrame, *, root: Path) -> int:
+    """Make the images of a set that makes its own (the demo), where they are missing; the number made, 0 for other sets."""
+    module = importlib.import_module(f"{__name__}.{SETS[name]}") if name in SETS else None
+    return module.make_images(table, root=Path(root)) if hasattr(module, "make_images") else 0
+
+
 def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The table with all columns of the contract, labels as numbers; ValueError naming the first row that is wrong."""
+    """The table with its labels as numbers; ValueError naming the first row that is wrong."""
     if missing := [c for c in ("image", "label", "label_kind") if c not in table]:
         raise ValueError(f"{name} has no column {', '.join(missing)}; a table needs image, label and label_kind")
-    for column in [c for c in table if c.startswith("label") and c != "label_kind"]:
+    for column in [c for c in table if re.fullmatch(r"label(_std|\d*)", c)]:
         numbers = pd.to_numeric(table[column], errors="coerce")
         wrong = ~np.isfinite(numbers) & (table[column].notna() if column == "label_std" else True)
         if wrong.any():

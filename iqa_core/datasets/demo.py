@@ -6,6 +6,7 @@ the ranks of MDSI (Nafchi et al. 2016, 10.1109/ACCESS.2016.2604042) and HaarPSI 
 again. Neither can know a fault that is in the photograph already: it compares with the photograph.
 """
 
+import hashlib
 import os
 import zlib
 from pathlib import Path
@@ -17,10 +18,12 @@ from PIL import Image
 from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
-from ..distortions import distort, list_distortions
+from .. import distortions
+from ..distortions import REGISTRY, distort, list_distortions
 
 PHOTOS = Path("data/demo")
 TABLE = PHOTOS / "labels.csv"
+LOWEST = {"gaussian_blur": 2, "motion_blur": 2}  # level 1 of these (sigma .1, length 1) changes hardly a pixel
 VERSIONS = 4  # of each distortion type; the last of them gets a second distortion
 
 
@@ -35,7 +38,8 @@ def load(root: Path) -> pd.DataFrame:
 def recipes(photos: list[str]) -> pd.DataFrame:
     """What is done to each photograph: columns image, reference, content, distortion, level, distortion2, level2.
 
-    Levels are uniform on [1, 5], so parameters are log-uniform between tabled levels; seeded by the photograph's name.
+    The parameter is log-uniform between the type's lowest level (`LOWEST`, else 1) and level 5; seeded by the photograph's
+    name.
     """
     rows = []
     for photo in sorted(photos):
@@ -44,8 +48,8 @@ def recipes(photos: list[str]) -> pd.DataFrame:
         kinds = [(name, version) for name in list_distortions() for version in range(VERSIONS)]
         for number, (name, version) in enumerate(kinds):
             others = [other for other in list_distortions() if other != name]
-            first, second = generator.uniform(1, 5, 2).round(3)
             other = others[generator.integers(len(others))]
+            first, second = _draw_level(name, generator), _draw_level(other, generator)
             pair = version == VERSIONS - 1
             rows.append(
                 {
@@ -61,6 +65,12 @@ def recipes(photos: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _draw_level(name, generator):
+    kind = REGISTRY[name]
+    ends = sorted(np.log([kind.parameter(LOWEST.get(name, 1)), kind.parameter(5)]))
+    return round(kind.level(np.exp(generator.uniform(*ends))), 3)
+
+
 def make_image(row, root: Path) -> np.ndarray:
     """The distorted image of one table row, uint8 (384, 512, 3): first `distortion`, then `distortion2`."""
     with Image.open(root / row.reference) as photo:
@@ -70,16 +80,29 @@ def make_image(row, root: Path) -> np.ndarray:
     return distort(image, row.distortion2, row.level2, seed) if pd.notna(row.level2) else image
 
 
-def make_images(table: pd.DataFrame, *, root: Path, processes: int | None = None) -> int:
-    """Write the images that are not there yet, in parallel; the number made. Interrupted, it goes on where it stopped."""
+def make_images(table: pd.DataFrame, *, root: Path, processes: int = -1) -> int:
+    """Write the images that are not there yet, in parallel; the number made. Interrupted, it goes on where it stopped.
+
+    Images of other recipes or operators, as a stamp beside them tells, are removed first. `processes` as joblib counts.
+    """
+    folder = (root / table.image.iloc[0]).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    made_by, stamp = _made_by(root), folder / "made_by.txt"
+    if not stamp.exists() or stamp.read_text() != made_by:
+        for stale in folder.glob("*.png"):
+            stale.unlink()
+        stamp.write_text(made_by)
     missing = table[[not (root / image).exists() for image in table.image]]
-    if len(missing):
-        (root / missing.image.iloc[0]).parent.mkdir(parents=True, exist_ok=True)
-        chunks = [missing[start : start + 24] for start in range(0, len(missing), 24)]
-        write = Parallel(processes or os.cpu_count(), return_as="generator")
-        done = write(delayed(_write_images)(chunk, root) for chunk in chunks)
-        list(tqdm(done, total=len(chunks), desc="distort", unit="x24", mininterval=2))
+    chunks = [missing[start : start + 24] for start in range(0, len(missing), 24)]
+    write = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
+    done = write(delayed(_write_images)(chunk, root) for chunk in chunks)
+    list(tqdm(done, total=len(chunks), desc="distort", unit="x24", mininterval=2, disable=not chunks))
     return len(missing)
+
+
+def _made_by(root):
+    code = Path(distortions.__file__).read_bytes() + Path(__file__).read_bytes()
+    return hashlib.sha256(code + (root / TABLE).read_bytes()).hexdigest()
 
 
 def _write_images(rows, root):

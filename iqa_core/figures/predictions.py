@@ -38,16 +38,16 @@ def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str 
 
 def distortion_bars(predictions: pd.DataFrame, methods: dict[str, str], *, label: str = "label", draws: int = 500):
     """SRCC within each distortion type on the test images with that distortion alone; lines are 95 % bootstrap intervals by
-    content. Level alone earns much of a bar: compare with the content-blind one, not with zero.
+    content, too narrow below 15 contents. Level alone earns much of a bar: compare with the content-blind one, not with zero.
 
     `predictions`: columns of `methods` (column -> name shown), `label`, distortion, distortion2, content.
     """
-    alone = predictions[predictions.distortion2.isna()]
+    alone = predictions[predictions.distortion2.isna()] if "distortion2" in predictions else predictions
     rows = []
     for distortion, group in alone.groupby("distortion"):
         for column, shown in methods.items():
             values, truth = group[column].to_numpy(), group[label].to_numpy()
-            low, high = percentile_interval(bootstrap(srcc, values, truth, group=group.content, draws=draws))
+            low, high = percentile_interval(bootstrap(srcc, values, truth, group=group.get("content"), draws=draws))
             point = srcc(values, truth)
             rows.append({"distortion": distortion, "method": shown, "n": len(group), "srcc": point, "low": low, "high": high})
     data = pd.DataFrame(rows)
@@ -58,7 +58,12 @@ def distortion_bars(predictions: pd.DataFrame, methods: dict[str, str], *, label
         place = np.arange(len(kinds)) + (number - (len(methods) - 1) / 2) * width
         axes.bar(place, part.srcc, width, label=shown, color=f"C{number}")
         axes.errorbar(
-            place, part.srcc, [part.srcc - part.low, part.high - part.srcc], fmt="none", ecolor="0.25", elinewidth=0.8
+            place,
+            part.srcc,
+            np.maximum(0, [part.srcc - part.low, part.high - part.srcc]),
+            fmt="none",
+            ecolor="0.25",
+            elinewidth=0.8,
         )
     axes.set_xticks(range(len(kinds)), [k.replace("_", " ") for k in kinds], rotation=35, ha="right")
     axes.set(ylabel="SRCC within the type")
@@ -69,7 +74,8 @@ def distortion_bars(predictions: pd.DataFrame, methods: dict[str, str], *, label
 
 def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", columns: int = 5):
     """The test images predicted best (above) and worst (below) by absolute error, one a content at most in each row; under
-    each its content, distortion and level, then predicted / label.
+    each its content, distortion and level, then predicted / label. The demo's photographs are credited in
+    data/demo/CREDITS.md, and these pictures keep their licences.
 
     `predictions`: columns image, predicted, `label`, and optionally content, distortion, level, distortion2, level2.
     """
@@ -87,7 +93,8 @@ def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", col
 
 
 def image_grid(table: pd.DataFrame, *, root: Path, columns: int = 6):
-    """Images of the data set; under each its content, distortions with their levels, and label.
+    """Images of the data set; under each its content, distortions with their levels, and label. The demo's photographs are
+    credited in data/demo/CREDITS.md, and these pictures keep their licences.
 
     `table`: columns image, label, and optionally content, distortion, level, distortion2, level2.
     """
@@ -108,7 +115,7 @@ def content_blind_column(table: pd.DataFrame, split: pd.Series, *, label: str = 
 
 def _show(axis, row, root, text):
     with Image.open(root / row["image"]) as image:
-        axis.imshow(image)
+        axis.imshow(image.convert("RGB"))
     axis.set_xlabel(f"{_what(row)}\n{text}", fontsize=6.5)
 
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from ..full_reference import REGISTRY as FR_MEASURES
 from ..metrics import per_content
 from ..stats import (
     boosted_blind,
@@ -33,7 +34,9 @@ def _under(label, tests, table):
     blind = {"distortion", "level", "content"} <= set(table.columns)
     parts = []
     for predictions, split in tests:
-        test = table.assign(split=split).merge(predictions, on="image", validate="one_to_one", suffixes=("", "_run"))
+        if both := sorted(set(predictions) & set(table) - {"image"}):
+            raise ValueError(f"{', '.join(both)} made the labels or stands in the table; it cannot compete, leave it out")
+        test = table.assign(split=split).merge(predictions, on="image", validate="one_to_one")
         if blind:
             known = table[split.notna()]
             columns = content_blind(known, split.dropna(), label=label)
@@ -52,7 +55,12 @@ def _row(name, predicted, test, label, baseline):
     content = test.content if "content" in test else None
     ranked = codes(predicted), codes(test[label])
     pooled = percentile_interval(bootstrap(_rank_correlation, *ranked, group=content))
-    row = {"method": name, "n": len(test), "contents": None if content is None else content.nunique()}
+    row = {
+        "method": name,
+        "measure": name in FR_MEASURES,
+        "n": len(test),
+        "contents": None if content is None else content.nunique(),
+    }
     row |= _spread("srcc", _rank_correlation(*ranked), pooled)
     if content is not None:
         within = per_content(predicted, test[label], content)
@@ -78,17 +86,31 @@ def headline(data: pd.DataFrame, method: str) -> dict:
 
 
 def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """What a reader needs beside the numbers: n, contents, units of resampling, splits, seeds, models, label kinds."""
-    first = data.iloc[0]
+    """What a reader needs beside the numbers: n, contents, units of resampling, splits, crops, seeds, models, label kinds.
+
+    `runs`: one row a training with columns model, set, split, split_hash, seed, crops and label_kind.
+    """
+    first, few = data.iloc[0], data.contents.min() < 15 if data.contents.notna().all() else False
     hashes = ", ".join(f"{r.split} ({r.split_hash})" for r in runs.itertuples())
-    return (
-        f"Agreement on {first.n} test images of {first.contents:.0f} contents ({', '.join(runs.set.unique())}). In brackets "
-        "95 % intervals: bootstrap by content (pooled SRCC), Student's t over contents (mean per-content SRCC, partial SRCC). "
-        "Partial SRCC: rank correlation within a content given all content-blind fits of distortion type and level jointly. "
-        f"Trained: {', '.join(runs.model.unique())}, seed {', '.join(map(str, runs.seed.unique()))}, one training a split: "
-        f"{hashes}. label: pseudo-MOS from MDSI and HaarPSI; label2: SSIMULACRA2; the network is trained on label only. "
-        "Measures marked with * are of the family that made label."
-    )
+    told = [
+        f"Agreement on {first.n} test images"
+        + (f" of {first.contents:.0f} contents" if pd.notna(first.contents) else "")
+        + f" ({', '.join(runs.set.unique())}, labels: {', '.join(runs.label_kind.unique())}).",
+        "In brackets 95 % intervals: 2,000 bootstrap draws by content (pooled SRCC; by image where a set has no contents), "
+        "Student's t over contents (per-content SRCC, partial SRCC).",
+        "Fewer than 15 contents: the bootstrap intervals are too narrow, and one rotation proves little." if few else "",
+        "Partial SRCC: rank correlation within a content given all content-blind fits of distortion type and level jointly."
+        if "partial" in data
+        else "",
+        f"Trained: {', '.join(runs.model.unique())}; {', '.join(map(str, runs.crops.unique()))} crops an image, "
+        f"seed {', '.join(map(str, runs.seed.unique()))}, one training a split: {hashes}.",
+    ]
+    if set(runs.set) == {"demo"}:
+        told.append(
+            "label: pseudo-MOS from MDSI and HaarPSI; label2: SSIMULACRA2; the network is trained on label only. "
+            "VSI (marked *) is of the family that made label."
+        )
+    return " ".join(part for part in told if part)
 
 
 def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
@@ -110,7 +132,7 @@ def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
 
 
 def _name(row):
-    return row["method"].upper().replace("_", " ") + "$^*$" if row["method"] in FAMILY else row["method"].replace("_", " ")
+    return row["method"].upper() + ("$^*$" if row["method"] in FAMILY else "") if row["measure"] else row["method"]
 
 
 def _cell(row, key):

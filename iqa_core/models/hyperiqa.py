@@ -6,8 +6,8 @@ code differ (local pooling by a linear layer, five target layers, Kaiming initia
 weights are. Any timm pyramid can stand for ResNet-50.
 
 `head="light"` is ours, for data sets of a thousand images: the published head does not learn from them in minutes.
-Each stage is summed up by channel means and standard deviations, and the generated weights are a correction to learnt
-static ones.
+The image and every map are summed up by channel means and standard deviations, and the generated weights are a correction
+to learnt static ones.
 """
 
 import torch
@@ -20,7 +20,7 @@ TARGET = (224, 112, 56, 28, 14, 1)  # widths of the target network
 UNUSED = ()
 TEST_KWARGS = [
     {"backbone": "resnet18", "pretrained": False},
-    {"backbone": "tf_efficientnet_lite0", "head": "light", "pretrained": False},
+    {"backbone": "tf_efficientnet_lite0", "head": "light", "pretrained": False, "frozen": 2},
 ]
 PUBLISHED = (  # published state-dict key -> ours
     (r"^res\.lda([123])_pool\.0\.", r"local.reduce.\1."),
@@ -33,23 +33,24 @@ PUBLISHED = (  # published state-dict key -> ours
 )
 
 
-def build(backbone: str = "resnet50", head: str = "published", pretrained: bool = True) -> nn.Module:
+def build(backbone: str = "resnet50", head: str = "published", pretrained: bool = True, frozen: int = 0) -> nn.Module:
     """HyperIQA; with `resnet50` and the published head 27,375,369 parameters.
 
-    `pretrained` takes the backbone's ImageNet weights; the rest starts from the published initialisation.
+    `pretrained` takes the backbone's ImageNet weights; the rest starts from the published initialisation. `frozen`: that
+    many feature maps of the backbone, counted from the image, are made by weights that do not learn.
     """
     if head not in HEADS:
         raise ValueError(f"head is {head!r}; there are {', '.join(HEADS)}")
-    return HEADS[head](backbone, pretrained)
+    return HEADS[head](backbone, pretrained, frozen)
 
 
 class HyperIQA(nn.Module):
     """The published network for crops of 224 x 224; scores in the units it was trained on."""
 
-    def __init__(self, backbone: str, pretrained: bool):
+    def __init__(self, backbone: str, pretrained: bool, frozen: int):
         super().__init__()
         self.contract = Contract(crop=224, crops=25, source="github.com/SSL92/hyperIQA: 25 crops of 224, averaged")
-        self.pyramid = Pyramid(backbone, pretrained=pretrained)
+        self.pyramid = Pyramid(backbone, pretrained=pretrained, frozen=frozen)
         self.local = LocalDistortionAware(self.pyramid.channels)
         self.hyper = HyperNetwork(self.pyramid.channels[-1])
 
@@ -137,24 +138,30 @@ class Standardise(nn.Module):
 
 
 class LightHyperIQA(nn.Module):
-    """The light head on a pyramid with folded batch norms; crops of any size from 64 pixels."""
+    """The light head on a pyramid with folded batch norms; crops of any size from 64 pixels.
 
-    def __init__(self, backbone: str, pretrained: bool):
+    Channel means and deviations of the image itself and of every map, 20 numbers of each, are judged by a target network
+    whose weights are learnt ones plus a tenth of those that the last map generates.
+    """
+
+    def __init__(self, backbone: str, pretrained: bool, frozen: int):
         super().__init__()
         self.contract = Contract(crop=224, crops=4, source="the workbook's demo")
-        self.pyramid = Pyramid(backbone, pretrained=pretrained, fold=True)
-        channels = self.pyramid.channels
+        self.pyramid = Pyramid(backbone, pretrained=pretrained, early=True, fold=True, frozen=frozen)
+        channels = [3, *self.pyramid.channels]
+        widths = (20 * len(channels), *TARGET[2:])
         self.standardise = nn.ModuleList(Standardise(2 * c) for c in channels)
-        self.project = nn.ModuleList(nn.Linear(2 * c, 28) for c in channels)
+        self.project = nn.ModuleList(nn.Linear(2 * c, 20) for c in channels)
         self.dropout = nn.Dropout(0.2)
         self.reduce = nn.Sequential(nn.Linear(2 * channels[-1], 112), nn.ReLU())
-        self.static = nn.ModuleList(nn.Linear(a, b) for a, b in zip(TARGET[1:], TARGET[2:], strict=False))
+        self.static = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self.weight = nn.ModuleList(nn.Linear(112, layer.weight.numel()) for layer in self.static)
         self.bias = nn.ModuleList(nn.Linear(112, layer.bias.numel()) for layer in self.static)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, h, w) in [0, 1] -> scores (b,)."""
-        pooled = [torch.cat([s.mean((2, 3)), s.var((2, 3)).add(1e-6).sqrt()], 1) for s in self.pyramid(images)]
+        maps = [self.pyramid.normalise(images), *self.pyramid(images)]
+        pooled = [torch.cat([m.mean((2, 3)), m.var((2, 3)).add(1e-6).sqrt()], 1) for m in maps]
         pooled = [self.dropout(norm(p)) for norm, p in zip(self.standardise, pooled, strict=True)]
         vector = torch.cat([layer(p) for layer, p in zip(self.project, pooled, strict=True)], 1)
         hidden = self.reduce(pooled[-1])

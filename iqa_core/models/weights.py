@@ -10,7 +10,13 @@ from torch import nn
 
 from . import Contract, _module, create_model
 
-COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask")  # a model makes these itself
+COMPUTED = (
+    "num_batches_tracked",
+    "relative_position_index",
+    "attn_mask",
+    "pyramid.mean",
+    "pyramid.std",
+)  # a model makes these itself
 
 
 def from_published(name: str, state_dict: dict, **kwargs) -> nn.Module:
