@@ -72,6 +72,13 @@ def test_a_measure_that_made_a_label_cannot_compete(table, split, tested):
         figures.results([(tested.assign(mdsi=1.0), split)], table.assign(mdsi=2.0))
 
 
+def test_only_test_images_count(table, split, tested):
+    trained = table[split == "train"][:1].image
+    more = pd.concat([tested, pd.DataFrame({"image": trained, "HyperIQA": 1.0, "psnr": 1.0})])
+    with pytest.raises(ValueError, match="no test images of their split"):
+        figures.results([(more, split)], table)
+
+
 def test_an_image_tested_in_two_runs_is_refused_by_the_join(table, split, tested):
     with pytest.raises(pd.errors.MergeError):
         figures.results([(pd.concat([tested, tested[:1]]), split)], table)

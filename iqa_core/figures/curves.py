@@ -5,21 +5,20 @@ import pandas as pd
 
 
 def training_curves(histories: dict[str, pd.DataFrame]):
-    """Training: mean absolute error on training crops and on the validation images (left), and the validation SRCC that
-    chooses the weights (right; mean over contents where the set has them). A circle marks the chosen row.
+    """Training: mean absolute error on training crops (dashed) and on the validation images (solid), and the validation
+    SRCC that chooses the weights (mean over contents where the set has them). A circle marks the chosen row.
 
     `histories`: run name -> its history.csv.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
     for number, (run, history) in enumerate(histories.items()):
         colour, best = f"C{number}", history.val_score.idxmax()
-        left.plot(history.epoch, history.train_l1, color=colour, ls="--", label=f"{run}, training crops")
-        left.plot(history.epoch, history.val_l1, color=colour, marker=".", label=f"{run}, validation")
-        right.plot(history.epoch, history.val_score, color=colour, marker=".", label=run)
+        left.plot(history.epoch, history.train_l1, color=colour, ls="--", marker=".")
+        left.plot(history.epoch, history.val_l1, color=colour, marker=".")
+        right.plot(history.epoch, history.val_score, color=colour, marker=".", label=run.rpartition("/")[2].rpartition("--")[2])
         right.plot(history.epoch[best], history.val_score[best], "o", ms=8, mfc="none", color=colour)
     left.set(xlabel="epoch", ylabel="mean absolute error (label units)", ylim=(0, None))
     right.set(xlabel="epoch", ylabel="validation SRCC")
-    if len(histories) <= 4:
-        left.legend()
+    figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncol=4)
     data = pd.concat([h.assign(run=run) for run, h in histories.items()])
     return figure, data[["run", "epoch", "step", "train_l1", "val_l1", "val_score"]]

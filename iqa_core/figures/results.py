@@ -37,6 +37,8 @@ def _under(label, tests, table):
         if both := sorted(set(predictions) & set(table) - {"image"}):
             raise ValueError(f"{', '.join(both)} made the labels or stands in the table; it cannot compete, leave it out")
         test = table.assign(split=split).merge(predictions, on="image", validate="one_to_one")
+        if len(test) != len(predictions) or set(test.split) != {"test"}:
+            raise ValueError("predictions hold images that are no test images of their split; results are for test images only")
         if blind:
             known = table[split.notna()]
             columns = content_blind(known, split.dropna(), label=label)
