@@ -29,8 +29,8 @@ def project_root() -> Path:
 
 
 def file_hash(path: Path) -> str:
-    """First 16 hexadecimal digits of the sha256 of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    """`sha256-` and the first 12 hexadecimal digits of it for a file's bytes: text, even where digits look like a number."""
+    return f"sha256-{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -62,7 +62,7 @@ def test_the_table_names_the_versions_that_made_it():
 
 
 def test_no_distorted_image_is_its_photograph_and_labels_differ(table):
-    assert table.mdsi.min() > 1e-3 and table.label.nunique() > 0.99 * len(table)
+    assert table.mdsi.min() > 1e-3 and table.label.nunique() > 0.7 * len(table)
 
 
 def test_images_of_other_recipes_are_made_again(table, tmp_path):

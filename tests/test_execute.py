@@ -70,11 +70,15 @@ def test_an_experiment_in_order_then_resumed(tiny, capfd):
     assert "skipped: finished 20" in capfd.readouterr().out
     folder = tiny.root / "data/runs/tiny/01_first"
     (job,) = execute.plan("tiny/01_first", root=tiny.root)
-    assert not execute._is_done(job, folder), "other parameters"
+    assert not execute._is_done(job, folder, root=tiny.root), "other parameters"
     (job,) = execute.plan("tiny/01_first", root=tiny.root, overrides={"colour": "#00ff00"})
-    assert execute._is_done(job, folder)
+    assert execute._is_done(job, folder, root=tiny.root)
+    (tiny.root / "data/demo").mkdir(parents=True)
+    (tiny.root / "data/demo/labels.csv").write_text("image,label")
+    assert not execute._is_done(job, folder, root=tiny.root), "other labels"
+    (tiny.root / "data/demo/labels.csv").unlink()
     tiny.notebook("01_first", CELL, START, LOOK + "\n# changed")
-    assert not execute._is_done(job, folder), "another notebook"
+    assert not execute._is_done(job, folder, root=tiny.root), "another notebook"
 
 
 def test_a_cell_that_fails(tiny):

@@ -229,7 +229,7 @@ def test_only_finished_runs_are_read(project, notebook):
 def test_hashes(project, notebook):
     path = project.root / "x.txt"
     path.write_text("x")
-    assert runs.file_hash(path) == "2d711642b726b044"
+    assert runs.file_hash(path) == "sha256-2d711642b726"
     before = runs.notebook_hash(notebook)
     content = json.loads(notebook.read_text())
     content["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "x"}]

@@ -48,7 +48,13 @@ def test_training_learns_and_keeps_the_best_row_s_weights():
     from iqa_core.metrics import per_content
 
     assert per_content(predicted, table.label, table.content)["srcc"] == pytest.approx(best, abs=1e-9)
-    assert np.abs(predicted - table.label).mean() < 3, "predictions are in label units"
+
+
+def test_predictions_are_in_label_units():
+    model, rows = trained(validate_every=6)
+    images, table = data(24, seed=1)
+    assert np.abs(evaluation.predict(model, images) - table.label).mean() == pytest.approx(rows[-1]["val_l1"])
+    assert rows[-1]["val_l1"] < 0.5 * table.label.std()
 
 
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others():

@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from ..full_reference import REGISTRY as FR_MEASURES
 from ..metrics import per_content
 from ..stats import (
     boosted_blind,
@@ -59,7 +58,6 @@ def _row(name, predicted, test, label, baseline):
     pooled = percentile_interval(bootstrap(_rank_correlation, *ranked, group=content))
     row = {
         "method": name,
-        "measure": name in FR_MEASURES,
         "n": len(test),
         "contents": None if content is None else content.nunique(),
     }
@@ -134,7 +132,8 @@ def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
 
 
 def _name(row):
-    return row["method"].upper() + ("$^*$" if row["method"] in FAMILY else "") if row["measure"] else row["method"]
+    name = row["method"]  # measures have identifiers as names
+    return name.upper() + ("$^*$" if name in FAMILY else "") if name.isidentifier() and name.islower() else name
 
 
 def _cell(row, key):
