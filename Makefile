@@ -37,7 +37,8 @@ bench: env  ## every benchmark of benchmarks/, one after the other
 	$(PYTHON) "$$file" || exit 1; done; [ -n "$$found" ] || echo "bench: no benchmark yet"
 
 lab: env  ## JupyterLab on this machine, in the project's folder
-	$(PYTHON) -m jupyterlab --ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" $$([ "$$(id -u)" -ne 0 ] || echo --allow-root)
+	$(PYTHON) -m jupyterlab --ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" --LabApp.news_url=None --LabApp.extension_manager=readonly \
+	--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $$([ "$$(id -u)" -ne 0 ] || echo --allow-root)
 
 lint: env  ## ruff, notebooks without outputs, lines of code
 	$(PYTHON) -m ruff check .
