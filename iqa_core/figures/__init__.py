@@ -9,11 +9,11 @@ import pandas as pd
 
 from .curves import training_curves
 from .predictions import content_blind_column, distortion_bars, examples, image_grid, scatter
-from .results import headline, results, results_caption, results_tex
+from .results import headline, readable, results, results_caption, results_tex
 
 __all__ = [
     "caption", "content_blind_column", "distortion_bars", "examples", "export", "export_table", "headline", "image_grid",
-    "results", "results_caption", "results_tex", "scatter", "style", "training_curves",
+    "readable", "results", "results_caption", "results_tex", "scatter", "style", "training_curves",
 ]  # fmt: skip
 
 

@@ -113,27 +113,42 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
     return " ".join(part for part in told if part)
 
 
+def readable(data: pd.DataFrame) -> pd.DataFrame:
+    """`results` for people: a row a label and method, each figure with its interval as text."""
+    shown = {"pooled SRCC": "srcc", "per-content SRCC": "content_srcc", "partial SRCC": "partial"}
+    rows = data.to_dict("records")
+    cells = {title: [_cell(row, key) for row in rows] for title, key in shown.items() if key in data}
+    return pd.DataFrame({"label": data.label, "method": data.method.map(_name), "n": data.n} | cells).set_index(
+        ["label", "method"]
+    )
+
+
 def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
     """The table of `results` as LaTeX (booktabs): a block a label, intervals in brackets, the boosted rule in the footnote."""
-    shown, boosted = data[data.method != BOOSTED], data[data.method == BOOSTED]
     text = caption.replace("%", r"\%").replace("_", r"\_")
+    table = readable(data)
+    titles = list(table.columns[1:])
     lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{text}}}", rf"  \label{{tab:{name}}}"]
-    lines += [r"  \begin{tabular}{llll}", r"    \toprule", r"    & pooled SRCC & per-content SRCC & partial SRCC \\"]
-    for label, rows in shown.groupby("label", sort=False):
-        lines += [r"    \midrule", rf"    \multicolumn{{4}}{{l}}{{\texttt{{{label}}}, $n = {rows.n.iloc[0]}$}} \\"]
-        lines += [f"    {_name(row)} & " + " & ".join(_cell(row, k) for k in ("srcc", "content_srcc", "partial")) + r" \\"
-                  for row in rows.to_dict("records")]  # fmt: skip
+    lines += [rf"  \begin{{tabular}}{{{'l' * (1 + len(titles))}}}", r"    \toprule", f"    & {' & '.join(titles)} \\\\"]
+    for label, rows in table.drop(BOOSTED, level="method", errors="ignore").groupby("label", sort=False):
+        lines += [
+            r"    \midrule",
+            rf"    \multicolumn{{{1 + len(titles)}}}{{l}}{{\texttt{{{label}}}, $n = {rows.n.iloc[0]}$}} \\",
+        ]
+        for (_, method), row in rows.iterrows():
+            lines.append(f"    {method.replace('*', '$^*$')} & {' & '.join(row[titles])} \\\\")
     lines += [r"    \bottomrule", r"  \end{tabular}"]
-    notes = [rf"\texttt{{{r.label}}}: {_cell(r._asdict(), 'partial')}" for r in boosted.itertuples()]
-    if notes:
+    if BOOSTED in set(data.method):
+        notes = table.xs(BOOSTED, level="method")["partial SRCC"]
         check = "Instrument check: a boosted rule that sees type and level only has a partial SRCC of "
-        lines.append(rf"  \\ \footnotesize {check}{'; '.join(notes)}.")
+        told = "; ".join(rf"\texttt{{{label}}}: {value}" for label, value in notes.items())
+        lines.append(rf"  \\ \footnotesize {check}{told}.")
     return "\n".join([*lines, r"\end{table}", ""])
 
 
-def _name(row):
-    name = row["method"]  # measures have identifiers as names
-    return name.upper() + ("$^*$" if name in FAMILY else "") if name.isidentifier() and name.islower() else name
+def _name(method):
+    is_measure = method.isidentifier() and method.islower()
+    return method.upper() + ("*" if method in FAMILY else "") if is_measure else method
 
 
 def _cell(row, key):
