@@ -4,7 +4,7 @@ All take uint8 RGB images of one size and are computed by piq on [0, 1] floats (
 defaults, so each entry states its down-sampling: an SSIM without it is another number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +36,19 @@ def list_measures() -> list[str]:
     return sorted(REGISTRY)
 
 
+def check_measures(names: Iterable[str]) -> None:
+    """KeyError if one of the names is no measure: before long work, not after it."""
+    for name in names:
+        if name not in REGISTRY:
+            raise KeyError(f"no full-reference measure {name!r}; there are {', '.join(list_measures())}")
+
+
 def fr_measure(name: str, distorted: np.ndarray, reference: np.ndarray) -> float:
     """The measure's own value (see `REGISTRY[name].higher_is_better`) of two uint8 RGB images (h, w, 3).
 
     KeyError for an unknown name, ValueError for images of different size or not uint8 RGB.
     """
-    if name not in REGISTRY:
-        raise KeyError(f"no full-reference measure {name!r}; there are {', '.join(list_measures())}")
+    check_measures([name])
     if distorted.shape != reference.shape:
         raise ValueError(f"{name}: distorted is {distorted.shape}, reference {reference.shape}; they must be of one size")
     import torch

@@ -27,7 +27,9 @@ def read_image(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise FileNotFoundError(f"image {path} is missing; paths in a table are relative to the project root") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"image {path} cannot be decoded ({error}); replace the file or drop its row") from error
+        raise ValueError(
+            f"image {path} cannot be decoded ({error}); replace the file (delete it if a notebook made it), or drop its row"
+        ) from error
 
 
 class PixelCache(Sequence):

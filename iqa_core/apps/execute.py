@@ -4,6 +4,7 @@ All parameter files of a target are checked before the first notebook starts. Th
 folder, also when a cell fails. An experiment is a folder; its files run in the order of their names.
 """
 
+import difflib
 import os
 import sys
 import time
@@ -75,9 +76,11 @@ def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]
     overrides = dict(overrides or {})
     files = parameter_files(target, root=root)
     jobs = [_job(path, root=root, overrides=overrides) for path in files]
-    for name in overrides:
-        if not any(name in runs.declared_parameters(job.notebook) for job in jobs):
-            runs.check_parameters(jobs[0].notebook, {name: overrides[name]})
+    known = sorted({name for job in jobs for name in runs.declared_parameters(job.notebook)})
+    for name in set(overrides) - set(known):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise KeyError(f"no notebook of {target} declares a parameter {name!r}{hint}. They have: {', '.join(known)}")
     return jobs
 
 

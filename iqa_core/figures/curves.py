@@ -5,8 +5,9 @@ import pandas as pd
 
 
 def training_curves(histories: dict[str, pd.DataFrame]):
-    """Training: mean absolute error on training crops (dashed) and on the validation images (solid), and the validation
-    SRCC that chooses the weights (mean over contents where the set has them). A circle marks the chosen row.
+    """Training: mean absolute error, in label units, on training crops since the row before (dashed) and on the validation
+    images (solid), and the validation SRCC that chooses the weights (mean over contents where the set has them). A circle
+    marks the chosen row.
 
     `histories`: run name -> its history.csv.
     """
@@ -17,7 +18,8 @@ def training_curves(histories: dict[str, pd.DataFrame]):
         left.plot(history.epoch, history.val_l1, color=colour, marker=".")
         right.plot(history.epoch, history.val_score, color=colour, marker=".", label=run.rpartition("/")[2].rpartition("--")[2])
         right.plot(history.epoch[best], history.val_score[best], "o", ms=8, mfc="none", color=colour)
-    left.set(xlabel="epoch", ylabel="mean absolute error (label units)", ylim=(0, None))
+    left.set(xlabel="epoch", ylabel="mean absolute error", ylim=(0, None))
+    left.set_title("dashed: training crops, solid: validation", loc="left", fontsize=8)
     right.set(xlabel="epoch", ylabel="validation SRCC")
     figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncol=4)
     data = pd.concat([h.assign(run=run) for run, h in histories.items()])

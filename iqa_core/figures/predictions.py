@@ -26,7 +26,9 @@ def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str 
     fitted = logistic5(predictions.predicted, predictions[label])(line)
     axes.plot(line, fitted, color="black")
     axes.plot(line, line, color="black", ls=":", lw=1)
-    axes.set(xlabel="predicted", ylabel=label_name)
+    both = np.concatenate([predictions.predicted, predictions[label]])
+    ends = both.min() - 3, both.max() + 3
+    axes.set(xlabel="predicted", ylabel=label_name, xlim=ends, ylim=ends, aspect="equal")
     value = srcc(predictions.predicted.to_numpy(), predictions[label].to_numpy())
     axes.set_title(f"n = {len(predictions)}, pooled SRCC {value:.3f}", loc="left")
     points = pd.DataFrame(
@@ -38,7 +40,8 @@ def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str 
 
 def distortion_bars(predictions: pd.DataFrame, methods: dict[str, str], *, label: str = "label", draws: int = 500):
     """SRCC within each distortion type on the test images with that distortion alone; lines are 95 % bootstrap intervals by
-    content, too narrow below 15 contents. Level alone earns much of a bar: compare with the content-blind one, not with zero.
+    content, too narrow below 15 contents. Level alone earns much of a bar: compare with the content-blind one, which knows
+    type and level and sees no pixel, not with zero.
 
     `predictions`: columns of `methods` (column -> name shown), `label`, distortion, distortion2, content.
     """
@@ -66,7 +69,8 @@ def distortion_bars(predictions: pd.DataFrame, methods: dict[str, str], *, label
             elinewidth=0.8,
         )
     axes.set_xticks(range(len(kinds)), [k.replace("_", " ") for k in kinds], rotation=35, ha="right")
-    axes.set(ylabel="SRCC within the type")
+    counts = " to ".join(map(str, sorted({data.n.min(), data.n.max()})))
+    axes.set(ylabel=f"SRCC within the type\n(n = {counts} a type)")
     axes.axhline(0, color="black", lw=0.8)
     axes.legend(ncol=len(methods), loc="lower left", bbox_to_anchor=(0, 1))
     return figure, data
@@ -74,7 +78,7 @@ def distortion_bars(predictions: pd.DataFrame, methods: dict[str, str], *, label
 
 def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", columns: int = 5):
     """The test images predicted best (above) and worst (below) by absolute error, one a content at most in each row; under
-    each its content, distortion and level, then predicted / label. The demo's photographs are credited in
+    each its content, distortion and level (1 to 5), then predicted / label. The demo's photographs are credited in
     data/demo/CREDITS.md, and these pictures keep their licences.
 
     `predictions`: columns image, predicted, `label`, and optionally content, distortion, level, distortion2, level2.
@@ -131,5 +135,5 @@ def _what(row):
     lines = [str(row.get("content", ""))]
     for suffix in ("", "2"):
         if isinstance(row.get("distortion" + suffix), str):
-            lines.append(f"{row['distortion' + suffix].replace('_', ' ')} {row['level' + suffix]:.1f}")
+            lines.append(f"{row['distortion' + suffix].replace('_', ' ')} at {row['level' + suffix]:.1f}")
     return "\n".join(lines)
