@@ -77,8 +77,8 @@ def check_parameters(notebook: Path, given: dict) -> dict:
     for name in given:
         if name not in declared:
             close = difflib.get_close_matches(str(name), declared, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise KeyError(f"{Path(notebook).name} declares no parameter {name!r}{hint}. It has: {', '.join(declared)}")
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise KeyError(f"{Path(notebook).name} declares no parameter {name!r}{hint} It has: {', '.join(declared)}")
     return {name: check_value(name, value, declared[name].type, where=Path(notebook).name) for name, value in given.items()}
 
 

@@ -145,7 +145,7 @@ def test_overrides(tiny):
     }
     with pytest.raises(ValueError, match="write --set name=value"):
         execute.parse_overrides(["epochs"])
-    with pytest.raises(KeyError, match="no parameter 'epoch'"):
+    with pytest.raises(KeyError, match=r"declares a parameter 'epoch'; did you mean 'epochs'\? They have: colour"):
         execute.plan("tiny", root=tiny.root, overrides={"epoch": 2})
     with pytest.raises(ValueError, match="run follows from the file's name"):
         execute.plan("tiny", root=tiny.root, overrides={"run": "x"})

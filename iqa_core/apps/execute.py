@@ -79,8 +79,8 @@ def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]
     known = sorted({name for job in jobs for name in runs.declared_parameters(job.notebook)})
     for name in set(overrides) - set(known):
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise KeyError(f"no notebook of {target} declares a parameter {name!r}{hint}. They have: {', '.join(known)}")
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise KeyError(f"no notebook of {target} declares a parameter {name!r}{hint} They have: {', '.join(known)}")
     return jobs
 
 
