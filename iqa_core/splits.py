@@ -15,9 +15,9 @@ def rotation(table: pd.DataFrame, number: int, *, parts: int = 4, val: int = 4) 
     """Rotation `number` (1..parts) of a table by content: columns image, split.
 
     Contents stand in the order of the sha256 of their file names (of `reference`, else `content` itself) and are dealt into
-    near-equal parts. Rotation k tests part k,
-    validates on the `val` contents dealt next (the first of part k + 1) and trains on the rest; all rotations together
-    test every content once. ValueError for a number outside 1..parts or too few contents.
+    near-equal parts. Rotation k tests part k, validates on the `val` contents dealt next (the first of part k + 1) and
+    trains on the rest; all rotations together test every content once. ValueError for a number outside 1..parts or too
+    few contents.
     """
     if not 1 <= number <= parts:
         raise ValueError(f"rotation is {number}; it runs from 1 to {parts}")
