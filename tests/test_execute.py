@@ -49,7 +49,8 @@ def read(project, name):
 def test_an_experiment_in_order_then_resumed(tiny, capfd):
     took = execute.execute("tiny", overrides={"colour": "#00ff00"})
     said, warned = capfd.readouterr()
-    assert warned == "", "kernels start without warnings"
+    unasked = [line for line in warned.splitlines() if "KeyboardInterrupt caught in kernel" not in line]  # how one is stopped
+    assert unasked == [], "kernels start without warnings"
     assert [(entry.job.run, entry.state) for entry in took] == [("01_first", "done"), ("01_first--more", "done")]
     assert said.index("[1/2] tiny/01_first\n") < said.index("    one line") < said.index("[2/2] tiny/01_first--more\n")
     assert "load average" in said
