@@ -10,29 +10,38 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from .full_reference import REGISTRY, fr_measure
-from .loading import grid, read_image
+from .loading import grid, read_image, resize
 
 
 @torch.inference_mode()
 def predict(
-    model, images: Sequence[np.ndarray], *, crops: int | None = None, batch_size: int = 32, progress: bool = False
+    model,
+    images: Sequence[np.ndarray],
+    *,
+    reference: Sequence[np.ndarray] | None = None,
+    crops: int | None = None,
+    batch_size: int = 32,
+    progress: bool = False,
 ) -> np.ndarray:
     """Predicted labels (n,) of uint8 RGB images (h, w, 3) of any size from the contract's crop upwards.
 
-    `crops` overrides the contract's number of crops. The model is left in the mode that it was in.
-    ValueError if an image is smaller than the crop, or a prediction is not finite.
+    `reference`: as many images of the same sizes, for models whose contract wants them. `crops` overrides the contract's
+    number of crops. The model is left in the mode that it was in.
+    ValueError if references lack or are too many, an image is smaller than the crop, or a prediction is not finite.
     """
     contract, training = model.contract, model.training
+    _check_reference(images, reference, contract)
     model.eval()
     device = next(model.parameters()).device
     scores = np.empty(len(images))
-    per_batch = max(1, batch_size // (crops or contract.crops))
+    per_batch = max(1, batch_size // (crops or contract.crops or 4))
     try:
         for start in tqdm(range(0, len(images), per_batch), desc="predict", disable=not progress, mininterval=2):
-            some = [_crops(images[i], contract, crops) for i in range(start, min(start + per_batch, len(images)))]
-            out = model(torch.cat(some).to(device).float() / 255).float().cpu().numpy()
-            ends = np.cumsum([len(s) for s in some])[:-1]
-            scores[start : start + len(some)] = [part.mean() for part in np.split(out, ends)]
+            numbers = range(start, min(start + per_batch, len(images)))
+            some = [_inputs(images[i], None if reference is None else reference[i], contract, crops) for i in numbers]
+            out = model(*(_batch(parts, device) for parts in zip(*some, strict=True))).float().cpu().numpy()
+            ends = np.cumsum([len(parts[0]) for parts in some])[:-1]
+            scores[numbers.start : numbers.stop] = [part.mean() for part in np.split(out, ends)]
     finally:
         model.train(training)
     if not np.isfinite(scores).all():
@@ -40,10 +49,43 @@ def predict(
     return contract.offset + contract.scale * scores
 
 
-def _crops(image, contract, crops):
-    corners = grid(*image.shape[:2], crop=contract.crop, crops=crops or contract.crops)
-    patches = np.stack([image[t : t + contract.crop, left : left + contract.crop] for t, left in corners])
-    return torch.from_numpy(patches).permute(0, 3, 1, 2)
+def _check_reference(images, reference, contract):
+    if contract.reference and reference is None:
+        raise ValueError(
+            f"this model compares an image with its {contract.reference} reference: give `reference=`, one an image"
+        )
+    if reference is not None and not contract.reference:
+        raise ValueError("this model judges an image by itself; leave `reference=` out")
+    if reference is not None and len(reference) != len(images):
+        raise ValueError(f"{len(images)} images, but {len(reference)} references; give one an image")
+
+
+def _inputs(image, reference, contract, crops):
+    """What the model takes for one image: uint8 batches (k, 3, h, w), one or two of them, of k crops."""
+    if reference is not None and reference.shape != image.shape:
+        raise ValueError(f"a reference of {reference.shape[1]}x{reference.shape[0]} for an image of another size")
+    first, second = contract.interpolation
+    pixels = resize(image, contract.resize, first)
+    corners = grid(*pixels.shape[:2], crop=contract.crop, crops=crops or contract.crops) if contract.crop else None
+    views = [_crops(pixels, contract.crop, corners)]
+    if contract.reference:
+        views.append(_crops(resize(reference, contract.resize, second), contract.crop, corners))
+    if contract.context:
+        wide = grid(*pixels.shape[:2], crop=contract.context, crops=1)
+        views.append(_crops(pixels, contract.context, wide).expand(len(views[0]), -1, -1, -1))
+    return views
+
+
+def _crops(image, crop, corners):
+    patches = [image] if corners is None else [image[t : t + crop, left : left + crop] for t, left in corners]
+    return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)
+
+
+def _batch(parts, device):
+    """One batch of floats in [0, 1]; a list of images where they differ in size."""
+    if len({part.shape[2:] for part in parts}) > 1:
+        return [part[0].to(device).float() / 255 for part in parts]
+    return torch.cat(parts).to(device).float() / 255
 
 
 def measure(table: pd.DataFrame, names: Sequence[str], *, root: Path, processes: int = -1) -> pd.DataFrame:

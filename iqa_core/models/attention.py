@@ -1,0 +1,40 @@
+"""Multi-head attention with separate projections: fused, and explicit only where its maps are asked for."""
+
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    """softmax(q k' / sqrt(width / heads)) v over `heads` slices of the width, all four projections with bias."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        others: torch.Tensor | None = None,
+        *,
+        mask: torch.Tensor | None = None,
+        maps: list | None = None,
+    ) -> torch.Tensor:
+        """tokens (b, n, width) attend to `others` (b, m, width), by default to themselves -> (b, n, width).
+
+        `mask` (b, m): True where one of the others may be attended to. A list given as `maps` receives the attention
+        weights (b, heads, n, m).
+        """
+        others = tokens if others is None else others
+        query, key, value = (
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer, x in ((self.query, tokens), (self.key, others), (self.value, others))
+        )
+        mask = None if mask is None else mask[:, None, None]
+        if maps is None:
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        else:
+            logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+            maps.append((logits if mask is None else logits.masked_fill(~mask, float("-inf"))).softmax(-1))
+            mixed = maps[-1] @ value
+        return self.out(mixed.transpose(1, 2).flatten(2))
