@@ -51,7 +51,8 @@ class HyperIQA(nn.Module):
         self.contract = Contract("github.com/SSL92/hyperIQA: 25 crops of 224, averaged", crops=25)
         self.pyramid = Pyramid(backbone, pretrained=pretrained, frozen=frozen)
         self.local = LocalDistortionAware(self.pyramid.channels)
-        self.hyper = HyperNetwork(self.pyramid.channels[-1])
+        last = self.pyramid.channels[-1]
+        self.hyper = HyperNetwork(last, last // 2, last // 4)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, 224, 224) in [0, 1] -> scores (b,)."""
@@ -80,18 +81,16 @@ class LocalDistortionAware(nn.Module):
 
 
 class HyperNetwork(nn.Module):
-    """The last stage (b, c, 7, 7) -> weights [(b, out, in)] and biases [(b, out)] of the target network.
+    """A map (b, widths[0], 7, 7) -> weights [(b, out, in)] and biases [(b, out)] of the target network.
 
     A weight matrix is the row-major reading of a 3x3 convolution's (out in / 49, 7, 7) map, as published weights expect.
     """
 
-    def __init__(self, channels):
+    def __init__(self, *widths: int, dropout: float = 0.0):
         super().__init__()
-        self.reduce = nn.Sequential(
-            nn.Conv2d(channels, channels // 2, 1), nn.ReLU(),
-            nn.Conv2d(channels // 2, channels // 4, 1), nn.ReLU(),
-            nn.Conv2d(channels // 4, 112, 1), nn.ReLU(),
-        )  # fmt: skip
+        steps = zip(widths, (*widths[1:], 112), strict=True)
+        layers = [layer for a, b in steps for layer in (nn.Conv2d(a, b, 1), nn.ReLU())]
+        self.reduce = nn.Sequential(*layers, nn.Dropout(dropout))
         pairs = list(zip(TARGET, TARGET[1:], strict=False))
         self.weight = nn.ModuleDict(
             {str(i): nn.Conv2d(112, a * b // 49, 3, padding=1) for i, (a, b) in enumerate(pairs[:4], 1)}
@@ -101,20 +100,25 @@ class HyperNetwork(nn.Module):
         for layer in [*self.weight.values(), *self.bias.values()]:
             nn.init.kaiming_normal_(layer.weight)
 
-    def forward(self, last):
-        hidden = self.reduce(last)
+    def forward(self, features):
+        hidden = self.reduce(features)
         mean = hidden.mean((2, 3))
         weights = [layer(mean if i == "5" else hidden) for i, layer in self.weight.items()]
         biases = [layer(mean) for layer in self.bias.values()]
         return [w.reshape(len(w), b.shape[1], -1) for w, b in zip(weights, biases, strict=True)], biases
 
 
-def judge(vector: torch.Tensor, weights: list, biases: list) -> torch.Tensor:
-    """The target network: (b, n) and its own layers for every image -> scores (b,); sigmoids between linear layers."""
+def judge(vector: torch.Tensor, weights: list, biases: list, *, dropout: float = 0.0) -> torch.Tensor:
+    """The target network: (b, n) and its own layers for every image -> scores (b,); sigmoids between linear layers.
+
+    `dropout` strikes after all sigmoids but the last; it knows no evaluation mode, the caller gives 0 there.
+    """
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         vector = torch.baddbmm(bias[..., None], weight, vector[..., None])[..., 0]
         if i < len(weights) - 1:
             vector = vector.sigmoid()
+        if i < len(weights) - 2 and dropout:
+            vector = nn.functional.dropout(vector, dropout)
     return vector[:, 0]
 
 

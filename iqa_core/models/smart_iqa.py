@@ -1,0 +1,165 @@
+"""SMART-IQA: HyperIQA on a Swin Transformer, whose stages are fused and weighed before the hyper-network reads them.
+
+Chen, "SMART-IQA: Swin Multi-scale Attention-guided Regression Transformer for Blind Image Quality Assessment", course paper,
+2025; code github.com/cny123222/Perceptual-IQA-CS3324 (MIT). Paper and code disagree, and the code is followed: the fusion
+(AFA) is pooling and concatenation without parameters, not a convolution to 512 channels; the stage weights (there "channel
+attention") are a softmax over one scalar a stage, not sigmoids; the target network has HyperIQA's five layers and reads
+HyperIQA's local vector.
+
+Ours: `gate="static"`, the control without which nobody can say whether weights that adapt to the image are what helps, and
+any timm pyramid in place of Swin.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from . import Contract
+from .hyperiqa import PUBLISHED as HYPERIQA
+from .hyperiqa import HyperNetwork, LocalDistortionAware, judge
+from .pyramid import Pyramid
+
+SIZES = {  # size: (backbone, dropout, drop path)
+    "tiny": ("swin_tiny_patch4_window7_224.ms_in1k", 0.30, 0.20),
+    "small": ("swin_small_patch4_window7_224.ms_in22k_ft_in1k", 0.35, 0.25),
+    "base": ("swin_base_patch4_window7_224.ms_in22k_ft_in1k", 0.40, 0.30),
+}
+GATES = ("adaptive", "static")
+VARIANTS = {
+    "SMART-IQA-T": {"size": "tiny"},
+    "SMART-IQA-S": {"size": "small"},
+    "SMART-IQA-B": {"size": "base"},
+    "SMART-IQA-B, multi-scale": {"size": "base", "attention": False},
+    "SMART-IQA-B, single scale": {"size": "base", "multiscale": False},
+}
+REPORTED = (
+    "KonIQ-10k T .9249 / .9360, S .9338 / .9455, B .9378 / .9485 (7,046 / 2,010, one seed, best test epoch; the author's logs)"
+)
+UNUSED = ()
+TEST_KWARGS = [
+    {"backbone": "resnet18", "drop_path": 0.0},
+    {"backbone": "tf_efficientnet_lite0", "gate": "static"},
+    {"backbone": "tf_efficientnet_lite0", "multiscale": False},
+]
+TEST_SWITCHES = {
+    "size": {"size": "tiny", "backbone": None},
+    "multiscale": {"multiscale": False},
+    "attention": {"attention": False},
+    "gate": {"gate": "static"},
+    "backbone": {"backbone": "resnet26"},
+    "dropout": {"dropout": 0.0},
+    "gate_dropout": {"gate_dropout": 0.0},
+    "drop_path": {"drop_path": 0.5},
+}
+PUBLISHED = (  # published state-dict key -> ours
+    (r"^swin\.lda([123])_pool\.0\.", r"local.reduce.\1."),
+    (r"^swin\.lda([1234])_fc\.", r"local.project.\1."),
+    (r"^swin\.backbone\.", "pyramid.body."),
+    (r"^multiscale_attention\.attention_net\.", "gate.net."),
+    *HYPERIQA,
+)
+
+
+def build(
+    size: str = "base",
+    multiscale: bool = True,
+    attention: bool = True,
+    gate: str = "adaptive",
+    backbone: str | None = None,
+    dropout: float | None = None,
+    gate_dropout: float = 0.5,
+    drop_path: float | None = None,
+    pretrained: bool = True,
+) -> nn.Module:
+    """SMART-IQA; 29,521,479 parameters for tiny, 50,839,383 for small, 89,111,941 for base.
+
+    `multiscale` fuses all four stages, else the last is read alone, and there is nothing to weigh. `attention` weighs the
+    stages: by a `gate` that reads the image ("adaptive", as published) or by four learnt scalars ("static"); without it the
+    fusion is plain. `dropout` (hyper- and target network) and `drop_path` (backbone) are those of the size unless given.
+    `backbone` replaces the size's Swin by another timm pyramid.
+    """
+    if size not in SIZES:
+        raise ValueError(f"size is {size!r}; there are {', '.join(SIZES)}")
+    if gate not in GATES:
+        raise ValueError(f"gate is {gate!r}; there are {', '.join(GATES)}")
+    swin, usual_dropout, usual_drop_path = SIZES[size]
+    return SmartIQA(
+        Pyramid(
+            backbone or swin,
+            pretrained=pretrained,
+            drop_path_rate=usual_drop_path if drop_path is None else drop_path,
+        ),
+        multiscale=multiscale,
+        gate=gate if multiscale and attention else None,
+        dropout=usual_dropout if dropout is None else dropout,
+        gate_dropout=gate_dropout,
+    )
+
+
+class SmartIQA(nn.Module):
+    """Crops of 224 x 224 -> scores in the units it was trained on."""
+
+    def __init__(self, pyramid: Pyramid, *, multiscale: bool, gate: str | None, dropout: float, gate_dropout: float):
+        super().__init__()
+        self.contract = Contract("the authors' code: 20 crops of 224, averaged", crops=20)
+        self.pyramid, self.multiscale, self.dropout = pyramid, multiscale, dropout
+        channels = pyramid.channels
+        self.local = LocalDistortionAware(channels)
+        if gate:
+            self.gate = AdaptiveGate(channels[-1], gate_dropout) if gate == "adaptive" else StaticGate()
+        self.hyper = HyperNetwork(sum(channels) if multiscale else channels[-1], 512, 256, dropout=dropout)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, 224, 224) in [0, 1] -> scores (b,)."""
+        stages = self.stages(images)
+        return judge(self.local(stages), *self.hyper(self.fuse(stages)), dropout=self.dropout if self.training else 0.0)
+
+    def stages(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """(b, 3, 224, 224) in [0, 1] -> four maps of 56, 28, 14 and 7 pixels a side."""
+        if images.shape[-2:] != (224, 224):
+            raise ValueError(f"SMART-IQA takes crops of 224 x 224, not {tuple(images.shape[-2:])}")
+        return self.pyramid(images)
+
+    def fuse(self, stages: list[torch.Tensor]) -> torch.Tensor:
+        """Four maps -> one (b, c, 7, 7): all pooled, each times its stage weight, and concatenated; or the last alone."""
+        if not self.multiscale:
+            return stages[-1]
+        pooled = [F.adaptive_avg_pool2d(stage, 7) for stage in stages]
+        if hasattr(self, "gate"):
+            weights = self.gate(stages[-1])
+            pooled = [p * weights[:, i, None, None, None] for i, p in enumerate(pooled)]
+        return torch.cat(pooled, dim=1)
+
+    def stage_weights(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, 224, 224) in [0, 1] -> (b, 4), from the finest stage to the coarsest; every row sums to 1.
+
+        ValueError for a model that weighs no stages.
+        """
+        if not hasattr(self, "gate"):
+            raise ValueError("this model has no stage weights: it was built with attention=False or multiscale=False")
+        return self.gate(self.stages(images)[-1])
+
+
+class AdaptiveGate(nn.Module):
+    """The mean of the last stage (b, c, 7, 7) -> softmax weights (b, 4); it starts near a quarter each."""
+
+    def __init__(self, channels, dropout):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(channels, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, 4))
+        for layer in (self.net[0], self.net[3]):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, last):
+        return self.net(last.mean((2, 3))).softmax(1)
+
+
+class StaticGate(nn.Module):
+    """Four learnt numbers, the same for every image -> softmax weights (b, 4)."""
+
+    def __init__(self):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(4))
+
+    def forward(self, last):
+        return self.logits.softmax(0).expand(len(last), 4)
