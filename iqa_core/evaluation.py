@@ -51,9 +51,7 @@ def predict(
 
 def _check_reference(images, reference, contract):
     if contract.reference and reference is None:
-        raise ValueError(
-            f"this model compares an image with its {contract.reference} reference: give `reference=`, one an image"
-        )
+        raise ValueError(f"this model compares with the {contract.reference} image: give `reference=`, one an image")
     if reference is not None and not contract.reference:
         raise ValueError("this model judges an image by itself; leave `reference=` out")
     if reference is not None and len(reference) != len(images):
@@ -63,7 +61,8 @@ def _check_reference(images, reference, contract):
 def _inputs(image, reference, contract, crops):
     """What the model takes for one image: uint8 batches (k, 3, h, w), one or two of them, of k crops."""
     if reference is not None and reference.shape != image.shape:
-        raise ValueError(f"a reference of {reference.shape[1]}x{reference.shape[0]} for an image of another size")
+        sizes = [f"{part.shape[1]}x{part.shape[0]}" for part in (reference, image)]
+        raise ValueError(f"a reference of {sizes[0]} for an image of {sizes[1]}; they must be of one size")
     first, second = contract.interpolation
     pixels = resize(image, contract.resize, first)
     corners = grid(*pixels.shape[:2], crop=contract.crop, crops=crops or contract.crops) if contract.crop else None

@@ -49,13 +49,16 @@ def fit(
     content). L1 loss on labels standardised by the training set, whose mean and deviation go into `model.contract`. AdamW
     with one learning rate for `model.pyramid` and one for the rest, linear warm-up over that fraction of all steps, then
     cosine to 1 %. Best is the highest mean per-content SRCC on val (plain SRCC without contents).
-    ValueError for an empty part, FloatingPointError at the first loss that is not finite, naming epoch and batch.
+    ValueError for an empty part or a model that takes whole images or two inputs, FloatingPointError at the first loss that
+    is not finite, naming epoch and batch.
     """
     for name, part, table in (("train", train_images, train_table), ("val", val_images, val_table)):
         if not len(part) or len(part) != len(table):
             raise ValueError(f"the {name} part has {len(part)} images and {len(table)} rows; give it images, one a row")
     if wrong := {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, validate_every=validate_every).items() if v < 1}:
         raise ValueError(f"{wrong}: at least 1 is wanted")
+    if not model.contract.crop or model.contract.reference or model.contract.context:
+        raise ValueError("fit trains on crops of single images; this model takes whole images or two of them")
     images, labels = train_images, train_table.label.to_numpy(float)
     generator = seed_everything(seed)
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
@@ -72,10 +75,8 @@ def fit(
     for epoch in range(1, epochs + 1):
         model.train()
         targets = (labels - contract.offset) / contract.scale
-        options = dict(
-            crop=contract.crop, batch_size=batch_size, crops_per_image=crops_per_image, generator=generator, flips=flips
-        )
-        for number, (crops, target) in enumerate(batches(images, targets, **options), 1):
+        options = dict(crop=contract.crop, size=contract.resize, batch_size=batch_size, crops_per_image=crops_per_image)
+        for number, (crops, target) in enumerate(batches(images, targets, **options, generator=generator, flips=flips), 1):
             crops = crops.to(fabric.device).to(memory_format=torch.channels_last).float() / 255
             loss = nn.functional.l1_loss(network(crops), target.to(fabric.device))
             if not torch.isfinite(loss):
@@ -111,7 +112,7 @@ def _not_finite(what, value, epoch, number):
 
 
 def _groups(model, backbone_lr, head_lr):
-    backbone = {id(p) for p in model.pyramid.parameters()}
+    backbone = {id(p) for p in model.pyramid.parameters()} if hasattr(model, "pyramid") else set()
     split = [p for p in model.parameters() if id(p) in backbone], [p for p in model.parameters() if id(p) not in backbone]
     return [{"params": part, "lr": rate} for part, rate in zip(split, (backbone_lr, head_lr), strict=True)]
 

@@ -122,3 +122,33 @@ def test_an_epoch_takes_every_image_equally_often_with_its_label():
             for c, v in zip(crops, labels, strict=True)]  # fmt: skip
     assert len(seen) == 30 and all(label == 2 * value for value, label in seen)
     assert sorted(v for v, _ in seen) == sorted(list(range(10)) * 3)
+
+
+def test_as_few_crops_as_cover_the_image():
+    assert len(loading.grid(288, 288, crop=192, crops=None)) == 4  # stride 96
+    assert loading.grid(512, 768, crop=256, crops=None)[-1] == (256, 512)
+    assert len(loading.grid(512, 768, crop=256, crops=None)) == 6
+    assert loading.grid(256, 256, crop=256, crops=None) == [(0, 0)]
+
+
+@pytest.mark.parametrize(("size", "to"), [(20, (20, 26)), ((12, 7), (12, 7)), (None, (30, 40)), (30, (30, 40)), (60, (60, 80))])
+def test_resize_keeps_the_shape_by_the_shorter_side_or_takes_height_and_width(size, to):
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    assert loading.resize(image, size).shape == (*to, 3)
+    turned = loading.resize(image.swapaxes(0, 1), size if not isinstance(size, tuple) else size[::-1])
+    np.testing.assert_allclose(turned.swapaxes(0, 1).astype(int), loading.resize(image, size), atol=1)
+
+
+def test_resize_is_torchvision_s():
+    from PIL import Image
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.functional import center_crop
+    from torchvision.transforms.functional import resize as theirs
+
+    image = np.random.default_rng(0).integers(0, 256, (67, 101, 3), dtype=np.uint8)
+    for how in ("bilinear", "bicubic", "nearest"):
+        expected = np.asarray(theirs(Image.fromarray(image), 48, InterpolationMode(how)))
+        np.testing.assert_array_equal(loading.resize(image, 48, how), expected)
+    ((top, left),) = loading.grid(67, 101, crop=48, crops=1)
+    expected = np.asarray(center_crop(Image.fromarray(image), 48))
+    np.testing.assert_array_equal(image[top : top + 48, left : left + 48], expected)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from iqa_core import evaluation, training
+from iqa_core import evaluation, loading, training
 from iqa_core.models import Contract
 from iqa_core.training import fit
 
@@ -55,6 +55,25 @@ def test_predictions_are_in_label_units():
     images, table = data(24, seed=1)
     assert np.abs(evaluation.predict(model, images) - table.label).mean() == pytest.approx(rows[-1]["val_l1"])
     assert rows[-1]["val_l1"] < 0.5 * table.label.std()
+
+
+def test_training_and_prediction_bring_images_to_the_same_size(monkeypatch):
+    sizes = []
+    for module in (loading, evaluation):
+        monkeypatch.setattr(module, "resize", lambda image, size, *how: sizes.append(size) or image)
+    model = Brightness()
+    model.contract.resize = 20
+    list(fit(model, *data(), *data(24, seed=1), **OPTIONS | {"epochs": 1}))
+    assert sizes == [20] * (48 * 2 + 24)
+
+
+@pytest.mark.parametrize("contract", [{"crop": None}, {"reference": "pristine"}, {"context": 20}])
+def test_models_of_whole_images_or_two_inputs_are_refused(contract):
+    model = Brightness()
+    for name, value in contract.items():
+        setattr(model.contract, name, value)
+    with pytest.raises(ValueError, match="takes whole images or two of them"):
+        next(fit(model, *data(), *data(24, seed=1), **OPTIONS))
 
 
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others():

@@ -1,0 +1,88 @@
+"""Prediction by the contract: what reaches a model that wants a reference, a wider view, a resize or whole images."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from iqa_core.evaluation import predict
+from iqa_core.loading import resize
+from iqa_core.models import Contract
+
+
+class Recorder(nn.Module):
+    """Scores are the mean difference of the two inputs' means, or the mean of the one; it keeps what it was given."""
+
+    def __init__(self, **contract):
+        super().__init__()
+        self.contract = Contract("test", **contract)
+        self.nothing, self.seen = nn.Parameter(torch.zeros(1)), []
+
+    def forward(self, first, second=None):
+        self.seen.append((first, second))
+        means = torch.stack([image.mean() for image in first])
+        return means if second is None else means - second.mean((1, 2, 3))
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_a_reference_is_cropped_at_the_same_places():
+    images = [picture(40, 50, i) for i in range(3)]
+    model = Recorder(crop=16, crops=4, reference="pristine")
+    scores = predict(model, images, reference=images)
+    assert (scores == 0).all() and all(torch.equal(*pair) for pair in model.seen)
+    other = [image // 2 for image in images]
+    scores = predict(model, images, reference=other)
+    expected = [
+        np.mean(
+            [
+                (image[t : t + 16, x : x + 16] / 255 - half[t : t + 16, x : x + 16] / 255).mean()
+                for t in (0, 24)
+                for x in (0, 34)
+            ]
+        )
+        for image, half in zip(images, other, strict=True)
+    ]
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_image_and_reference_are_resized_each_in_its_way():
+    image = picture(30, 50)
+    model = Recorder(crop=20, resize=24, interpolation=("bicubic", "nearest"), reference="degraded")
+    predict(model, [image], reference=[image])
+    for seen, how in zip(model.seen[0], ("bicubic", "nearest"), strict=True):
+        expected = resize(image, 24, how)[2:22, 10:30]
+        np.testing.assert_allclose(seen[0].permute(1, 2, 0) * 255, expected, atol=1e-4)
+
+
+def test_the_wider_view_goes_with_every_crop():
+    model = Recorder(crop=16, crops=4, resize=32, context=32)
+    predict(model, [picture(64, 90)])
+    first, second = model.seen[0]
+    assert first.shape == (4, 3, 16, 16) and second.shape == (4, 3, 32, 32)
+    assert torch.equal(second[0], second[3])
+
+
+def test_whole_images_of_mixed_sizes_come_as_a_list_and_of_one_size_as_a_batch():
+    model = Recorder(crop=None)
+    images = [picture(20, 30), picture(40, 25), picture(20, 30)]
+    mixed = predict(model, images)
+    assert [tuple(image.shape) for image in model.seen[0][0]] == [(3, 20, 30), (3, 40, 25), (3, 20, 30)]
+    np.testing.assert_allclose(mixed, [image.mean() / 255 for image in images], atol=1e-6)
+    predict(model, [images[0], images[2]])
+    assert model.seen[1][0].shape == (2, 3, 20, 30)
+
+
+def test_references_that_lack_or_do_not_fit_are_refused():
+    images = [picture(20, 30)]
+    compares, judges = Recorder(crop=16, reference="degraded"), Recorder(crop=16)
+    with pytest.raises(ValueError, match="compares with the degraded image: give `reference=`"):
+        predict(compares, images)
+    with pytest.raises(ValueError, match="judges an image by itself"):
+        predict(judges, images, reference=images)
+    with pytest.raises(ValueError, match="1 images, but 2 references"):
+        predict(compares, images, reference=images * 2)
+    with pytest.raises(ValueError, match="a reference of 31x20 for an image of 30x20"):
+        predict(compares, images, reference=[picture(20, 31)])
