@@ -223,9 +223,15 @@ def finished_runs(experiment: str, notebook: str) -> list[str]:
 
 
 def load_model(run: str | Path):
-    """The best weights of a finished run as a module in evaluation mode; by `<experiment>/<run>` or by folder."""
+    """The best weights of a finished run as a module in evaluation mode; by `<experiment>/<run>` or by folder.
+
+    Also published weights that `weights convert` brought here: by their name in data/raw/weights, or by folder.
+    """
     from .models import weights
 
+    for folder in (project_root() / "data/raw/weights" / run, Path(run)):
+        if (folder / "model.json").is_file() and not (folder / "params.json").is_file():
+            return weights.load(folder)
     return weights.load(finished(run))
 
 

@@ -5,6 +5,7 @@ import os
 # before torch is imported anywhere: two torch processes on two threads each are many times slower than on one
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // _workers))
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait spinning crawl beside any other busy process
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY
 
 from iqa_core.evaluation import predict
 from iqa_core.models import create_model, list_models, weights
@@ -82,7 +83,7 @@ def test_a_saved_model_predicts_the_same(model, tmp_path):
     reference = images[2:] if contract.reference else None
     weights.save(model, tmp_path)
     again = weights.load(tmp_path)
-    before, after = (predict(m, images[:2], reference=reference) for m in (model, again))
+    before, after = (predict(m, images[:2], reference=reference, crops=1) for m in (model, again))
     np.testing.assert_allclose(after, before, atol=1e-4)
     assert again.contract == contract and again.recipe == model.recipe
 
@@ -150,3 +151,18 @@ def test_unknown_names_are_refused_naming_what_there_is():
         create_model("hyperqa")
     with pytest.raises(TypeError, match="no argument backbon; it has backbone"):
         create_model("hyperiqa", backbon="resnet18")
+
+
+def test_every_published_network_stands_in_the_models_page():
+    page = (REPOSITORY / "docs/models.md").read_text()
+    for module in MODULES.values():
+        assert all(f"| {variant} |" in page for variant in module.VARIANTS), "run scripts/make_model_docs.py"
+        assert module.REPORTED in page, "run scripts/make_model_docs.py"
+
+
+@pytest.mark.slow
+def test_the_models_page_is_what_its_script_makes(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    import make_model_docs
+
+    assert (REPOSITORY / "docs/models.md").read_text() == make_model_docs.text()

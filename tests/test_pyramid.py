@@ -69,6 +69,11 @@ def test_folding_batch_norm_changes_no_feature(backbone):
         assert (old - new).abs().max() < 1e-5 * old.abs().max()
 
 
+def test_norms_that_stand_before_their_convolutions_are_not_folded():
+    with pytest.raises(ValueError, match="do not follow its convolutions, so they cannot be folded"):
+        Pyramid("resnetv2_18d", pretrained=False, fold=True)
+
+
 def test_weights_inside_an_installed_wheel_are_taken_without_network():
     pyramid = Pyramid("tf_efficientnet_lite0", pretrained=True).eval()
     stem = pyramid.body.conv_stem.weight

@@ -30,6 +30,7 @@ ELSEWHERE = {  # pattern of the whole command: why it is not run here
     r"conda env create -f environment\.yml|conda activate iqa": "another package manager; test_environment.py reads the file",
     r"(sudo )?apt-get install .*": "changes the system",
     r"jupyter lab( .*)?": "a server",
+    r"python -m iqa_core weights (list|get|convert)( .*)?": "servers and files of others; test_weights.py runs all three",
 }
 
 

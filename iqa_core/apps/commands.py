@@ -1,17 +1,22 @@
 """The command line. A verb is one function here; what it does is in the module it calls, imported when it is called."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    name="iqa_core",
-    help="The verbs of the IQA workbook.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+
+def _verbs(help_text: str, **groups: typer.Typer) -> typer.Typer:
+    """An app without verbs as yet; each group is an app below it."""
+    made = typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    for name, group in groups.items():
+        made.add_typer(group, name=name)
+    return made
+
+
+weights = _verbs("Published weights: what there is, fetch it, make models of it.")
+app = _verbs("The verbs of the IQA workbook.", weights=weights)
 GIVEN_WRONG = (ValueError, KeyError, FileNotFoundError)  # the user's mistakes: a message and exit code 2, no traceback
 
 
@@ -34,6 +39,89 @@ def run(
     from iqa_core.apps import execute
 
     execute.execute(target, resume=resume, timeout_s=timeout * 3600, overrides=execute.parse_overrides(given or []))
+
+
+@weights.command("list")
+def list_weights(
+    model: Annotated[str | None, typer.Option(help="Only those of this model, and what it starts from.")] = None,
+) -> None:
+    """Everything that can be loaded: published models, then what models start from."""
+    import difflib
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from iqa_core.models import list_models, published
+
+    rows = sorted(published.rows(), key=lambda row: (not row.model, row.model))
+    if model is not None:
+        rows = [row for row in rows if row.model == model or f'"{model}"' in row.needed_by]
+        if not rows:
+            names = difflib.get_close_matches(model, list_models(), n=1) or list_models()
+            raise KeyError(f"no weights are known for a model {model!r}; did you mean {', '.join(names)}?")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+    for title in ("name", "model", "trained on", "label", "scores", "MB", "licence", "here"):
+        table.add_column(title, justify="right" if title in ("scores", "MB") else "left", overflow="fold")
+    for row in rows:
+        scores = f"{row.low:g}-{row.high:g}" if row.high is not None else ""
+        here = ("yes" if row.path.is_file() else "no") if row.file else "auto"
+        short = row.licence.partition(";")[0]
+        label = f"{row.task} {row.label}".strip()
+        table.add_row(row.name, row.model, row.trained_on, label, scores, str(row.megabytes), short, here)
+    console = Console()
+    Console(width=console.width if console.is_terminal else 120).print(table)
+    print(
+        "MB: about. here auto: timm or torchvision fetches it on first use. `weights get NAME` fetches a file and tells more."
+    )
+
+
+@weights.command("get")
+def get_weights(name: Annotated[str, typer.Argument(help="A name that `weights list` shows.")]) -> None:
+    """Fetch a published file into data/raw/weights; an interrupted download goes on where it stopped."""
+    from iqa_core.download import download
+    from iqa_core.models import published
+
+    row = published.row(name)
+    if not row.file:
+        library, _, key = row.address.partition(":")
+        cache = {
+            "timm": "$HF_HOME/hub (~/.cache/huggingface/hub)",
+            "torchvision": "$TORCH_HOME/hub/checkpoints (~/.cache/torch/hub/checkpoints)",
+        }
+        print(f"{name}: {library} fetches {key} by itself on first use and keeps it in {cache[library]}. Nothing to do.")
+        return
+    if not row.address:
+        raise ValueError(f"{name} cannot be fetched: {row.note}")
+    there = row.path.is_file()
+    digest = download(row.address, row.path, sha256=row.sha256 or None)
+    print(f"{name}: {'was here already' if there else 'fetched'}, {row.path}")
+    print(f"sha256: {digest}, {'as expected' if row.sha256 else 'recorded; none is known to compare it with'}")
+    print(f"licence: {row.licence}")
+    if row.note:
+        print(f"note: {row.note}")
+    if row.model:
+        print(f"next: python -m iqa_core weights convert {row.path} --model {name}")
+    else:
+        print(f"used by: {row.needed_by}")
+
+
+@weights.command("convert")
+def convert_weights(
+    file: Annotated[Path, typer.Argument(help="A published checkpoint: .pkl .pth .pt .pth.tar .npz .safetensors")],
+    model: Annotated[str, typer.Option(help="A name that `weights list` shows, or a model.")],
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An argument of the model, read as YAML; repeatable."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; data/raw/weights/NAME if not given.")] = None,
+) -> None:
+    """Make a model folder of a published checkpoint. Nothing in the file is executed, and it is left as it is."""
+    from iqa_core.apps.execute import parse_overrides
+    from iqa_core.models.weights import convert
+
+    folder = convert(file, model, out=out, **parse_overrides(given or []))
+    print(f"{folder}: model.safetensors and model.json")
 
 
 def main() -> None:

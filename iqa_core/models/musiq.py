@@ -1,0 +1,400 @@
+"""MUSIQ: patches of the whole image, at its own size and at smaller ones, read by one transformer.
+
+Ke, Wang, Wang, Milanfar, Yang, "MUSIQ: Multi-scale Image Quality Transformer", ICCV 2021, arXiv 2108.05997; code
+github.com/google-research/google-research, folder musiq (Apache-2.0, inference only). Where paper and code differ the code is
+followed, as its weights are: hashed positions are floored (the paper rounds), the native scale comes last, as id 2 (the
+paper: first, as 0), the "simple conv" patch encoder is a convolution and a max-pool (the paper: two convolutions).
+
+`convention="pyiqa"` computes what the PyTorch port in pyiqa does with the same weights: bicubic instead of Gaussian resizing,
+exact instead of tanh GELU, sample instead of population deviation of the filters; its scores differ by about 2 %.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache, partial
+
+import numpy as np
+import timm
+import torch
+from torch import nn
+
+from . import Contract
+from .attention import Attention
+from .pyramid import Pyramid, _load_in_order
+
+PATCH = 32  # pixels
+CHUNK = 256  # patches encoded at a time: about 70 MB of maps; a 1920x1080 image has 2152
+FULL_SIZE = ("resnet", 10, 384, 14, 6, 1152)  # patch encoder, grid, width, depth, heads, mlp
+VARIANTS = {"MUSIQ": {}, "MUSIQ (10 bins)": {"bins": 10}, "MUSIQ-single": {"scales": []}}
+REPORTED = "KonIQ-10k .916 / .928, SPAQ .917 / .921, PaQ-2-PiQ .646 / .739, AVA .726 / .738, means of 10 runs (the paper)"
+UNUSED = ()
+TEST_KWARGS = [
+    {"scales": [64, 96], "patch_encoder": "conv", "width": 64, "depth": 2, "heads": 2, "mlp": 96},
+    {"scales": [], "width": 32, "depth": 1, "heads": 2, "mlp": 48},
+    {"patch_encoder": "tf_efficientnet_lite0", "scales": [64], "bins": 10, "width": 32, "depth": 2, "heads": 2, "mlp": 48},
+]
+TEST_SWITCHES = {
+    "convention": {"convention": "pyiqa"}, "bins": {"bins": 10}, "scales": {"scales": [64]}, "native": {"native": False},
+    "patch_encoder": {"patch_encoder": "linear"}, "grid": {"grid": 5}, "width": {"width": 32}, "depth": {"depth": 1},
+    "heads": {"heads": 4}, "mlp": {"mlp": 64}, "drop_path": {"drop_path": 0.9}, "drop_after": {"drop_after": 4},
+}  # fmt: skip
+PUBLISHED = (  # published state-dict key -> ours
+    (r"^conv_root\.", "patches.root."),
+    (r"^gn_root\.", "patches.norm."),
+    (r"^block1\.", "patches.block."),
+    (r"^embedding\.", "embed."),
+    (r"^transformer_encoder\.cls$", "cls"),
+    (r"^transformer_encoder\.posembed_input\.position_emb$", "positions"),
+    (r"^transformer_encoder\.scaleembed_input\.scale_emb$", "scales"),
+    (r"^transformer_encoder\.transformer\.encoderblock_(\d+)\.(mlp\.)?", r"blocks.\1."),
+    (r"^transformer_encoder\.encoder_norm\.", "norm."),
+    (r"^head\.0\.", "head."),  # 10 bins
+)
+
+
+def build(
+    convention: str = "official",
+    bins: int = 1,
+    *,
+    scales: Sequence[int] = (224, 384),
+    native: bool = True,
+    patch_encoder: str = "resnet",
+    grid: int = 10,
+    width: int = 384,
+    depth: int = 14,
+    heads: int = 6,
+    mlp: int = 1152,
+    drop_path: float = 0.0,
+    drop_after: int = 512,
+    pretrained: bool = True,
+) -> nn.Module:
+    """MUSIQ; as published 27,125,825 parameters, MUSIQ-single (`scales=()`) 27,125,057, with 10 bins 27,129,290.
+
+    `bins`: 1, a score; or more, probabilities of the labels 1 to `bins`, whose mean is the score (AVA: 10).
+    `scales`: longer sides, pixels, to which the image is resized, its shape kept; `native`: it is also read as it is.
+    `patch_encoder`: linear (21,929,473 parameters), conv (22,332,225), resnet, or a timm pyramid's name, whose stages down to
+    stride 8 then encode patches and do not learn. `grid`: cells a side of the hashed positions; 1 tells nothing of places.
+    `drop_path`: chance to skip either half of the last layer in training, rising linearly from 0 at the first one (the
+    published rate is not known). `drop_after`: training drops native patches after that many, row by row, as published: it
+    sees the upper two thirds of a 1024x768 image, evaluation all of it.
+    `pretrained`: the published size, without its head, starts from the official ImageNet weights, a file that the user has
+    fetched (embeddings of other scales than the published start anew), a timm pyramid from its own. ValueError for others.
+    """
+    full = (patch_encoder, grid, width, depth, heads, mlp) == FULL_SIZE
+    if convention not in CONVENTIONS:
+        raise ValueError(f"convention is {convention!r}; there are {', '.join(CONVENTIONS)}")
+    if not (scales or native):
+        raise ValueError("no scale to read: give `scales`, or native=True")
+    if width % heads:
+        raise ValueError(f"a width of {width} does not divide into {heads} heads; choose a multiple")
+    if pretrained and patch_encoder in OWN_ENCODERS and not full:
+        raise ValueError("only MUSIQ at its published size and with a timm pyramid has ImageNet weights; say pretrained=False")
+    resize, gelu, correction = CONVENTIONS[convention]
+    if patch_encoder in OWN_ENCODERS:
+        patches = OWN_ENCODERS[patch_encoder](correction)
+    else:
+        patches = PatchPyramid(patch_encoder, pretrained=pretrained)
+    rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
+    blocks = [Block(width, heads, mlp, gelu=gelu, drop_path=rate) for rate in rates]
+    sides = (*sorted(scales), *[None] * native)
+    model = MUSIQ(patches, blocks, bins, width, grid, sides=sides, resize=resize, drop_after=drop_after)
+    if pretrained and full:
+        _load_trunk(model)
+    return model
+
+
+class MUSIQ(nn.Module):
+    """Images of any size, in a batch (b, 3, h, w) or a list of (3, h, w), in [0, 1]."""
+
+    def __init__(self, patches, blocks, bins, width, grid, *, sides, resize, drop_after):
+        super().__init__()
+        scores = {"low": 1.0, "high": float(bins)} if bins > 1 else {}
+        self.contract = Contract("arXiv 2108.05997: whole images, one pass", crop=None, **scores)
+        self.sides, self.resize, self.grid, self.drop_after = sides, resize, grid, drop_after
+        self.patches = patches
+        self.embed = nn.Linear(patches(torch.zeros(1, 3, PATCH, PATCH)).numel(), width)
+        self.positions = nn.Parameter(0.02 * torch.randn(1, grid * grid, width))
+        self.scales = nn.Parameter(0.02 * torch.randn(len(sides), width))
+        self.cls = nn.Parameter(torch.zeros(1, 1, width))
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, bins)
+        nn.init.kaiming_normal_(self.embed.weight, nonlinearity="linear")  # flax's default, as for the filters
+        for tensor in (self.embed.bias, self.head.weight, self.head.bias):
+            nn.init.zeros_(tensor)
+
+    def forward(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+        """Images -> scores (b,)."""
+        if self.head.out_features == 1:
+            return self.head(self.features(images))[:, 0]
+        probabilities = self.distribution(images)
+        return (probabilities * torch.arange(1, probabilities.shape[1] + 1, device=probabilities.device)).sum(1)
+
+    def distribution(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+        """Images -> probabilities (b, bins) of the labels 1 to `bins`; ValueError for a model with one output."""
+        if self.head.out_features == 1:
+            raise ValueError("this MUSIQ predicts a score, no distribution; build it with bins=10")
+        return self.head(self.features(images)).softmax(1)
+
+    def features(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+        """Images -> what the head reads (b, width)."""
+        return self._read([self._tokens(group)[0] for group in _groups(images)])
+
+    @torch.no_grad()
+    def attention(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[tuple[int, int, int]]]:
+        """Images of one size -> every layer's attention weights (b, heads, n, n), and every scale's (id, rows, columns).
+
+        Token 0 is the one that is scored, then come all patches, row by row, scale after scale: its attention to the first
+        scale is `maps[-1][:, :, 0, 1 : 1 + rows * columns].unflatten(-1, (rows, columns))`. 1024x768 pixels take 280 MB.
+        """
+        tokens, layout = self._tokens(_groups(images, one_size=True)[0], whole=True)
+        maps = []
+        self._read([tokens], maps)
+        return maps, layout
+
+    @property
+    def hash_embedding(self) -> torch.Tensor:
+        """The embedding (grid * grid, width) of the cells, row by row, to which patches of any image are hashed."""
+        return self.positions[0]
+
+    def _tokens(self, images, *, whole=False):
+        """Images (b, 3, h, w) -> embedded patches (b, n, width) of all scales, and their layout."""
+        images, parts, embeddings, layout = images * 2 - 1, [], [], []
+        for number, side in enumerate(self.sides):
+            cut = cut_patches(images if side is None else self.resize(images, target_size(*images.shape[2:], side)))
+            layout.append((number, *cut.shape[1:3]))
+            limit = self.drop_after if side is None and self.training and not whole else None
+            parts.append(cut.flatten(1, 2)[:, :limit])
+            places = hash_index(*cut.shape[1:3], self.grid)[:limit].to(images.device)
+            embeddings.append(self.hash_embedding[places] + self.scales[number])
+        patches = torch.cat(parts, 1)
+        encoded = [self.embed(self.patches(some).permute(0, 2, 3, 1).flatten(1)) for some in patches.flatten(0, 1).split(CHUNK)]
+        return torch.cat(encoded).unflatten(0, patches.shape[:2]) + torch.cat(embeddings), layout
+
+    def _read(self, groups, maps=None):
+        """Sequences [(b, n, width)] -> the scored token (b, width); shorter ones are filled up by tokens masked out."""
+        lengths = [group.shape[1] for group in groups for _ in group]
+        tokens = nn.utils.rnn.pad_sequence([sequence for group in groups for sequence in group], batch_first=True)
+        tokens = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1)
+        mask = None  # the fused attention is faster without one
+        if min(lengths) < max(lengths):
+            mask = torch.arange(tokens.shape[1], device=tokens.device) <= torch.tensor(lengths, device=tokens.device)[:, None]
+        for block in self.blocks:
+            tokens = block(tokens, mask, maps)
+        return self.norm(tokens[:, 0])
+
+
+class Block(nn.Module):
+    """Attention and a two-layer network, each normalised before and added to what it read; (b, n, width) -> the same.
+
+    In training either is skipped with probability `drop_path`, drawn for each image; what stays is not scaled up.
+    """
+
+    def __init__(self, width: int, heads: int, mlp: int, *, gelu: str, drop_path: float):
+        super().__init__()
+        self.gelu, self.drop_path = gelu, drop_path
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attention = Attention(width, heads)
+        self.fc1, self.fc2 = nn.Linear(width, mlp), nn.Linear(mlp, width)
+        for layer in (*self.attention.children(), self.fc1, self.fc2):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.normal_(layer.bias, std=1e-6 if layer in (self.fc1, self.fc2) else 0.0)
+
+    def forward(self, tokens, mask=None, maps=None):
+        tokens = tokens + self._kept(self.attention(self.norm1(tokens), mask=mask, maps=maps))
+        return tokens + self._kept(self.fc2(nn.functional.gelu(self.fc1(self.norm2(tokens)), approximate=self.gelu)))
+
+    def _kept(self, change):
+        if not (self.training and self.drop_path):
+            return change
+        return change * (torch.rand(len(change), 1, 1, device=change.device) >= self.drop_path)
+
+
+class StandardConv(nn.Conv2d):
+    """A convolution without bias by filters brought to zero mean and unit deviation."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, *, correction: int, stride: int = 1, padding: int = 0):
+        super().__init__(inputs, outputs, side, stride=stride, padding=padding, bias=False)
+        self.correction = correction  # of the deviation: 0 population, 1 sample
+        nn.init.kaiming_normal_(self.weight, nonlinearity="linear")
+
+    def forward(self, maps):
+        std, mean = torch.std_mean(self.weight, (1, 2, 3), correction=self.correction, keepdim=True)
+        return self._conv_forward(maps, (self.weight - mean) / (std + 1e-5), None)
+
+
+class PatchResNet(nn.Module):
+    """Patches (n, 3, 32, 32) -> maps (n, 64, 8, 8), with the block (n, 256, 8, 8)."""
+
+    def __init__(self, correction: int, *, block: bool):
+        super().__init__()
+        self.root = StandardConv(3, 64, 7, stride=2, correction=correction)
+        self.norm = nn.GroupNorm(32, 64, eps=1e-6)
+        self.block = Bottleneck(64, 256, correction=correction) if block else nn.Identity()
+
+    def forward(self, patches):
+        # TensorFlow's SAME padding at an even size and stride 2 has more after than before; 0 is no maximum after a ReLU
+        maps = self.norm(self.root(nn.functional.pad(patches, (2, 3, 2, 3)))).relu()
+        return self.block(nn.functional.max_pool2d(nn.functional.pad(maps, (0, 1, 0, 1)), 3, 2))
+
+
+class Bottleneck(nn.Module):
+    """Convolutions 1x1, 3x3, 1x1 beside a projection; the last norm starts at zero, so the block starts as its projection."""
+
+    def __init__(self, inputs: int, outputs: int, *, correction: int):
+        super().__init__()
+        inner = outputs // 4
+        self.conv1 = StandardConv(inputs, inner, 1, correction=correction)
+        self.conv2 = StandardConv(inner, inner, 3, padding=1, correction=correction)
+        self.conv3 = StandardConv(inner, outputs, 1, correction=correction)
+        self.conv_proj = StandardConv(inputs, outputs, 1, correction=correction)
+        self.gn1, self.gn2 = nn.GroupNorm(32, inner, eps=1e-4), nn.GroupNorm(32, inner, eps=1e-4)
+        self.gn3, self.gn_proj = nn.GroupNorm(32, outputs, eps=1e-4), nn.GroupNorm(32, outputs, eps=1e-4)
+        nn.init.zeros_(self.gn3.weight)
+
+    def forward(self, maps):
+        inner = self.gn1(self.conv1(maps)).relu()
+        inner = self.gn2(self.conv2(inner)).relu()
+        return (self.gn3(self.conv3(inner)) + self.gn_proj(self.conv_proj(maps))).relu()
+
+
+class PatchPyramid(Pyramid):
+    """Patches (n, 3, 32, 32) in [-1, 1] -> a timm pyramid's map at stride 8 (n, c, 4, 4); its weights do not learn."""
+
+    def __init__(self, backbone: str, *, pretrained: bool):
+        super().__init__(backbone, pretrained=pretrained)
+        body = timm.create_model(backbone, features_only=True, feature_cls="getter", out_indices=(-3,))  # no later stages
+        _load_in_order(body, self.body.state_dict())
+        self.body, self.channels = body.requires_grad_(False).eval(), body.feature_info.channels()
+
+    def train(self, mode: bool = True):
+        """Stays in evaluation: batch norms keep ImageNet's statistics."""
+        return super().train(False)
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        try:
+            return super().forward(patches / 2 + 0.5)[0]
+        except AssertionError as error:
+            raise ValueError(f"no patches of {PATCH}x{PATCH} for this backbone: {error}; choose a convolutional one") from error
+
+
+CONVOLUTIONS = {"conv": partial(PatchResNet, block=False), "resnet": partial(PatchResNet, block=True)}
+OWN_ENCODERS = {"linear": lambda correction: nn.Identity()} | CONVOLUTIONS
+
+
+def target_size(height: int, width: int, longer: int) -> tuple[int, int]:
+    """(height, width) with that longer side and the shape kept, in float32 with halves to even, as TensorFlow has it."""
+    ratio = np.float32(longer) / np.float32(max(height, width))
+    return tuple(max(1, int(np.rint(np.float32(side) * ratio))) for side in (height, width))
+
+
+def gaussian_resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(b, c, h, w) to (height, width) as TensorFlow's GAUSSIAN without antialiasing, in float32."""
+    pairs = zip(images.shape[2:], size, strict=True)
+    rows, columns = (torch.from_numpy(gaussian_weights(old, new)).to(images.device) for old, new in pairs)
+    with torch.autocast(images.device.type, enabled=False):
+        return rows @ images.float() @ columns.T
+
+
+@lru_cache(maxsize=16)
+def gaussian_weights(old: int, new: int) -> np.ndarray:
+    """Weights (new, old) of the old pixels in each new one: deviation .5 and radius 1.5 old pixels, rows of sum 1.
+
+    In float64. TensorFlow's float32 tips some pixels at exactly 1.5 inwards, which there get a weight of .009 (512 -> 224,
+    not 512 -> 384); scores of order 1 then move by less than 1e-4.
+    """
+    centres = (np.arange(new) + 0.5) * (old / new)
+    distance = np.abs(np.arange(old) + 0.5 - centres[:, None])
+    weights = np.where(distance < 1.5, np.exp(-2 * distance**2), 0)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+CONVENTIONS = {  # resize, torch's name of the GELU, degrees of freedom taken off a filter's deviation
+    "official": (gaussian_resize, "tanh", 0),
+    "pyiqa": (partial(nn.functional.interpolate, mode="bicubic"), "none", 1),
+}
+
+
+def cut_patches(images: torch.Tensor) -> torch.Tensor:
+    """(b, 3, h, w) in [-1, 1] -> (b, rows, columns, 3, 32, 32); sides are filled up with mid-grey, the smaller half before."""
+    counts = [-(-side // PATCH) for side in images.shape[2:]]
+    missing = [n * PATCH - side for n, side in zip(counts, images.shape[2:], strict=True)]
+    (top, left), (bottom, right) = [m // 2 for m in missing], [m - m // 2 for m in missing]
+    padded = nn.functional.pad(images, (left, right, top, bottom))
+    return padded.unflatten(3, (counts[1], PATCH)).unflatten(2, (counts[0], PATCH)).permute(0, 2, 4, 1, 3, 5)
+
+
+def hash_index(rows: int, columns: int, grid: int) -> torch.Tensor:
+    """The cell (rows * columns,) of a grid x grid table that each patch is hashed to, row by row; floored in float32."""
+    down, across = ((torch.arange(n) * torch.tensor(grid / n)).long().clamp(max=grid - 1) for n in (rows, columns))
+    return (down[:, None] * grid + across).flatten()
+
+
+def _groups(images, *, one_size=False):
+    """Batches (b, 3, h, w) of one size each: a batch or a list of images as one where possible, else image by image."""
+    batched = isinstance(images, torch.Tensor)
+    shapes = [tuple(images.shape[1:])] if batched else [tuple(image.shape) for image in images]
+    if not shapes or any(len(shape) != 3 or shape[0] != 3 or 0 in shape for shape in shapes):
+        raise ValueError(f"MUSIQ takes RGB images, a batch (b, 3, h, w) or a list of (3, h, w), not {shapes[:3]} an image")
+    if len(set(shapes)) == 1:
+        return [images if batched else torch.stack(list(images))]
+    if one_size:
+        raise ValueError(f"attention is shown for images of one size, not {shapes[:3]}; ask image by image")
+    return [image[None] for image in images]
+
+
+def _load_trunk(model):
+    """Start all but the head from the official ImageNet checkpoint."""
+    from . import published, weights
+
+    state = published.read(published.local_file("musiq-imagenet"), model="musiq")
+    given = {weights.renamed(k, PUBLISHED): v for k, v in state.items() if not re.match(r"(imagenet_)?head\.", k)}
+    anew = {"head.weight", "head.bias"} | ({"scales"} if model.sides != (224, 384, None) else set())
+    model.load_state_dict(given | {k: v for k, v in model.state_dict().items() if k in anew})
+
+
+def published_state(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """The arrays of an official .npz as a state dict with the port's names, which `PUBLISHED` knows.
+
+    Flax counts unnamed layers, differently from version to version; so layers are told by kind and order.
+    ValueError if there is no model among the arrays.
+    """
+    prefix = "opt/target/"  # the rest is the optimiser's
+    target = {tuple(key.removeprefix(prefix).split("/")): value for key, value in arrays.items() if key.startswith(prefix)}
+    if not target:
+        raise ValueError(f"no array is named {prefix}...; an official MUSIQ .npz is wanted, not one with {sorted(arrays)[:3]}")
+    layers = {path[:depth] for path in target for depth in range(1, len(path))}
+    return {_port_name(path, layers): _port_tensor(path, array) for path, array in target.items()}
+
+
+PORT_NAMES = {"Transformer": "transformer_encoder", "pos_embedding": "position_emb", "scale_embedding": "scale_emb"}
+
+
+def _port_name(path, layers):
+    names = []
+    for depth, part in enumerate(path[:-1]):
+        parent = path[depth - 1] if depth else ""
+        beside = [layer[-1] for layer in layers if layer[:-1] == path[:depth]]
+        beside.sort(key=lambda name: int(re.search(r"\d*$", name)[0] or 0))
+        if parent.startswith("encoderblock_"):
+            kind = re.search("norm|attention|mlp|$", part.lower())[0]
+            rank = [name for name in beside if kind in name.lower()].index(part) + 1
+            names.append(f"norm{rank}" if kind == "norm" else kind)
+        elif names[-1:] == ["mlp"]:
+            names.append(f"fc{beside.index(part) + 1}")
+        elif part != "unit1":
+            names.append(f"transformer.{part}" if part.startswith("encoderblock_") else PORT_NAMES.get(part, part))
+    leaf = "weight" if path[-1] in ("kernel", "scale") else PORT_NAMES.get(path[-1], path[-1])
+    return ".".join([*names, leaf])
+
+
+def _port_tensor(path, array):
+    if path[-1] in ("scale", "bias"):
+        array = array.reshape(-1)
+    elif path[-1] == "scale_embedding":
+        array = array[0]
+    elif path[-1] == "kernel" and array.ndim == 4:
+        array = array.transpose(3, 2, 0, 1)
+    elif path[-1] == "kernel":  # attention's are (width, heads, n), its last one (heads, n, width)
+        array = array.reshape((-1, array.shape[-1]) if path[-2] == "out" else (len(array), -1)).T
+    return torch.from_numpy(np.array(array, np.float32, order="C"))

@@ -1,0 +1,164 @@
+"""What others published: the table of weights, where their files lie here, and reading those without running anything.
+
+`published.csv` lists everything that can be loaded. Its `megabytes` are the file's where its size is known, else 4 bytes a
+parameter (a file that also holds an optimiser's state has up to three times that); its `sha256` may be the first digits only.
+"""
+
+import argparse
+import csv
+import difflib
+import re
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import yaml
+
+from iqa_core.files import project_root
+
+from . import _module
+
+if TYPE_CHECKING:  # torch takes seconds to import, and the table needs none
+    from torch import Tensor
+
+WRAPPERS = ("params", "params_ema", "state_dict", "model_state_dict", "model", "net")  # where checkpoints keep the state dict
+PREFIXES = ("module.", "net.")  # what DataParallel and pyiqa put before every key
+
+
+class Published(NamedTuple):
+    """A row of published.csv: weights that somebody published, and what is known of them."""
+
+    name: str
+    model: str  # ours; empty for what models start from, which has no quality head
+    arguments: dict  # of that model's build
+    trained_on: str
+    task: str  # of the machines whose opinion is predicted: cls, det, ins; empty for people's
+    label: str
+    file: str  # in data/raw/weights; empty where a library fetches the weights by itself
+    address: str  # https://..., drive:<id>, timm:<name>, torchvision:<name>; empty: not published
+    licence: str  # in a word or two, then after a semicolon what else is to be said of it
+    megabytes: int
+    low: float | None  # scores are expected between low and high, in units
+    high: float | None
+    units: str
+    resize: str  # what the weights were trained with: 512x384 (height x width) or 288 (shorter side), and the interpolation
+    sha256: str
+    needed_by: str
+    note: str
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies, or should; ValueError for weights that a library fetches by itself."""
+        if not self.file:
+            library = self.address.partition(":")[0]
+            raise ValueError(f"{self.name} is no file here: {library} fetches it on first use and keeps it in its own cache")
+        return folder() / self.file
+
+
+def folder() -> Path:
+    """data/raw/weights of the project."""
+    return project_root() / "data/raw/weights"
+
+
+def rows() -> list[Published]:
+    """All rows of published.csv."""
+    with (Path(__file__).parent / "published.csv").open(encoding="utf-8", newline="") as file:
+        return [_row(texts) for texts in csv.DictReader(file)]
+
+
+def _row(texts):
+    arguments = dict(pair.split("=", 1) for pair in texts["arguments"].split())
+    numbers = {key: float(texts[key]) if texts[key] else None for key in ("low", "high")}
+    typed = {"arguments": {key: yaml.safe_load(value) for key, value in arguments.items()}, **numbers}
+    return Published(**texts | typed | {"megabytes": int(texts["megabytes"])})
+
+
+def row(name: str) -> Published:
+    """The row of that name; KeyError with the names near it."""
+    known = {row.name: row for row in rows()}
+    if name not in known:
+        raise KeyError(f"no weights {name!r}{near(name, known)}; `python -m iqa_core weights list` tells all")
+    return known[name]
+
+
+def local_file(name: str) -> Path:
+    """The local file of a row; FileNotFoundError with the command that fetches it, its address and where it should lie."""
+    found = row(name)
+    if not found.path.is_file():
+        source = f"`python -m iqa_core weights get {name}` fetches it from {found.address}" if found.address else found.note
+        raise FileNotFoundError(f"the weights {name} are missing: {source}; or put the file at {found.path}")
+    return found.path
+
+
+def near(name: str, names) -> str:
+    """A hint at the names that are nearest to one that is unknown."""
+    close = difflib.get_close_matches(name, names, n=3)
+    return f"; near it: {', '.join(close)}" if close else ""
+
+
+def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
+    """The state dict in a .safetensors, .npz or torch file, out of its wrappers, without a prefix common to all keys.
+
+    Nothing in the file is executed: of a pickle only tensors, plain values and argparse.Namespace are read. The arrays of an
+    .npz are renamed for `model="musiq"`. FileNotFoundError; ValueError for a damaged file, for one that holds other objects
+    (a whole pickled model) and for one that is no state dict. All say what to do.
+    """
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; `python -m iqa_core weights list` tells where files come from")
+    state = _unwrap(_read(path), path)
+    if path.suffix == ".npz":
+        if model == "musiq":
+            return _module("musiq").published_state(state)
+        state = {key: torch.from_numpy(value) for key, value in state.items()}
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _read(path):
+    """What a file holds. Whatever goes wrong in a damaged file, in whichever library, becomes one message."""
+    import numpy as np
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        if refused := re.search(r"GLOBAL (\S+)|unrecognized function ([^\n]+)|(Object arrays)", str(error)):
+            what = next(group for group in refused.groups() if group)
+            raise ValueError(
+                f"{path} is refused: it holds {what}, and to unpickle anything but tensors and plain values runs code of "
+                "whoever made the file. Ask for a state dict; or, if you trust them, load it with their own code in an "
+                "environment of its own and save model.state_dict() by torch.save"
+            ) from None
+        raise ValueError(
+            f"{path} cannot be read ({type(error).__name__}): it is damaged, cut short, or not weights at all; delete it and "
+            "fetch it again"
+        ) from error
+
+
+def _unwrap(state, path):
+    import numpy as np
+    import torch
+
+    for _ in WRAPPERS:  # one in the other, but not without end
+        state = next((state[key] for key in WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)), state)
+    if not isinstance(state, dict) or not state:
+        raise ValueError(f"{path} holds {type(state).__name__} and no state dict; save one with torch.save(model.state_dict())")
+    other = [key for key, value in state.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor | np.ndarray))]
+    if other:
+        raise ValueError(
+            f"{path} holds no state dict: {', '.join(map(repr, other[:5]))} are no tensors, and none of "
+            f"{', '.join(WRAPPERS)} holds a dict; save one with torch.save(model.state_dict())"
+        )
+    return dict(state)

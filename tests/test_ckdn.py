@@ -1,0 +1,134 @@
+"""CKDN: parity with the published implementation, its two training stages, and what it refuses."""
+
+import numpy as np
+import pytest
+import torch
+from golden_rules import filled, golden, image
+
+from iqa_core.models import create_model, weights
+from iqa_core.models.ckdn import stage1_loss, stage2_loss
+from iqa_core.models.pyramid import Pyramid
+
+AUXILIARY = ("aux_csp", "aux_fc")
+
+
+@pytest.fixture(scope="module")
+def published():
+    return weights.from_published("ckdn", filled(golden("ckdn")["keys"]))
+
+
+def pictures(seed, side):
+    """Restored, degraded, second restored, pristine."""
+    return [image(seed + offset, side, side) for offset in (0, 1000, 2000, 3000)]
+
+
+def learning(model, loss):
+    """The names of the parameters that a loss reaches."""
+    model.zero_grad()
+    loss.backward(retain_graph=True)
+    return {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+def names(model, *parts):
+    return {name for name, _ in model.named_parameters() if name.partition(".")[0] in parts}
+
+
+def test_an_image_s_own_reference_and_an_equal_rival_leave_no_difference(published):
+    restored, degraded, second, _ = pictures(1, 96)
+    with torch.no_grad():
+        heads = published.heads(restored, degraded, restored, degraded)
+        other = published.heads(second, degraded, second, degraded)
+        score = published(restored, degraded)
+    assert heads["diff"] == 0 and heads["fr"] == heads["dr"] == score
+    assert heads["nr"] == other["nr"], "two equal images: whichever they are"
+    assert heads["dr"] != other["dr"]
+
+
+def test_a_score_takes_the_embeddings_of_both_images_in_their_own_weights(published):
+    restored, degraded, _, _ = pictures(2, 96)
+    with torch.no_grad():
+        assert (published(restored, degraded) - published(degraded, restored)).abs() > 1e-3
+        embedded = published.qse(restored)
+    assert embedded.shape == (1, 256, 24, 24) and published.csp(embedded).shape == (1, 512, 12, 12)
+    assert [name for name, _ in published.qse.named_children()] == ["conv1", "maxpool", "layer1"]  # no norm, no activation
+
+
+def test_the_first_stage_s_loss_is_half_the_squared_error_of_the_elo_probability():
+    nr, zero = torch.tensor([0.5, 0.9]), torch.zeros(2)
+    torch.testing.assert_close(stage1_loss(nr, zero, zero), torch.tensor(0.5 * 0.4**2 / 2))
+    ahead = torch.tensor([0.4, 0.4])  # 400 Elo points: odds of ten to one, for the second
+    torch.testing.assert_close(stage1_loss(torch.full((2,), 10 / 11), zero, ahead), torch.tensor(0.0))
+
+
+def test_the_second_stage_distils_by_the_fourth_power():
+    target, heads = torch.tensor([0.2, 0.4]), {"diff": torch.tensor([0.0, 0.1])}
+    heads |= {"dr": target + 0.1, "fr": target - 0.2}
+    torch.testing.assert_close(stage2_loss(heads, target), torch.tensor(0.01 + 0.04 + 30 * 0.01 / 2))
+    twice = heads | {"diff": 4 * heads["diff"]}  # the mean square of features twice as far apart
+    torch.testing.assert_close(stage2_loss(twice, target) - 0.05, 16 * (stage2_loss(heads, target) - 0.05))
+
+
+def test_each_stage_trains_its_own_parts(published):
+    heads = published.heads(*(torch.cat(pair) for pair in zip(pictures(3, 64), pictures(4, 64), strict=True)))
+    first = stage1_loss(heads["nr"], torch.tensor([0.5, 0.6]), torch.tensor([0.7, 0.3]))
+    second = stage2_loss(heads, torch.tensor([0.5, 0.6]))
+    assert learning(published, first) == names(published, "qse", *AUXILIARY)
+    assert learning(published, second) == names(published, "qse", "dte", "csp", "fc")
+
+
+def test_the_teacher_is_not_detached(published):
+    heads = published.heads(*pictures(5, 64))
+    assert learning(published, heads["fr"].sum()) == names(published, "qse", "dte", "csp", "fc")
+
+
+def test_ckdn_has_the_published_parameters_and_scores_by_half_of_them(published):
+    counts = {name: p.numel() for name, p in published.named_parameters()}
+    assert sum(counts.values()) == golden("ckdn")["n_params"] == 13_387_650
+    reached = learning(published, published(*pictures(6, 64)[:2]).sum())
+    assert sum(counts[name] for name in reached) == 6_919_041
+    assert set(counts) - reached == names(published, *AUXILIARY)
+
+
+@pytest.mark.parametrize("seed", golden("ckdn")["cases"])
+def test_ckdn_answers_as_the_published_code(published, seed):
+    case, images = golden("ckdn")["cases"][seed], pictures(int(seed), 288)
+    with torch.no_grad():
+        heads, score = published.heads(*images), published(*images[:2])
+    assert set(heads) == set(case)
+    for name, value in case.items():
+        np.testing.assert_allclose(heads[name], value, atol=1e-5, err_msg=name)
+    assert torch.equal(score, heads["dr"])
+
+
+def test_both_embeddings_start_from_the_same_pretrained_weights():
+    model, pyramid = create_model("ckdn", backbone="tf_efficientnet_lite0"), Pyramid("tf_efficientnet_lite0", pretrained=True)
+    images = torch.rand(1, 3, 64, 64)
+    model.eval(), pyramid.eval()
+    with torch.no_grad():
+        first, second = pyramid(images)[:2]
+        normal = pyramid.normalise(images)
+        for embed, predict in ((model.qse, model.csp), (model.dte, model.aux_csp)):
+            assert torch.equal(embed(normal), first) and torch.equal(predict(embed(normal)), second)
+    assert model.qse.conv_stem.weight is not model.dte.conv_stem.weight
+    assert not torch.equal(model.fc[0].weight, model.aux_fc[0].weight)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "tf_efficientnet_lite0", "convnext_atto", "densenet121"])
+def test_any_chain_of_layers_can_be_split(backbone):
+    model = create_model("ckdn", backbone=backbone, pretrained=False).eval()
+    images = torch.rand(2, 3, 96, 64)
+    with torch.no_grad():
+        embedded, score = model.qse(images), model(images, images.flip(0))
+        assert embedded.shape[2:] == (24, 16) and model.csp(embedded).shape[2:] == (12, 8)
+    assert score.shape == (2,) and ((score > 0) & (score < 1)).all()
+
+
+@pytest.mark.parametrize("backbone", ["swin_tiny_patch4_window7_224", "hrnet_w18_small"])
+def test_a_backbone_that_is_no_chain_is_refused(backbone):
+    with pytest.raises(ValueError, match=f"{backbone}'s maps of strides 4 and 8 are not made by one layer after the other"):
+        create_model("ckdn", backbone=backbone, pretrained=False)
+
+
+def test_images_of_different_sizes_are_refused(published):
+    with pytest.raises(ValueError, match=r"one size, as many of each, not \(1, 3, 64, 64\) and \(1, 3, 64, 96\)"):
+        published(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 96))

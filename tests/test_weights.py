@@ -1,0 +1,393 @@
+"""Published weights: the table, what is read and what is refused, key names, and conversion through the command line."""
+
+import argparse
+import inspect
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden_rules import filled, golden, image
+from safetensors.torch import save_file
+
+from iqa_core.apps import commands
+from iqa_core.models import _module, create_model, list_models, published, weights
+
+ROWS = published.rows()
+MODELS = [row for row in ROWS if row.model]
+SMALL = {"backbone": "resnet18"}
+
+
+# ------------------------------------------------------------------------------------------------------------ the table
+def test_every_row_is_named_once_and_has_a_file_of_its_own():
+    names, files = [row.name for row in ROWS], [row.file for row in ROWS if row.file]
+    assert len(set(names)) == len(names)
+    assert len(set(files)) == len(files)
+    assert all(Path(file).name == file for file in files)
+
+
+@pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
+def test_a_row_fits_its_model(row):
+    assert row.model in list_models()
+    known = inspect.signature(_module(row.model).build).parameters
+    assert set(row.arguments) <= set(known) - {"pretrained"}
+    assert row.file and row.trained_on and row.label and row.units
+    assert row.low < row.high
+    assert re.fullmatch(r"|\d+|\d+x\d+( bicubic)?", row.resize)
+
+
+def test_what_models_start_from_says_who_needs_it():
+    assert all(row.needed_by and not row.units and not row.arguments for row in ROWS if not row.model)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_addresses_and_facts_are_well_formed(row):
+    patterns = [r"https://[\w./-]+", r"drive:[\w-]{33}", r"timm:[\w.]+", r"torchvision:\w+_Weights\.IMAGENET1K_V1"]
+    if row.address or row.name != "smart_iqa-koniq":
+        assert any(re.fullmatch(pattern, row.address) for pattern in patterns)
+    assert bool(row.file) != row.address.startswith(("timm:", "torchvision:"))
+    if row.address.startswith("https:"):
+        assert row.address.endswith("/" + row.file)
+    assert row.licence and row.megabytes > 0
+    assert re.fullmatch(r"|[0-9a-f]{8}|[0-9a-f]{64}", row.sha256)
+    if row.sha256 and "-" in row.file:
+        assert row.sha256.startswith(re.search(r"-(\w+)\.pth$", row.file)[1]), "pyiqa writes the digits into the name"
+
+
+def test_libraries_know_the_weights_they_are_to_fetch():
+    import timm
+    import torchvision
+
+    for row in ROWS:
+        library, _, key = row.address.partition(":")
+        if library == "timm":
+            assert timm.get_pretrained_cfg(key).tag == key.partition(".")[2]
+        if library == "torchvision":
+            assert torchvision.models.get_weight(key).url
+
+
+def test_all_published_miqa_checkpoints_are_listed():
+    found = {(row.label, row.task, row.arguments.get("backbone", "ra_miqa").partition("_patch")[0]) for row in ROWS if row.task}
+    some = {"resnet50", "efficientnet_b5", "vit_small", "ra_miqa"}
+    kinds = {"composite": some | {"resnet18", "efficientnet_b1"}, "accuracy": some, "consistency": some}
+    wanted = {(label, task, model) for label, models in kinds.items() for task in ("cls", "det", "ins") for model in models}
+    assert found == wanted
+    assert len([row for row in ROWS if row.task]) == len(wanted) == 42
+
+
+def test_a_missing_file_is_told_with_command_address_and_place(project):
+    with pytest.raises(FileNotFoundError, match=r"weights get musiq-imagenet.*imagenet_pretrain\.npz; or put the file at"):
+        published.local_file("musiq-imagenet")
+    with pytest.raises(FileNotFoundError, match="no file is published.*data/raw/weights/smart_iqa_koniq.pkl"):
+        published.local_file("smart_iqa-koniq")
+    with pytest.raises(ValueError, match="swin_tiny is no file here: timm fetches it"):
+        published.local_file("swin_tiny")
+    with pytest.raises(KeyError, match="near it: musiq-koniq"):
+        published.local_file("musiq-konik")
+    path = published.row("musiq-imagenet").path
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert published.local_file("musiq-imagenet") == path == project.root / "data/raw/weights/imagenet_pretrain.npz"
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+STATE = {"conv.weight": torch.arange(6.0).reshape(2, 3), "conv.bias": torch.zeros(2)}
+
+
+def prefixed(prefix):
+    return {prefix + key: value for key, value in STATE.items()}
+
+
+WRAPPED = {
+    "bare": STATE,
+    **{key: {key: STATE, "epoch": 3} for key in published.WRAPPERS},
+    "nested": {"state_dict": {"model": STATE}},
+    "data parallel": {"state_dict": prefixed("module.")},
+    "pyiqa's wrapper": prefixed("net."),
+    "both": prefixed("module.net."),
+    "namespace": {"state_dict": STATE, "args": argparse.Namespace(lr=0.16, name="x"), "optimizer": {"state": {}}},
+}
+
+
+def assert_state(state):
+    assert state.keys() == STATE.keys()
+    for key, value in STATE.items():
+        torch.testing.assert_close(state[key], value)
+
+
+@pytest.mark.parametrize("form", WRAPPED)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_every_wrapper_is_taken_off(form, zipped, tmp_path):
+    torch.save(WRAPPED[form], tmp_path / "x.pth.tar", _use_new_zipfile_serialization=zipped)
+    assert_state(published.read(tmp_path / "x.pth.tar"))
+
+
+def test_safetensors_and_npz_are_read(tmp_path):
+    save_file(prefixed("module."), tmp_path / "x.safetensors")
+    np.savez(tmp_path / "x.npz", **{key: value.numpy() for key, value in STATE.items()})
+    assert_state(published.read(tmp_path / "x.safetensors"))
+    assert_state(published.read(tmp_path / "x.npz"))
+
+
+def test_the_official_musiq_arrays_get_the_ports_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(_module("musiq"), "published_state", lambda arrays: {key.upper(): arrays[key] for key in arrays})
+    np.savez(tmp_path / "x.npz", **{"opt/target/head/kernel": np.zeros(3, np.float32)})
+    assert published.read(tmp_path / "x.npz", model="musiq").keys() == {"OPT/TARGET/HEAD/KERNEL"}
+    assert published.read(tmp_path / "x.npz").keys() == {"opt/target/head/kernel"}
+
+
+class Trap:
+    """Unpickling it by pickle itself would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+class System:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        import os
+
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("trap", [Trap, System])
+@pytest.mark.parametrize("form", ["zip", "legacy", "plain pickle", "npz"])
+def test_nothing_in_a_file_is_executed(trap, form, tmp_path):
+    sprung, file = tmp_path / "sprung", tmp_path / ("x.npz" if form == "npz" else "x.pkl")
+    holds = {"state_dict": STATE, "args": trap(sprung)}
+    if form == "npz":
+        np.savez(file, weight=np.array([trap(sprung)], dtype=object))
+    elif form == "plain pickle":
+        file.write_bytes(pickle.dumps(holds, protocol=2))
+    else:
+        torch.save(holds, file, _use_new_zipfile_serialization=form == "zip")
+    with pytest.raises(ValueError, match="is refused: it holds .* runs code of whoever made the file. Ask for a state dict"):
+        published.read(file)
+    assert not sprung.exists()
+    if form == "plain pickle":
+        pickle.loads(file.read_bytes())
+        assert sprung.exists(), "the trap itself works"
+
+
+def test_a_whole_pickled_model_is_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "ckpt_valid")
+    with pytest.raises(ValueError, match=r"ckpt_valid is refused: it holds torch\.nn\.modules\.linear\.Linear"):
+        published.read(tmp_path / "ckpt_valid")
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.npz", "x.safetensors"])
+def test_damaged_files_are_told(name, tmp_path):
+    file = tmp_path / name
+    if name == "x.npz":
+        np.savez(file, **{key: value.numpy() for key, value in STATE.items()})
+    elif name == "x.pth":
+        torch.save(STATE, file)
+    else:
+        save_file(STATE, file)
+    whole = file.read_bytes()
+    for damaged in (whole[:-40], whole[: len(whole) // 2], b"", b"<!DOCTYPE html><html>quota</html>"):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{name} cannot be read \(\w+\): it is damaged.*fetch it again"):
+            published.read(file)
+
+
+def test_other_contents_and_no_file_are_told(tmp_path):
+    torch.save({"epoch": 3, "weight": torch.zeros(1)}, tmp_path / "a.pth")
+    torch.save([torch.zeros(1)], tmp_path / "b.pth")
+    with pytest.raises(ValueError, match="a.pth holds no state dict: 'epoch' are no tensors, and none of params,"):
+        published.read(tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="b.pth holds list and no state dict"):
+        published.read(tmp_path / "b.pth")
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        published.read(tmp_path / "c.pth")
+
+
+# --------------------------------------------------------------------------------------------------------------- names
+PYIQA = (  # the authors' key -> pyiqa's
+    (r"^res\.lda([123])_pool\.0\.", lambda n: f"lda_modules.{int(n[1]) - 1}.0."),
+    (r"^res\.lda([123])_fc\.", lambda n: f"lda_modules.{int(n[1]) - 1}.3."),
+    (r"^res\.lda4_fc\.", "lda_modules.3.2."),
+    (r"^res\.", "base_model."),
+    (r"^fc([1234])w_conv\.", lambda n: f"fc_w_modules.{int(n[1]) - 1}."),
+    (r"^fc5w_fc\.", "fc_w_modules.4.2."),
+    (r"^fc([12345])b_fc\.", lambda n: f"fc_b_modules.{int(n[1]) - 1}.2."),
+)
+
+
+def test_hyperiqa_answers_as_published_under_pyiqas_names():
+    state = filled(golden("hyperiqa")["keys"])
+    renamed = {weights.renamed(key, PYIQA): value for key, value in state.items()}
+    assert not any(key.startswith(("res.", "fc1")) for key in renamed)
+    model = weights.from_published("hyperiqa", renamed)
+    seed, case = next(iter(golden("hyperiqa")["cases"].items()))
+    with torch.no_grad():
+        np.testing.assert_allclose(model(image(int(seed), 224, 224)), case["score"], atol=1e-4)
+
+
+def test_all_keys_that_do_not_fit_are_listed():
+    state = create_model("hyperiqa", **SMALL, pretrained=False).state_dict()
+    missing = [key for key in state if key.startswith("pyramid.body.layer3.") and not key.endswith("tracked")]
+    given = {key: value for key, value in state.items() if key not in missing} | {"b.x": torch.zeros(1), "a.x": torch.zeros(1)}
+    given["hyper.bias.5.bias"] = torch.zeros(2)
+    with pytest.raises(ValueError, match=f"{len(missing) + 3} entries differ: a.x, b.x are not ours; ") as told:
+        weights.from_published("hyperiqa", given, **SMALL)
+    assert all(key in str(told.value) for key in missing)
+    assert str(told.value).endswith("are missing; hyper.bias.5.bias (2,) for (1,) is of another shape")
+
+
+# ---------------------------------------------------------------------------------------------------------- conversion
+def run(monkeypatch, *arguments):
+    """The command line; its exit code."""
+    monkeypatch.setattr("sys.argv", ["iqa_core", "weights", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    return ended.value.code
+
+
+@pytest.fixture
+def published_hyperiqa(project):
+    """A checkpoint as HyperIQA's authors would have saved one with ResNet-18, and the model it was taken from."""
+    torch.manual_seed(1)
+    model = create_model("hyperiqa", **SMALL, pretrained=False).eval()
+    state = {key: value for key, value in model.state_dict().items() if not key.endswith(weights.COMPUTED)}
+    theirs = {"pyramid.body": "res", "local.project.4": "res.lda4_fc", "hyper.reduce": "conv1"}
+    for ours, name in theirs.items():
+        state = {re.sub(rf"^{re.escape(ours)}\.", f"{name}.", key): value for key, value in state.items()}
+    file = project.root / "koniq_pretrained.pkl"
+    torch.save(state, file)
+    return file, model
+
+
+def test_a_row_is_converted_and_loaded_with_its_contract(published_hyperiqa, project, monkeypatch, capsys):
+    file, model = published_hyperiqa
+    before = file.read_bytes()
+    assert run(monkeypatch, "convert", file, "--model", "hyperiqa-koniq", "--set", "backbone=resnet18") == 0
+    folder = project.root / "data/raw/weights/hyperiqa-koniq"
+    assert str(folder) in capsys.readouterr().out.replace("\n", "")
+    assert {path.name for path in folder.iterdir()} == weights.MODEL_FILES
+    assert [path.name for path in folder.parent.iterdir()] == ["hyperiqa-koniq"], "no draft is left"
+    assert file.read_bytes() == before
+    loaded, images = weights.load(folder), torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), model(images))
+    contract = loaded.contract
+    assert (contract.low, contract.high, contract.resize) == (0, 100, (512, 384))
+    assert contract.units == "KonIQ-10k MOS, z-scores on 0..100"
+    assert re.search(r"hyperiqa-koniq: koniq_pretrained.pkl sha256-[0-9a-f]{12}$", contract.source)
+
+
+def test_converting_again_replaces_the_folder_and_nothing_else(published_hyperiqa, project, monkeypatch, capsys):
+    file, _ = published_hyperiqa
+    convert = ("convert", file, "--model", "hyperiqa", "--set", "backbone=resnet18")
+    assert run(monkeypatch, *convert) == run(monkeypatch, *convert) == 0
+    folder = project.root / "data/raw/weights/koniq_pretrained"
+    assert weights.load(folder).contract.resize is None, "a model's own contract where no row is named"
+    (folder / "notes.txt").touch()
+    assert run(monkeypatch, *convert) == 2
+    assert run(monkeypatch, *convert, "--out", project.root) == 2
+    assert run(monkeypatch, *convert, "--out", file) == 2
+    assert capsys.readouterr().err.count("holds something else than a converted model") == 3
+    assert (folder / "notes.txt").exists() and file.exists()
+
+
+def test_a_converted_model_is_not_written_over_itself(published_hyperiqa, project):
+    folder = weights.convert(published_hyperiqa[0], "hyperiqa", **SMALL)
+    with pytest.raises(ValueError, match="give another folder with --out"):
+        weights.convert(folder / "model.safetensors", "hyperiqa", out=folder, **SMALL)
+    again = weights.convert(folder / "model.safetensors", "hyperiqa", out=project.root / "again", **SMALL)
+    assert (again / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+def test_what_does_not_fit_leaves_nothing_behind(published_hyperiqa, project, monkeypatch, capsys):
+    file, _ = published_hyperiqa
+    assert run(monkeypatch, "convert", file, "--model", "hyperiqa-koniq") == 2
+    assert "not a hyperiqa checkpoint for these arguments" in capsys.readouterr().err
+    assert run(monkeypatch, "convert", file, "--model", "hyperiqa", "--set", "bins=10") == 2
+    assert "hyperiqa has no argument bins to set; it has backbone, head" in capsys.readouterr().err
+    assert run(monkeypatch, "convert", file, "--model", "hyperiqa-konik") == 2
+    assert "neither weights nor a model are named 'hyperiqa-konik'; near it: hyperiqa-koniq" in capsys.readouterr().err
+    assert not list((project.root / "data").rglob("*.safetensors"))
+
+
+def test_weights_without_a_quality_head_are_no_model(project, monkeypatch, capsys):
+    assert run(monkeypatch, "convert", "any.npz", "--model", "musiq-imagenet") == 2
+    assert 'musiq-imagenet has no quality head, so it is no model; it is where models start, read by create_model("musiq"' in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "changed"),
+    [
+        ("maniqa-koniq", {"resize": (224, 224), "interpolation": ("bicubic", "bilinear"), "crops": 1, "low": 0, "high": 1}),
+        ("maniqa-kadid", {"resize": None, "crops": 20}),
+        ("ckdn", {"resize": 329, "interpolation": ("bicubic", "nearest"), "crop": 288, "reference": "degraded"}),
+        ("musiq-ava", {"crop": None, "low": 1, "high": 10}),
+        ("ra_miqa-composite-det", {"resize": 288, "crop": 224, "context": 288, "high": 1}),
+    ],
+)
+def test_the_contract_of_published_weights(row, changed, tmp_path):
+    row = published.row(row)
+    (tmp_path / "file").touch()
+    own = create_model(row.model, **_module(row.model).TEST_KWARGS[0], pretrained=False).contract
+    if row.model == "maniqa":
+        own.crop = 224  # the small build has another
+    contract = weights._contract(own, row, tmp_path / "file")
+    assert {key: getattr(contract, key) for key in changed} == changed
+    assert contract.units == row.units
+
+
+# ------------------------------------------------------------------------------------------------------- command line
+def test_the_list_fits_and_is_complete(project, monkeypatch, capsys):
+    published.row("ckdn").path.parent.mkdir(parents=True)
+    published.row("ckdn").path.touch()
+    assert run(monkeypatch, "list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120
+    told = {line.split()[0]: line.split()[-1] for line in lines if line.strip()}
+    assert {row.name for row in ROWS} <= told.keys()
+    assert (told["ckdn"], told["ckdn-pyiqa"], told["swin_tiny"]) == ("yes", "no", "auto")
+    assert run(monkeypatch, "list", "--model", "ra_miqa") == 0
+    out = capsys.readouterr().out
+    assert out.count("ra_miqa-") == 9 and "sere_vit_small" in out and "vit_small_patch16" in out and "musiq" not in out
+    assert run(monkeypatch, "list", "--model", "ra_mika") == 2
+    assert "did you mean ra_miqa?" in capsys.readouterr().err
+
+
+def test_the_list_needs_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys; from iqa_core.models import published; published.rows(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_getting_what_cannot_or_need_not_be_fetched(project, monkeypatch, capsys):
+    assert run(monkeypatch, "get", "swin_tiny") == 0
+    assert "timm fetches swin_tiny_patch4_window7_224.ms_in1k by itself on first use" in capsys.readouterr().out
+    assert run(monkeypatch, "get", "smart_iqa-koniq") == 2
+    assert "cannot be fetched: no file is published" in capsys.readouterr().err
+    assert run(monkeypatch, "get", "sere") == 2
+    assert "no weights 'sere'" in capsys.readouterr().err
+
+
+def test_getting_a_file_that_is_there_only_checks_it(project, monkeypatch, capsys):
+    row = published.row("musiq-koniq")
+    row.path.parent.mkdir(parents=True)
+    row.path.write_bytes(b"weights")
+    assert run(monkeypatch, "get", "musiq-koniq") == 0
+    out = capsys.readouterr().out
+    assert "was here already" in out
+    assert f"next: python -m iqa_core weights convert {row.path} --model musiq-koniq" in out
+    known = published.row("maniqa-koniq")
+    known.path.write_bytes(b"weights")
+    assert run(monkeypatch, "get", "maniqa-koniq") == 2
+    assert "is not the file expected from https://github.com/IIGROUP" in capsys.readouterr().err
