@@ -109,7 +109,10 @@ def test_a_gpu_scores_the_same(model):
 
 @pytest.mark.parametrize(("name", "switch"), SWITCHES)
 def test_every_switch_shows(name, switch):
-    """It changes the number of parameters, or that of those which learn, or the scores of equal weights by over .001."""
+    """It changes the number of parameters, or that of those which learn, or the scores of equal weights by over .001.
+
+    In evaluation, or, as dropouts do, in training, where both draw the same random numbers.
+    """
     if switch == "pretrained":
         return  # tests/test_pyramid.py
     base = MODULES[name].TEST_KWARGS[0]
@@ -117,13 +120,16 @@ def test_every_switch_shows(name, switch):
     if _counts(before) != _counts(after):
         return
     after.load_state_dict(before.state_dict())
+    assert max(_difference(before, after, training=mode) for mode in (False, True)) > 1e-3
+
+
+def _difference(before, after, *, training):
     scores = []
     for model in (before, after):
-        model.train("drop" in switch)
         torch.manual_seed(0)
         with torch.no_grad():
-            scores.append(model(*inputs(model)))
-    assert (scores[0] - scores[1]).abs().max() > 1e-3
+            scores.append(model.train(training)(*inputs(model)))
+    return (scores[0] - scores[1]).abs().max()
 
 
 def _counts(model):

@@ -69,7 +69,7 @@ def test_encoding_in_chunks_is_encoding_at_once(monkeypatch):
 
 
 def test_training_reads_the_first_native_patches_alone_and_evaluation_all():
-    model = small(drop_after=8)  # of 4 x 4
+    model = small(max_seq_len=8)  # of 4 x 4
     upper, changed = torch.rand(2, 1, 3, 128, 128)
     changed[:, :, :64] = upper[:, :, :64]
     native = [model._tokens(x)[0][:, -16:] for x in (upper, changed)]
@@ -322,25 +322,27 @@ def test_arrays_without_a_model_are_refused():
         musiq.published_state({"weight": np.zeros(3)})
 
 
-@pytest.fixture
-def imagenet(monkeypatch, tmp_path):
-    """A filled ImageNet checkpoint by the port's names, with both of its heads."""
-    state = filled(golden("musiq_official")["keys"] | {"imagenet_head.weight": [1000, 384], "imagenet_head.bias": [1000]})
-    path = tmp_path / "musiq.pth"
-    torch.save(state, path)
-    monkeypatch.setattr(published, "local_file", {"musiq-imagenet": path}.__getitem__)
-    read = lambda file, model: torch.load(file, weights_only=True)  # noqa: E731
-    monkeypatch.setattr(published, "read", read)
-    return state
-
-
+@pytest.mark.parametrize("name", ["musiq-imagenet", "musiq-imagenet-pyiqa"])
 @pytest.mark.parametrize("kwargs", [{}, {"bins": 10}, {"scales": ()}])
-def test_training_starts_from_the_imagenet_trunk_with_a_head_of_its_own(imagenet, kwargs):
+def test_training_starts_from_an_imagenet_trunk_that_is_here_with_a_head_of_its_own(name, kwargs, project):
+    state = filled(golden("musiq_official")["keys"] | {"imagenet_head.weight": [1000, 384], "imagenet_head.bias": [1000]})
+    file = published.row(name).path
+    file.parent.mkdir(parents=True)
+    if file.suffix == ".npz":
+        with file.open("wb") as stream:
+            np.savez(stream, **flax({key: value for key, value in state.items() if not key.startswith("imagenet_head")}))
+    else:
+        torch.save(state, file)
     model = create_model("musiq", **kwargs)
     assert not model.head.weight.any()
-    assert torch.equal(model.blocks[13].fc2.weight, imagenet["transformer_encoder.transformer.encoderblock_13.mlp.fc2.weight"])
-    taken = torch.equal(model.scales, imagenet["transformer_encoder.scaleembed_input.scale_emb"])
+    assert torch.equal(model.blocks[13].fc2.weight, state["transformer_encoder.transformer.encoderblock_13.mlp.fc2.weight"])
+    taken = torch.equal(model.scales, state["transformer_encoder.scaleembed_input.scale_emb"])
     assert taken == ("scales" not in kwargs)
+
+
+def test_without_an_imagenet_trunk_the_command_that_fetches_it_is_told(project):
+    with pytest.raises(FileNotFoundError, match="weights get musiq-imagenet"):
+        create_model("musiq")
 
 
 # --- what it refuses

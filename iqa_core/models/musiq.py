@@ -36,7 +36,7 @@ TEST_KWARGS = [
 TEST_SWITCHES = {
     "convention": {"convention": "pyiqa"}, "bins": {"bins": 10}, "scales": {"scales": [64]}, "native": {"native": False},
     "patch_encoder": {"patch_encoder": "linear"}, "grid": {"grid": 5}, "width": {"width": 32}, "depth": {"depth": 1},
-    "heads": {"heads": 4}, "mlp": {"mlp": 64}, "drop_path": {"drop_path": 0.9}, "drop_after": {"drop_after": 4},
+    "heads": {"heads": 4}, "mlp": {"mlp": 64}, "drop_path": {"drop_path": 0.9}, "max_seq_len": {"max_seq_len": 4},
 }  # fmt: skip
 PUBLISHED = (  # published state-dict key -> ours
     (r"^conv_root\.", "patches.root."),
@@ -65,7 +65,7 @@ def build(
     heads: int = 6,
     mlp: int = 1152,
     drop_path: float = 0.0,
-    drop_after: int = 512,
+    max_seq_len: int = 512,
     pretrained: bool = True,
 ) -> nn.Module:
     """MUSIQ; as published 27,125,825 parameters, MUSIQ-single (`scales=()`) 27,125,057, with 10 bins 27,129,290.
@@ -75,8 +75,8 @@ def build(
     `patch_encoder`: linear (21,929,473 parameters), conv (22,332,225), resnet, or a timm pyramid's name, whose stages down to
     stride 8 then encode patches and do not learn. `grid`: cells a side of the hashed positions; 1 tells nothing of places.
     `drop_path`: chance to skip either half of the last layer in training, rising linearly from 0 at the first one (the
-    published rate is not known). `drop_after`: training drops native patches after that many, row by row, as published: it
-    sees the upper two thirds of a 1024x768 image, evaluation all of it.
+    published rate is not known). `max_seq_len`: training reads that many native patches, row by row, as published: it sees
+    the upper two thirds of a 1024x768 image, evaluation all of it.
     `pretrained`: the published size, without its head, starts from the official ImageNet weights, a file that the user has
     fetched (embeddings of other scales than the published start anew), a timm pyramid from its own. ValueError for others.
     """
@@ -97,7 +97,7 @@ def build(
     rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
     blocks = [Block(width, heads, mlp, gelu=gelu, drop_path=rate) for rate in rates]
     sides = (*sorted(scales), *[None] * native)
-    model = MUSIQ(patches, blocks, bins, width, grid, sides=sides, resize=resize, drop_after=drop_after)
+    model = MUSIQ(patches, blocks, bins, width, grid, sides=sides, resize=resize, max_seq_len=max_seq_len)
     if pretrained and full:
         _load_trunk(model)
     return model
@@ -106,11 +106,11 @@ def build(
 class MUSIQ(nn.Module):
     """Images of any size, in a batch (b, 3, h, w) or a list of (3, h, w), in [0, 1]."""
 
-    def __init__(self, patches, blocks, bins, width, grid, *, sides, resize, drop_after):
+    def __init__(self, patches, blocks, bins, width, grid, *, sides, resize, max_seq_len):
         super().__init__()
         scores = {"low": 1.0, "high": float(bins)} if bins > 1 else {}
         self.contract = Contract("arXiv 2108.05997: whole images, one pass", crop=None, **scores)
-        self.sides, self.resize, self.grid, self.drop_after = sides, resize, grid, drop_after
+        self.sides, self.resize, self.grid, self.max_seq_len = sides, resize, grid, max_seq_len
         self.patches = patches
         self.embed = nn.Linear(patches(torch.zeros(1, 3, PATCH, PATCH)).numel(), width)
         self.positions = nn.Parameter(0.02 * torch.randn(1, grid * grid, width))
@@ -163,7 +163,7 @@ class MUSIQ(nn.Module):
         for number, side in enumerate(self.sides):
             cut = cut_patches(images if side is None else self.resize(images, target_size(*images.shape[2:], side)))
             layout.append((number, *cut.shape[1:3]))
-            limit = self.drop_after if side is None and self.training and not whole else None
+            limit = self.max_seq_len if side is None and self.training and not whole else None
             parts.append(cut.flatten(1, 2)[:, :limit])
             places = hash_index(*cut.shape[1:3], self.grid)[:limit].to(images.device)
             embeddings.append(self.hash_embedding[places] + self.scales[number])
@@ -347,7 +347,9 @@ def _load_trunk(model):
     """Start all but the head from the official ImageNet checkpoint."""
     from . import published, weights
 
-    state = published.read(published.local_file("musiq-imagenet"), model="musiq")
+    files = [published.row(name).path for name in ("musiq-imagenet", "musiq-imagenet-pyiqa")]
+    here = [file for file in files if file.is_file()] or [published.local_file("musiq-imagenet")]
+    state = published.read(here[0], model="musiq")
     given = {weights.renamed(k, PUBLISHED): v for k, v in state.items() if not re.match(r"(imagenet_)?head\.", k)}
     anew = {"head.weight", "head.bias"} | ({"scales"} if model.sides != (224, 384, None) else set())
     model.load_state_dict(given | {k: v for k, v in model.state_dict().items() if k in anew})
