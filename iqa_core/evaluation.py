@@ -27,10 +27,13 @@ def predict(
 
     `reference`: as many images of the same sizes, for models whose contract wants them. `crops` overrides the contract's
     number of crops. The model is left in the mode that it was in.
-    ValueError if references lack or are too many, an image is smaller than the crop, or a prediction is not finite.
+    ValueError if references lack or are too many, crops are asked of a model for whole images, an image is smaller than the
+    crop, or a prediction is not finite.
     """
     contract, training = model.contract, model.training
     _check_reference(images, reference, contract)
+    if crops and not contract.crop:
+        raise ValueError("this model reads whole images; leave `crops=` out")
     model.eval()
     device = next(model.parameters()).device
     scores = np.empty(len(images))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -158,11 +158,11 @@ def random_crops(
     numbers: Sequence[int],
     *,
     crop: int,
-    size: int | tuple[int, int] | None = None,
     generator: np.random.Generator,
+    prepare: Callable[[np.ndarray], np.ndarray] = np.asarray,
     flips: str = "horizontal",
 ) -> torch.Tensor:
-    """One random crop of each numbered image -> uint8 (n, 3, crop, crop); of the image resized to `size` if that is given.
+    """One random crop of each numbered image -> uint8 (n, 3, crop, crop). `prepare`: what is done to the image before.
 
     `flips`: none; horizontal, with probability one half; or all, one of the eight flips and quarter turns of a square.
     """
@@ -170,7 +170,7 @@ def random_crops(
         raise ValueError(f"flips is {flips!r}; there are {', '.join(FLIPS)}")
     out = np.empty((len(numbers), crop, crop, 3), np.uint8)
     for k, i in enumerate(numbers):
-        image = resize(images[i], size)
+        image = prepare(images[i])
         _check_size(*image.shape[:2], crop)
         top, left = generator.integers(0, (image.shape[0] - crop + 1, image.shape[1] - crop + 1))
         patch = image[top : top + crop, left : left + crop]
@@ -188,7 +188,7 @@ def batches(
     batch_size: int,
     crops_per_image: int,
     generator: np.random.Generator,
-    size: int | tuple[int, int] | None = None,
+    prepare: Callable[[np.ndarray], np.ndarray] = np.asarray,
     flips: str = "horizontal",
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """One epoch: every image `crops_per_image` times in random order -> uint8 (b, 3, crop, crop), float labels (b,).
@@ -199,5 +199,5 @@ def batches(
     for start in range(0, len(order), batch_size):
         numbers = order[start : start + batch_size]
         if len(numbers) >= batch_size / 2 or start == 0:
-            crops = random_crops(images, numbers, crop=crop, size=size, generator=generator, flips=flips)
+            crops = random_crops(images, numbers, crop=crop, generator=generator, prepare=prepare, flips=flips)
             yield crops, torch.from_numpy(labels[numbers].astype(np.float32))

@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .evaluation import predict
-from .loading import batches
+from .loading import batches, resize
 from .metrics import per_content
+from .models import OF_LABELS
 from .stats import srcc
 
 
@@ -46,9 +48,10 @@ def fit(
     """Train `model` in place, yielding a row a validation; afterwards it holds the weights of the best row.
 
     Images are uint8 (h, w, 3), as in `loading.PixelCache`, one a row of its table (columns label and, optionally,
-    content). L1 loss on labels standardised by the training set, whose mean and deviation go into `model.contract`. AdamW
-    with one learning rate for `model.pyramid` and one for the rest, linear warm-up over that fraction of all steps, then
-    cosine to 1 %. Best is the highest mean per-content SRCC on val (plain SRCC without contents).
+    content). L1 loss on labels standardised by the training set, or, where the contract bounds scores, taken from the training
+    set's range to those bounds; `model.contract` keeps the scale. AdamW with one learning rate for `model.backbone` and one
+    for the rest, linear warm-up over that fraction of all steps, then cosine to 1 %. Best is the highest mean per-content SRCC
+    on val (plain SRCC without contents).
     ValueError for an empty part or a model that takes whole images or two inputs, FloatingPointError at the first loss that
     is not finite, naming epoch and batch.
     """
@@ -64,9 +67,10 @@ def fit(
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
     optimizer = torch.optim.AdamW(_groups(model, backbone_lr, head_lr), weight_decay=weight_decay)
     contract = model.contract
-    contract.offset, contract.scale = float(np.mean(labels)), float(np.std(labels)) or 1.0
+    _scale_to_labels(contract, labels)
     model.to(memory_format=torch.channels_last)
     network, optimizer = fabric.setup(model, optimizer)
+    prepare = partial(resize, size=contract.resize, interpolation=contract.interpolation[0])
     steps = epochs * _steps(len(images) * crops_per_image, batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, warmup))
 
@@ -75,7 +79,7 @@ def fit(
     for epoch in range(1, epochs + 1):
         model.train()
         targets = (labels - contract.offset) / contract.scale
-        options = dict(crop=contract.crop, size=contract.resize, batch_size=batch_size, crops_per_image=crops_per_image)
+        options = dict(crop=contract.crop, batch_size=batch_size, crops_per_image=crops_per_image, prepare=prepare)
         for number, (crops, target) in enumerate(batches(images, targets, **options, generator=generator, flips=flips), 1):
             crops = crops.to(fabric.device).to(memory_format=torch.channels_last).float() / 255
             loss = nn.functional.l1_loss(network(crops), target.to(fabric.device))
@@ -111,8 +115,15 @@ def _not_finite(what, value, epoch, number):
     return FloatingPointError(f"{place}; look for labels that are not numbers, else lower the learning rates")
 
 
+def _scale_to_labels(contract, labels):
+    contract.offset, contract.scale, contract.units = float(np.mean(labels)), float(np.std(labels)) or 1.0, OF_LABELS
+    if contract.low is not None:  # a score that cannot be below 0 never meets standardised labels
+        contract.scale = float(np.ptp(labels)) / (contract.high - contract.low) or 1.0
+        contract.offset = float(np.min(labels)) - contract.scale * contract.low
+
+
 def _groups(model, backbone_lr, head_lr):
-    backbone = {id(p) for p in model.pyramid.parameters()} if hasattr(model, "pyramid") else set()
+    backbone = {id(p) for p in model.backbone.parameters()}
     split = [p for p in model.parameters() if id(p) in backbone], [p for p in model.parameters() if id(p) not in backbone]
     return [{"params": part, "lr": rate} for part, rate in zip(split, (backbone_lr, head_lr), strict=True)]
 

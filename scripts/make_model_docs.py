@@ -147,9 +147,9 @@ def changes(hyper: torch.nn.Module, smart: torch.nn.Module) -> list[list[str]]:
         return module.hyper.weight, module.hyper.bias
 
     hyper_in, smart_in = (m.hyper.reduce[0].in_channels for m in (hyper, smart))
-    fused = " + ".join(str(c) for c in smart.pyramid.channels)
+    fused = " + ".join(str(c) for c in smart.backbone.channels)
     return [
-        ["backbone", f"ResNet-50, {size(hyper.pyramid)}", f"Swin-Base, {size(smart.pyramid)}"],
+        ["backbone", f"ResNet-50, {size(hyper.backbone)}", f"Swin-Base, {size(smart.backbone)}"],
         ["hyper-network reads", f"last stage, {hyper_in} x 7 x 7", f"all stages, pooled to 7 x 7: {fused} = {smart_in}"],
         ["stage weights", "none", f"softmax of one scalar a stage from the last stage, {size(smart.gate)}"],
         ["1x1 convolutions of the hyper-network", widths(hyper), widths(smart)],

@@ -82,6 +82,8 @@ def test_references_that_lack_or_do_not_fit_are_refused():
         predict(compares, images)
     with pytest.raises(ValueError, match="judges an image by itself"):
         predict(judges, images, reference=images)
+    with pytest.raises(ValueError, match="reads whole images; leave `crops=` out"):
+        predict(Recorder(crop=None), images, crops=4)
     with pytest.raises(ValueError, match="1 images, but 2 references"):
         predict(compares, images, reference=images * 2)
     with pytest.raises(ValueError, match="a reference of 31x20 for an image of 30x20"):

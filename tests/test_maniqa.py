@@ -8,6 +8,7 @@ they are made, fused or not; those below come from a network that meets the gold
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from golden_rules import filled, golden, image
@@ -15,6 +16,7 @@ from timm.layers import DropPath
 from torch import nn
 
 from iqa_core.models import create_model, maniqa, weights
+from iqa_core.training import fit
 
 CASES = golden("maniqa")["cases"]
 DOUBLE = {"11": 15.4674965604, "12": 19.7826794016, "13": 18.4612356057}
@@ -97,14 +99,14 @@ def test_nothing_after_the_tenth_block_is_run(small):
     def fail(*_):
         raise AssertionError("run")
 
-    for part in (small.vit.blocks[10], small.vit.norm, small.vit.head, small.swintransformer1.downsample):
+    for part in (small.backbone.blocks[10], small.backbone.norm, small.backbone.head, small.swintransformer1.downsample):
         part.register_forward_hook(fail)
     small.eval()(torch.rand(1, 3, 128, 128))
 
 
 def test_maniqa_has_the_published_number_of_parameters(published):
     assert sum(p.numel() for p in published.parameters()) == golden("maniqa")["n_params"] == 135_747_530
-    idle = [published.vit.blocks[10:], published.vit.norm, published.vit.head]
+    idle = [published.backbone.blocks[10:], published.backbone.norm, published.backbone.head]
     idle += [published.swintransformer1.downsample, published.swintransformer2.downsample]
     assert 135_747_530 - sum(p.numel() for part in idle for p in part.parameters()) == 114_164_578
 
@@ -127,6 +129,19 @@ def test_maniqa_answers_the_same_in_double_precision_fused_or_not(published):
             if hasattr(module, "fused_attn"):
                 module.fused_attn = True
         assert model(image(11, 224, 224).double()).item() == pytest.approx(DOUBLE["11"], abs=1e-6)
+
+
+def test_training_reaches_labels_whatever_their_units():
+    random = np.random.default_rng(0)
+    light = random.uniform(20, 235, 48)
+    images = [np.clip(random.normal(v, 12, (64, 80, 3)), 0, 255).astype(np.uint8) for v in light]
+    table = pd.DataFrame({"label": 10 + light / 4})
+    torch.manual_seed(0)
+    model = create_model("maniqa", **SMALL | {"crop": 64})
+    model.contract.crops = 1
+    options = dict(epochs=6, batch_size=8, crops_per_image=1, backbone_lr=1e-4, head_lr=1e-4, weight_decay=1e-5)
+    rows = list(fit(model, images, table, images[:24], table[:24], **options))
+    assert max(row["val_srcc"] for row in rows) > 0.6
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,12 @@ def test_the_heads_are_bare_linear_layers():
     for backbone, head in miqa_baseline.TORCHVISION.items():
         if not backbone.endswith(("50", "b5")):
             model = create_model("miqa_baseline", backbone=backbone, pretrained=False)
-            assert type(getattr(model.body, head)) is nn.Linear and getattr(model.body, head).out_features == 1
+            assert type(getattr(model.backbone, head)) is nn.Linear and getattr(model.backbone, head).out_features == 1
 
 
 def test_other_models_of_timm_come_with_their_own_normalisation():
     model = create_model("miqa_baseline", backbone="test_vit", pretrained=False)
-    assert model.mean.flatten().tolist() == [0.5] * 3 and "mean" not in model.state_dict()
+    assert model.normalise.mean.flatten().tolist() == [0.5] * 3
     assert model(torch.rand(2, 3, 224, 224)).shape == (2,)
 
 
@@ -66,6 +66,6 @@ def test_unknown_backbones_other_crops_and_other_checkpoints_are_refused():
     model = create_model("miqa_baseline", backbone="resnet18", pretrained=False)
     with pytest.raises(ValueError, match="crops of 224 x 224, not"):
         model(torch.rand(1, 3, 288, 288))
-    state = model.body.state_dict() | {"fc.weight": torch.zeros(1000, 512)}
-    with pytest.raises(ValueError, match=r"1 entries differ: body.fc.weight \(1000, 512\) for \(1, 512\)"):
+    state = model.backbone.state_dict() | {"fc.weight": torch.zeros(1000, 512)}
+    with pytest.raises(ValueError, match=r"1 entries differ: backbone.fc.weight \(1000, 512\) for \(1, 512\)"):
         weights.from_published("miqa_baseline", state, backbone="resnet18")

@@ -145,6 +145,7 @@ def test_patch_encoders_from_timm_keep_their_weights_and_end_at_stride_8():
 def test_target_sizes_are_float32_and_round_halves_to_even():
     assert musiq.target_size(384, 210, 224) == (224, 122)  # 122.5; float64 makes it more and rounds up
     assert round(210 * (224 / 384)) == 123
+    assert musiq.target_size(384, 210, 224, np.float64) == (224, 123)  # as the port has it
     assert musiq.target_size(768, 1024, 384) == (288, 384)
     assert musiq.target_size(50, 100, 224) == (112, 224)
     assert musiq.target_size(1, 1000, 224) == (1, 224)

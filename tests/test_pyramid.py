@@ -34,11 +34,11 @@ def test_swin_attention_is_fused_and_equal_to_the_explicit_one():
 def test_frozen_maps_stay_and_the_others_learn(backbone):
     model = create_model("hyperiqa", backbone=backbone, head="light", pretrained=False, frozen=2).train()
     images = torch.rand(4, 3, 96, 96)
-    before = [m.detach() for m in model.pyramid(images)]
+    before = [m.detach() for m in model.backbone(images)]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     (model(images) - torch.arange(4)).abs().mean().backward()
     optimizer.step()
-    same = [torch.equal(old, new) for old, new in zip(before, model.pyramid(images), strict=True)]
+    same = [torch.equal(old, new) for old, new in zip(before, model.backbone(images), strict=True)]
     assert same == [True, True, False, False, False]
 
 
@@ -48,7 +48,7 @@ def test_any_pyramid_of_timm_carries_both_heads(backbone):
         model = create_model("hyperiqa", backbone=backbone, head=head, pretrained=False).eval()
         with torch.no_grad():
             assert torch.isfinite(model(torch.rand(2, 3, 224, 224))).all()
-        assert [m.shape[1] for m in model.pyramid(torch.rand(1, 3, 224, 224))] == model.pyramid.channels
+        assert [m.shape[1] for m in model.backbone(torch.rand(1, 3, 224, 224))] == model.backbone.channels
 
 
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18", "resnet50"])

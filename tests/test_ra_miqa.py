@@ -19,7 +19,7 @@ def published():
 
 def test_the_region_encoder_is_frozen_and_never_in_training_mode():
     model = create_model("ra_miqa", **SMALL).train()
-    assert model.training and model.base.training and not any(m.training for m in model.region.modules())
+    assert model.training and model.backbone.training and not any(m.training for m in model.region.modules())
     assert not any(p.requires_grad for p in model.region.parameters())
     before = {key: value.clone() for key, value in model.region.state_dict().items()}
     model(torch.rand(2, 3, 224, 224), torch.rand(2, 3, 288, 288)).sum().backward()
@@ -28,15 +28,20 @@ def test_the_region_encoder_is_frozen_and_never_in_training_mode():
 
 def test_the_position_table_starts_as_published():
     model = create_model("ra_miqa", **SMALL)
-    own, table = model.base.pos_embed, model.pos_embed
+    own, table = model.backbone.pos_embed, model.pos_embed
     assert table.shape == (1, 198, 192)
     assert torch.equal(table[:, 0], own[:, 0]) and torch.equal(table[:, 2:], own[:, 1:])
     assert not torch.equal(table[:, 1], own[:, 0]) and table[:, 1].std().item() == pytest.approx(0.02, rel=0.3)
 
 
 def test_each_view_is_normalised_for_its_own_encoder(published):
-    for name, value in {"base_mean": 0.5, "base_std": 0.5, "region_mean": 0.449, "region_std": 0.226}.items():
-        assert getattr(published, name).mean().item() == pytest.approx(value, abs=1e-3)
+    for name, value in {
+        "normalise.mean": 0.5,
+        "normalise.std": 0.5,
+        "region_normalise.mean": 0.449,
+        "region_normalise.std": 0.226,
+    }.items():
+        assert published.get_buffer(name).mean().item() == pytest.approx(value, abs=1e-3)
     assert not any(key.endswith(("mean", "std")) for key in published.state_dict())
 
 
@@ -68,7 +73,7 @@ def put(state, project):
     torch.save({"model": state}, file)
 
 
-@pytest.mark.parametrize(("final", "source"), [("norm", "norm"), ("fc_norm", "fc_norm"), (None, "blocks.11.norm2")])
+@pytest.mark.parametrize(("final", "source"), [("fc_norm", "fc_norm"), ("norm", "blocks.11.norm2"), (None, "blocks.11.norm2")])
 def test_sere_weights_are_read_by_name_and_the_final_norm_found(project, final, source):
     own = ra_miqa.SereViT().state_dict()
     state = {key: torch.randn_like(value) for key, value in own.items() if not key.startswith("norm.")}
@@ -93,7 +98,7 @@ def test_without_sere_weights_it_is_said_where_to_get_them_and_another_file_is_r
 def test_ra_miqa_has_the_published_number_of_parameters(published):
     assert sum(p.numel() for p in published.parameters()) == golden("ra_miqa")["n_params"] == 43_851_649
     assert sum(p.numel() for p in published.parameters() if p.requires_grad) == 22_185_985
-    assert published.base.pos_embed.numel() == 75_648
+    assert published.backbone.pos_embed.numel() == 75_648
 
 
 @pytest.mark.parametrize("seed", CASES)

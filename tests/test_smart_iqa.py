@@ -79,7 +79,7 @@ def test_dropout_is_off_in_evaluation_in_the_target_network_too(small):
         for m in drops:
             m.p = 0.0
         small.train()
-        for m in small.pyramid.modules():
+        for m in small.backbone.modules():
             m.training = False
         target_alone = small(images), small(images)
         for m, p in zip(drops, rates, strict=True):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from iqa_core import evaluation, loading, training
+from iqa_core import evaluation, training
 from iqa_core.models import Contract
 from iqa_core.training import fit
 
@@ -15,10 +15,10 @@ class Brightness(nn.Module):
     def __init__(self):
         super().__init__()
         self.contract = Contract("test", crop=16, crops=4)
-        self.pyramid, self.head = nn.Linear(3, 8), nn.Linear(8, 1)
+        self.backbone, self.head = nn.Linear(3, 8), nn.Linear(8, 1)
 
     def forward(self, images):
-        return self.head(self.pyramid(images.mean((2, 3))).tanh())[:, 0]
+        return self.head(self.backbone(images.mean((2, 3))).tanh())[:, 0]
 
 
 def data(number=48, seed=0, contents=4):
@@ -57,14 +57,37 @@ def test_predictions_are_in_label_units():
     assert rows[-1]["val_l1"] < 0.5 * table.label.std()
 
 
-def test_training_and_prediction_bring_images_to_the_same_size(monkeypatch):
-    sizes = []
-    for module in (loading, evaluation):
-        monkeypatch.setattr(module, "resize", lambda image, size, *how: sizes.append(size) or image)
+def test_training_and_prediction_resize_in_the_same_way(monkeypatch):
+    asked = []
+    for module in (training, evaluation):
+        monkeypatch.setattr(module, "resize", lambda image, size, interpolation: asked.append((size, interpolation)) or image)
     model = Brightness()
-    model.contract.resize = 20
+    model.contract.resize, model.contract.interpolation = 20, ("bicubic", "nearest")
     list(fit(model, *data(), *data(24, seed=1), **OPTIONS | {"epochs": 1}))
-    assert sizes == [20] * (48 * 2 + 24)
+    assert asked == [(20, "bicubic")] * (48 * 2 + 24)
+
+
+def test_labels_are_taken_to_the_bounds_of_a_bounded_score():
+    class Bounded(Brightness):
+        def forward(self, images):
+            return 2 + 3 * super().forward(images).sigmoid()
+
+    training.seed_everything(0)
+    model = Bounded()
+    model.contract.low, model.contract.high, model.contract.units = 2.0, 5.0, "stars"
+    rows = list(fit(model, *data(), *data(24, seed=1), **OPTIONS | {"epochs": 20}))
+    labels, contract = data()[1].label, model.contract
+    assert contract.offset + contract.scale * 2 == pytest.approx(labels.min())
+    assert contract.offset + contract.scale * 5 == pytest.approx(labels.max())
+    assert (contract.low, contract.high, contract.units) == (2.0, 5.0, "the labels it is trained on")
+    assert rows[-1]["val_l1"] < 0.5 * labels.std()
+
+
+def test_the_backbone_has_a_learning_rate_of_its_own():
+    model = Brightness()
+    before = model.backbone.weight.detach().clone()
+    list(fit(model, *data(), *data(24, seed=1), **OPTIONS | {"epochs": 1, "backbone_lr": 0.0, "weight_decay": 0.0}))
+    assert torch.equal(model.backbone.weight, before)
 
 
 @pytest.mark.parametrize("contract", [{"crop": None}, {"reference": "pristine"}, {"context": 20}])
@@ -90,7 +113,7 @@ def test_the_two_learning_rates_reach_their_groups():
     model, start = Brightness(), Brightness()
     start.load_state_dict(model.state_dict())
     list(fit(model, *data(), *data(24), **OPTIONS | dict(epochs=1, backbone_lr=0.0, weight_decay=0.0)))
-    assert torch.equal(model.pyramid.weight, start.pyramid.weight)
+    assert torch.equal(model.backbone.weight, start.backbone.weight)
     assert not torch.equal(model.head.weight, start.head.weight)
 
 

@@ -234,7 +234,7 @@ def test_hyperiqa_answers_as_published_under_pyiqas_names():
 
 def test_all_keys_that_do_not_fit_are_listed():
     state = create_model("hyperiqa", **SMALL, pretrained=False).state_dict()
-    missing = [key for key in state if key.startswith("pyramid.body.layer3.") and not key.endswith("tracked")]
+    missing = [key for key in state if key.startswith("backbone.body.layer3.") and not key.endswith("tracked")]
     given = {key: value for key, value in state.items() if key not in missing} | {"b.x": torch.zeros(1), "a.x": torch.zeros(1)}
     given["hyper.bias.5.bias"] = torch.zeros(2)
     with pytest.raises(ValueError, match=f"{len(missing) + 3} entries differ: a.x, b.x are not ours; ") as told:
@@ -258,7 +258,7 @@ def published_hyperiqa(project):
     torch.manual_seed(1)
     model = create_model("hyperiqa", **SMALL, pretrained=False).eval()
     state = {key: value for key, value in model.state_dict().items() if not key.endswith(weights.COMPUTED)}
-    theirs = {"pyramid.body": "res", "local.project.4": "res.lda4_fc", "hyper.reduce": "conv1"}
+    theirs = {"backbone.body": "res", "local.project.4": "res.lda4_fc", "hyper.reduce": "conv1"}
     for ours, name in theirs.items():
         state = {re.sub(rf"^{re.escape(ours)}\.", f"{name}.", key): value for key, value in state.items()}
     file = project.root / "koniq_pretrained.pkl"
@@ -391,3 +391,11 @@ def test_getting_a_file_that_is_there_only_checks_it(project, monkeypatch, capsy
     known.path.write_bytes(b"weights")
     assert run(monkeypatch, "get", "maniqa-koniq") == 2
     assert "is not the file expected from https://github.com/IIGROUP" in capsys.readouterr().err
+
+
+def test_two_entries_for_one_place_are_refused():
+    model = create_model("hyperiqa", **SMALL, pretrained=False)
+    state = dict(model.state_dict())
+    state["fc5b_fc.bias"] = state["hyper.bias.5.bias"] + 1
+    with pytest.raises(ValueError, match=r"several of its entries have one place: fc5b_fc\.bias, hyper\.bias\.5\.bias"):
+        weights.from_published("hyperiqa", state, **SMALL)

@@ -14,7 +14,10 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-PARTS = {"attention", "published", "pyramid", "weights"}  # shared by the models, no models themselves
+PARTS = {"layers", "published", "pyramid", "weights"}  # shared by the models, no models themselves
+
+
+OF_LABELS = "the labels it is trained on"
 
 
 @dataclass
@@ -28,8 +31,8 @@ class Contract:
     interpolation: tuple[str, str] = ("bilinear", "bilinear")  # of that resize, for the image and for its reference
     reference: str | None = None  # the second input is another image: the "pristine" one, or the "degraded" one
     context: int | None = None  # the second input is a wider view: the centre crop of this side, pixels
-    units: str = "the labels it is trained on"
-    low: float | None = None  # scores are expected between low and high; None where only the labels can say
+    units: str = OF_LABELS  # of the predicted label
+    low: float | None = None  # scores lie, or are expected, between low and high; None where only the labels can say
     high: float | None = None
     offset: float = 0.0  # predicted label = offset + scale x score
     scale: float = 1.0

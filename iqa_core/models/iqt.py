@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from . import Contract
-from .attention import Attention
+from .layers import Attention
 from .pyramid import Pyramid
 
 log = logging.getLogger(__name__)
@@ -185,13 +185,16 @@ class IQT(nn.Module):
         """Two of (b, 3, crop, crop) in [0, 1] -> scores (b,)."""
         return self.compare(*self._features(distorted, reference))
 
+    @torch.no_grad()
     def attention(self, distorted: torch.Tensor, reference: torch.Tensor) -> dict[str, torch.Tensor]:
         """Attention weights (b, layers, heads, 1 + side^2, 1 + side^2) of `encoder`, `decoder`, and `cross` between them.
 
         Index 0 is the quality vector. The paper's figure is the mean over all of them, resized to the image.
         """
-        lists = {"encoder": [], "decoder": [], "cross": []}
+        training, lists = self.training, {"encoder": [], "decoder": [], "cross": []}
+        self.eval()
         self.compare(*self._features(distorted, reference), maps=lists)
+        self.train(training)
         return {name: torch.stack(found, 1) for name, found in lists.items()}
 
     def compare(self, distorted: torch.Tensor, reference: torch.Tensor, *, maps: dict | None = None) -> torch.Tensor:

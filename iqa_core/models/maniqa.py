@@ -3,9 +3,10 @@
 Yang et al., "MANIQA: Multi-dimension Attention Network for No-Reference Image Quality Assessment", CVPR Workshops 2022,
 10.1109/CVPRW56347.2022.00126; code github.com/IIGROUP/MANIQA (Apache-2.0). The code is followed, as its weights are:
 channel attention writes its result transposed but reads it in the old shape, which mixes channels and places; the last
-two blocks, norm and head of the transformer and one convolution a stage are kept and do nothing. Its KonIQ-10k weights were
-trained on images squashed to 224 x 224 and then applied to crops at native size; crops at native size is the contract here.
-Widths follow the transformer's width w: maps of 4w channels, stages of w and w / 2, hidden layers of w in both.
+two blocks, norm and head of the transformer and one convolution a stage are kept and do nothing. Crops at native size are the
+contract; the authors' KonIQ-10k weights were trained, and their test figure made, on images squashed to 224 x 224, and loaded
+as `maniqa-koniq` they get those, though the authors' script for single images feeds them native crops. Widths follow the
+transformer's width w: maps of 4w channels, stages of w and w / 2, hidden layers of w in both.
 """
 
 import logging
@@ -16,6 +17,7 @@ from timm.models.swin_transformer import SwinTransformerBlock
 from torch import nn
 
 from . import Contract
+from .layers import Normalise
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +30,13 @@ REPORTED = (
     "weights: KADID-10k .939 / .939, KonIQ-10k .930 / .946, one random split each, best test epoch (the code's README)"
 )
 UNUSED = (  # the published count holds them
-    r"^vit\.blocks\.[1-9]\d+\.",
-    r"^vit\.(norm|fc_norm|head|head_dist|attn_pool)\.",
+    r"^backbone\.blocks\.[1-9]\d+\.",
+    r"^backbone\.(norm|fc_norm|head|head_dist|attn_pool)\.",
     r"^swintransformer[12]\.downsample\.",
 )
 TEST_KWARGS = [{"backbone": "vit_tiny_patch16_224", "crop": 128}]
 TEST_SWITCHES = {"backbone": {"backbone": "vit_small_patch16_224"}, "scale": {"scale": 0.13}, "crop": {"crop": 64}}
-PUBLISHED = ()  # our names are the published ones
+PUBLISHED = ((r"^vit\.", "backbone."),)  # all other names are the published ones
 
 
 def build(
@@ -60,8 +62,8 @@ class MANIQA(nn.Module):
         super().__init__()
         told = "github.com/IIGROUP/MANIQA: 20 crops of 224 at native size, scores averaged; there random, here a grid"
         self.contract = Contract(told, crop=crop, crops=20, low=0.0, high=1.0)
-        self.vit = _vit(backbone, crop, pretrained)
-        width, self.grid = self.vit.embed_dim, self.vit.patch_embed.grid_size
+        self.backbone = _vit(backbone, crop, pretrained)
+        width, self.grid = self.backbone.embed_dim, self.backbone.patch_embed.grid_size
         tokens = self.grid[0] * self.grid[1]
         self.tablock1 = nn.Sequential(ChannelAttention(tokens), ChannelAttention(tokens))
         self.conv1 = nn.Conv2d(len(BLOCKS) * width, width, 1)
@@ -71,9 +73,7 @@ class MANIQA(nn.Module):
         self.swintransformer2 = SwinStage(width // 2, self.grid, ratio=2, scale=scale)
         self.fc_score = nn.Sequential(*_head(width // 2), nn.ReLU())
         self.fc_weight = nn.Sequential(*_head(width // 2), nn.Sigmoid())
-        for name in ("mean", "std"):
-            value = torch.tensor(self.vit.default_cfg[name]).view(1, 3, 1, 1)
-            self.register_buffer(name, value, persistent=False)
+        self.normalise = Normalise(self.backbone.default_cfg["mean"], self.backbone.default_cfg["std"])
 
     def train(self, mode: bool = True):
         """Attention is fused in training; evaluation keeps the published order of operations, on whose rounding scores hang.
@@ -91,7 +91,7 @@ class MANIQA(nn.Module):
         """(b, 3, crop, crop) in [0, 1] -> scores (b,): mean of the tokens' scores, weighted by their own weights."""
         if images.shape[-2:] != (self.contract.crop,) * 2:
             raise ValueError(f"this MANIQA takes crops of {self.contract.crop} pixels a side, not {tuple(images.shape[-2:])}")
-        channels = self.features((images - self.mean) / self.std)
+        channels = self.features(self.normalise(images))
         maps = self.swintransformer1(self.conv1(self.tablock1(channels).unflatten(2, self.grid)))
         maps = self.swintransformer2(self.conv2(self.tablock2(maps.flatten(2)).unflatten(2, self.grid)))
         tokens = maps.flatten(2).transpose(1, 2)
@@ -100,7 +100,7 @@ class MANIQA(nn.Module):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised (b, 3, crop, crop) -> what four blocks give for the patches, before any norm: (b, 4w, tokens)."""
-        layers = self.vit.forward_intermediates(
+        layers = self.backbone.forward_intermediates(
             images, indices=BLOCKS, norm=False, stop_early=True, output_fmt="NLC", intermediates_only=True
         )
         return torch.cat(layers, dim=2).transpose(1, 2)

@@ -15,6 +15,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from . import Contract
+from .layers import Normalise
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +32,13 @@ REPORTED = (
     "MIQD-2.5M, composite labels of models for classification, detection, instance segmentation: "
     "ResNet-18 .5131 / .5427, .7541 / .7734, .7582 / .7790; ResNet-50 .5581 / .5797, .7743 / .7925, .7729 / .7933; "
     "EfficientNet-b1 .5901 / .6130, .7766 / .7950, .7808 / .7999; EfficientNet-b5 .6330 / .6440, .7866 / .8041, .7899 / .8074; "
-    "ViT-small .5998 / .6161, .7992 / .8142, .7968 / .8139: test images, on which the best validation was chosen, PLCC after "
-    "a fit (arXiv 2508.19850)"
+    "ViT-small .5998 / .6161, .7992 / .8142, .7968 / .8139: the images on which the best of "
+    "about ten validations was chosen, PLCC apparently after a fit (the code's README)"
 )
 UNUSED = ()
 TEST_KWARGS = [{"backbone": "resnet18"}, {"backbone": "vit_tiny_patch16_224"}]
 TEST_SWITCHES = {"backbone": {"backbone": "efficientnet_b1"}}
-PUBLISHED = ((r"^", "body."),)  # torchvision's and timm's own names
+PUBLISHED = ((r"^", "backbone."),)  # torchvision's and timm's own names
 
 
 def build(backbone: str = "resnet50", pretrained: bool = True) -> nn.Module:
@@ -56,15 +57,14 @@ class Baseline(nn.Module):
         super().__init__()
         told, units = "github.com/SYSU-Video/MIQA: shorter side 288, centre crop of 224", "MMOS, though nothing bounds them"
         self.contract = Contract(told, resize=288, crop=CROP, crops=1, units=units, low=0.0, high=1.0)
-        self.body, mean, std = (_torchvision if backbone in TORCHVISION else _timm)(backbone, pretrained)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.backbone, mean, std = (_torchvision if backbone in TORCHVISION else _timm)(backbone, pretrained)
+        self.normalise = Normalise(mean, std)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, 224, 224) in [0, 1] -> scores (b,)."""
         if images.shape[-2:] != (CROP, CROP):
             raise ValueError(f"the MIQA baselines take crops of 224 x 224, not {tuple(images.shape[-2:])}")
-        return self.body((images - self.mean) / self.std)[:, 0]
+        return self.backbone(self.normalise(images))[:, 0]
 
 
 def _torchvision(name, pretrained):

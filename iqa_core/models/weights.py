@@ -19,8 +19,8 @@ COMPUTED = (
     "num_batches_tracked",
     "relative_position_index",
     "attn_mask",
-    "pyramid.mean",
-    "pyramid.std",
+    "normalise.mean",
+    "normalise.std",
 )  # a model makes these itself
 MODEL_FILES = {"model.safetensors", "model.json"}
 
@@ -33,7 +33,11 @@ def from_published(name: str, state_dict: dict, **kwargs) -> "nn.Module":
     """
     model = create_model(name, **kwargs, pretrained=False)
     rules = _module(name).PUBLISHED
-    given = {renamed(key, rules): value for key, value in state_dict.items() if not key.endswith(COMPUTED)}
+    kept = {key: value for key, value in state_dict.items() if not key.endswith(COMPUTED)}
+    given = {renamed(key, rules): value for key, value in kept.items()}
+    if len(given) < len(kept):
+        twice = [key for key in kept if [renamed(other, rules) for other in kept].count(renamed(key, rules)) > 1]
+        raise ValueError(f"not a {name} checkpoint: several of its entries have one place: {', '.join(sorted(twice))}")
     own = {key: value for key, value in model.state_dict().items() if not key.endswith(COMPUTED)}
     shapes = {key: (tuple(given[key].shape), tuple(own[key].shape)) for key in own.keys() & given}
     other = {key: f"{key} {theirs} for {ours}" for key, (theirs, ours) in shapes.items() if theirs != ours}

@@ -1,7 +1,19 @@
-"""Multi-head attention with separate projections: fused, and explicit only where its maps are asked for."""
+"""Layers that several models share: normalisation of images, and attention that is explicit only where maps are asked for."""
 
 import torch
 from torch import nn
+
+
+class Normalise(nn.Module):
+    """Images in [0, 1] -> as the weights expect them. Mean and deviation are saved with the weights, so they cannot drift."""
+
+    def __init__(self, mean, std):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, images):
+        return (images - self.mean) / self.std
 
 
 class Attention(nn.Module):
