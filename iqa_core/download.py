@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from iqa_core.files import write_text
@@ -30,11 +31,15 @@ def download(address: str, path: Path, *, sha256: str | None = None) -> str:
     """
     path = Path(path)
     part, note = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.sha256")
-    if path.is_file():
-        return _check(path, sha256 or (note.read_text(encoding="utf-8").split()[0] if note.is_file() else ""), address)
+    if _size(path):
+        noted = note.read_text(encoding="utf-8").split()[:1] if note.is_file() else []
+        return _check(path, sha256 or "".join(noted), address)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _fetch(DRIVE.format(address[6:]) if address.startswith("drive:") else address, part)
+        with FileLock(path.with_name(f"{path.name}.lock")):  # two at once would write into one .part
+            if _size(path):
+                return download(address, path, sha256=sha256)
+            _fetch(DRIVE.format(address[6:]) if address.startswith("drive:") else address, part)
     except BROKEN as error:
         kept = "; what has arrived is kept, and the same command goes on from there" if _size(part) else ""
         raise FileNotFoundError(f"{address} could not be fetched ({error}){kept}. {_by_hand(address, path)}") from error
@@ -89,7 +94,7 @@ def _fetch(url, part):
     with answer:
         if answer.headers.get_content_type() == "text/html":
             raise _WebPageError
-        if answer.status != 206:
+        if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             start = 0
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None

@@ -32,12 +32,13 @@ def predict(
     """
     contract, training = model.contract, model.training
     _check_reference(images, reference, contract)
-    if crops and not contract.crop:
+    if crops is not None and not contract.crop:
         raise ValueError("this model reads whole images; leave `crops=` out")
+    crops = contract.crops if crops is None else crops
     model.eval()
     device = next(model.parameters()).device
     scores = np.empty(len(images))
-    per_batch = max(1, batch_size // (crops or contract.crops or 4))
+    per_batch = max(1, batch_size // (crops or 4))
     try:
         for start in tqdm(range(0, len(images), per_batch), desc="predict", disable=not progress, mininterval=2):
             numbers = range(start, min(start + per_batch, len(images)))
@@ -66,9 +67,14 @@ def _inputs(image, reference, contract, crops):
     if reference is not None and reference.shape != image.shape:
         sizes = [f"{part.shape[1]}x{part.shape[0]}" for part in (reference, image)]
         raise ValueError(f"a reference of {sizes[0]} for an image of {sizes[1]}; they must be of one size")
+    for pixels in (image, image if reference is None else reference):
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(
+                f"images are uint8 RGB (h, w, 3), not {pixels.dtype} {pixels.shape}; loading.read_image gives such"
+            )
     first, second = contract.interpolation
     pixels = resize(image, contract.resize, first)
-    corners = grid(*pixels.shape[:2], crop=contract.crop, crops=crops or contract.crops) if contract.crop else None
+    corners = grid(*pixels.shape[:2], crop=contract.crop, crops=crops) if contract.crop else None
     views = [_crops(pixels, contract.crop, corners)]
     if contract.reference:
         views.append(_crops(resize(reference, contract.resize, second), contract.crop, corners))

@@ -227,11 +227,14 @@ def load_model(run: str | Path):
 
     Also published weights that `weights convert` brought here: by their name in data/raw/weights, or by folder.
     """
-    from .models import weights
+    from .models import published, weights
 
-    for folder in (project_root() / "data/raw/weights" / run, Path(run)):
+    for folder in (published.folder() / run, Path(run)):
         if (folder / "model.json").is_file() and not (folder / "params.json").is_file():
             return weights.load(folder)
+    if str(run) in {row.name for row in published.rows()}:
+        fix = f"`python -m iqa_core weights get {run}`, then `weights convert --model {run}`"
+        raise FileNotFoundError(f"the published weights {run} are not here as a model: {fix}")
     return weights.load(finished(run))
 
 

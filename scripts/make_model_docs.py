@@ -3,7 +3,7 @@
 `python scripts/make_model_docs.py` after a change of a model; `make test-slow` says when the file is stale.
 """
 
-import importlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -12,7 +12,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from iqa_core.models import Contract, create_model, list_models
+from iqa_core.models import Contract, create_model, list_models, module_of
+from iqa_core.models.smart_iqa import SIZES
 
 FILE = Path(__file__).resolve().parents[1] / "docs/models.md"
 NATIVE = (384, 512)  # height, width of the image by which models of whole images are counted
@@ -23,8 +24,9 @@ HEAD = """\
 Made from the registry by `scripts/make_model_docs.py`; edit the model files, not this page. Every model is one file in
 `iqa_core/models/`, built by `create_model(name, **arguments)`.
 
-*Parameters* are all that the published weights hold. *Not in a score*: of these, those from which no score depends (each file
-declares them as `UNUSED`; CKDN's serve the first stage of its training). *Trained*: those that learn, in a score or not.
+*Parameters*: all of the network, frozen and idle ones included. *Not in a score*: of these, those on which no score depends;
+published weights hold them, and each file declares them as `UNUSED` (CKDN's serve the first stage of its training).
+*Learnable*: those that are not frozen.
 *GMACs*: billions of multiply-adds of matrix products and convolutions for one forward pass on one crop, or on a whole image of
 {width}x{height} where crops are not taken, counted on the built network (the SMART-IQA reports print such numbers as "FLOPs").
 Published weights: `python -m iqa_core weights list`.
@@ -34,13 +36,20 @@ INPUTS = """
 
 How an image reaches the network, which `evaluation.predict` follows. Images are RGB in [0, 1]; each network normalises them
 itself. Where several crops are taken they stand on a fixed grid, so a score is the same every time; the authors' codes mostly
-draw them at random. Scores are higher for better images. *Range*: what the published weights were trained to give; *open*
-where that depends on the labels alone.
+draw them at random. Scores are higher for better images. *Range*: what the network or its labels' scale fixes; *open* where
+only the labels can say. `weights list` has the range of each published file.
 """
 PAPERS = """
 ## Papers and reported results
 
-Reported by their authors, SRCC / PLCC, under the protocol named; nothing here was measured by this project.
+Reported by others, SRCC / PLCC unless said, under the protocol named; nothing here was measured by this project.
+"""
+ARGUMENTS = """
+## Arguments
+
+`create_model(name, ...)` takes these. `backbone`: a timm pyramid (ResNet, EfficientNet, Swin, ...) for `hyperiqa`, `smart_iqa`,
+`iqt` and `ckdn`, a vision transformer for `maniqa` and `ra_miqa`, anything for `miqa_baseline`. `pretrained=False` uses no
+network.
 """
 CHANGES = """
 ## What SMART-IQA changes in HyperIQA
@@ -59,7 +68,7 @@ def text() -> str:
     built = {
         (name, variant): create_model(name, **arguments, pretrained=False).eval()
         for name in list_models()
-        for variant, arguments in _module(name).VARIANTS.items()
+        for variant, arguments in module_of(name).VARIANTS.items()
     }
     names = list(dict.fromkeys(name for name, _ in built))
     alike = {}  # networks by what is said of their inputs
@@ -68,7 +77,7 @@ def text() -> str:
     return "\n".join([
         HEAD.format(height=NATIVE[0], width=NATIVE[1]),
         table(
-            ["network", "built by", "parameters", "not in a score", "trained", "GMACs"],
+            ["network", "built by", "parameters", "not in a score", "learnable", "GMACs"],
             [[variant, f"`{call(name, variant)}`", *counts(name, model)] for (name, variant), model in built.items()],
         ),
         INPUTS,
@@ -77,7 +86,9 @@ def text() -> str:
             [[", ".join(variants), *told] for told, variants in alike.items()],
         ),
         PAPERS,
-        table(["model", "paper", "reported"], [[f"`{name}`", paper(name), _module(name).REPORTED] for name in names]),
+        table(["model", "paper", "reported"], [[f"`{name}`", paper(name), module_of(name).REPORTED] for name in names]),
+        ARGUMENTS,
+        table(["model", "arguments and their defaults"], [[f"`{name}`", arguments(name)] for name in names]),
         CHANGES,
         table(["", "HyperIQA", "SMART-IQA-B"], changes(built["hyperiqa", "HyperIQA"], built["smart_iqa", "SMART-IQA-B"])),
         "",
@@ -91,14 +102,14 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def call(name: str, variant: str) -> str:
     """The Python call that builds a variant."""
-    arguments = "".join(f", {key}={_literal(value)}" for key, value in _module(name).VARIANTS[variant].items())
+    arguments = "".join(f", {key}={_literal(value)}" for key, value in module_of(name).VARIANTS[variant].items())
     return f'create_model("{name}"{arguments})'
 
 
 def counts(name: str, model: torch.nn.Module) -> list[str]:
     """Parameters in all, not in a score, trained; GMACs of a forward pass."""
     named = list(model.named_parameters())
-    unused = sum(p.numel() for key, p in named if any(re.search(rule, key) for rule in _module(name).UNUSED))
+    unused = sum(p.numel() for key, p in named if any(re.search(rule, key) for rule in module_of(name).UNUSED))
     trained = sum(p.numel() for _, p in named if p.requires_grad)
     return [f"{sum(p.numel() for _, p in named):,}", f"{unused:,}", f"{trained:,}", f"{gmacs(model):.2f}"]
 
@@ -128,9 +139,15 @@ def contract(c: Contract) -> list[str]:
     return [", ".join(image), crops, f"{limits}; {c.units}", c.source]
 
 
+def arguments(name: str) -> str:
+    """The parameters of a model's build."""
+    parameters = inspect.signature(module_of(name).build).parameters.values()
+    return ", ".join(f"`{p.name}={_literal(p.default)}`" for p in parameters)
+
+
 def paper(name: str) -> str:
     """The second paragraph of a model file's docstring up to its first semicolon or full stop after the venue."""
-    return " ".join(_module(name).__doc__.split("\n\n")[1].split(";")[0].split())
+    return " ".join(module_of(name).__doc__.split("\n\n")[1].split(";")[0].split())
 
 
 def changes(hyper: torch.nn.Module, smart: torch.nn.Module) -> list[list[str]]:
@@ -157,16 +174,13 @@ def changes(hyper: torch.nn.Module, smart: torch.nn.Module) -> list[list[str]]:
         ["local distortion vector (LDA)", size(hyper.local), f"{size(smart.local)}, the same design on its widths"],
         ["target network", "224-112-56-28-14-1, sigmoids", f"the same, dropout {smart.dropout:g} after three of its sigmoids"],
         ["other dropout", "none", f"{smart.dropout:g} on the hyper-network, {smart.gate.net[2].p:g} in the gate"],
+        ["stochastic depth of the backbone", "none", f"{SIZES['base'][2]:g}"],
         ["learning rates (backbone with LDA : rest)", "2e-5 : 2e-4, Adam", "5e-7 : 5e-6, AdamW, gradients clipped to norm 1"],
     ]  # fmt: skip
 
 
 def _literal(value):
     return json.dumps(value) if isinstance(value, str) else repr(value)
-
-
-def _module(name):
-    return importlib.import_module(f"iqa_core.models.{name}")
 
 
 if __name__ == "__main__":

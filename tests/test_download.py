@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -58,7 +59,7 @@ def server(monkeypatch):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 @pytest.mark.parametrize("kind", ["file", "whole", "unsized"])
@@ -147,13 +148,27 @@ def test_other_addresses_are_refused(address, tmp_path):
 def test_weights_get_fetches_and_tells_what_is_next(server, project, monkeypatch, capsys):
     from iqa_core.models import published
 
-    row = published.row("ckdn")._replace(address=f"{server.url}/file")
+    row = published.row("ckdn-pipal")._replace(address=f"{server.url}/file")
     monkeypatch.setattr(published, "row", lambda name: row)
-    monkeypatch.setattr("sys.argv", ["iqa_core", "weights", "get", "ckdn"])
+    monkeypatch.setattr("sys.argv", ["iqa_core", "weights", "get", "ckdn-pipal"])
     for told in ("fetched", "was here already"):
         with pytest.raises(SystemExit) as ended:
             commands.main()
         out = capsys.readouterr().out
         assert ended.value.code == 0 and told in out and SHA256 in out
-        assert f"weights convert {row.path} --model ckdn" in out
+        assert "weights convert --model ckdn-pipal" in out
     assert row.path.read_bytes() == DATA
+
+
+def test_an_empty_file_is_fetched_again_and_an_empty_note_is_no_checksum(server, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.touch()
+    assert download.download(f"{server.url}/file", path) == SHA256
+    path.with_name("weights.pth.sha256").write_text("")
+    assert download.download(f"{server.url}/file", path) == SHA256
+
+
+def test_two_downloads_of_one_file_do_not_mix(server, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: download.download(f"{server.url}/file", tmp_path / "weights.pth"), range(4)))
+    assert found == [SHA256] * 4 and (tmp_path / "weights.pth").read_bytes() == DATA

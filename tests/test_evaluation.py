@@ -84,6 +84,12 @@ def test_references_that_lack_or_do_not_fit_are_refused():
         predict(judges, images, reference=images)
     with pytest.raises(ValueError, match="reads whole images; leave `crops=` out"):
         predict(Recorder(crop=None), images, crops=4)
+    with pytest.raises(ValueError, match="crops is 0; at least 1"):
+        predict(judges, images, crops=0)
+    with pytest.raises(ValueError, match=r"uint8 RGB \(h, w, 3\), not uint8 \(20, 30\)"):
+        predict(judges, [images[0][..., 0]])
+    with pytest.raises(ValueError, match=r"not float64 \(20, 30, 3\)"):
+        predict(judges, [images[0] / 255])
     with pytest.raises(ValueError, match="1 images, but 2 references"):
         predict(compares, images, reference=images * 2)
     with pytest.raises(ValueError, match="a reference of 31x20 for an image of 30x20"):

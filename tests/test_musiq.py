@@ -302,13 +302,13 @@ def test_official_arrays_become_the_port_s_state_dict(names):
     state = filled(golden("musiq_official")["keys"])
     arrays = flax(state, **names)
     assert len(arrays) == 250 and arrays["opt/target/conv_root/kernel"].shape == (7, 7, 3, 64)
-    back = musiq.published_state(arrays)
+    back = published.musiq_state(arrays)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[key], value) for key, value in state.items())
 
 
 def test_official_arrays_make_the_published_model():
-    model = weights.from_published("musiq", musiq.published_state(flax(filled(golden("musiq_official")["keys"]))))
+    model = weights.from_published("musiq", published.musiq_state(flax(filled(golden("musiq_official")["keys"]))))
     np.testing.assert_allclose(answer(model, "11", "250x333"), golden("musiq_official")["cases"]["11"]["250x333"], atol=1e-5)
 
 
@@ -320,7 +320,7 @@ def test_both_names_of_the_ten_bin_head_are_known():
 
 def test_arrays_without_a_model_are_refused():
     with pytest.raises(ValueError, match="no array is named opt/target/.*not one with \\['weight'\\]"):
-        musiq.published_state({"weight": np.zeros(3)})
+        published.musiq_state({"weight": np.zeros(3)})
 
 
 @pytest.mark.parametrize("name", ["musiq-imagenet", "musiq-imagenet-pyiqa"])

@@ -12,8 +12,9 @@ import torch
 from golden_rules import filled, golden, image
 from safetensors.torch import save_file
 
+from iqa_core import runs
 from iqa_core.apps import commands
-from iqa_core.models import _module, create_model, list_models, published, weights
+from iqa_core.models import create_model, list_models, module_of, published, weights
 
 ROWS = published.rows()
 MODELS = [row for row in ROWS if row.model]
@@ -25,13 +26,14 @@ def test_every_row_is_named_once_and_has_a_file_of_its_own():
     names, files = [row.name for row in ROWS], [row.file for row in ROWS if row.file]
     assert len(set(names)) == len(names)
     assert len(set(files)) == len(files)
+    assert not set(names) & set(list_models()), "a model's name is for files without a row"
     assert all(Path(file).name == file for file in files)
 
 
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
 def test_a_row_fits_its_model(row):
     assert row.model in list_models()
-    known = inspect.signature(_module(row.model).build).parameters
+    known = inspect.signature(module_of(row.model).build).parameters
     assert set(row.arguments) <= set(known) - {"pretrained"}
     assert row.file and row.trained_on and row.label and row.units
     assert row.low < row.high
@@ -132,7 +134,7 @@ def test_safetensors_and_npz_are_read(tmp_path):
 
 
 def test_the_official_musiq_arrays_get_the_ports_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(_module("musiq"), "published_state", lambda arrays: {key.upper(): arrays[key] for key in arrays})
+    monkeypatch.setattr(published, "musiq_state", lambda arrays: {key.upper(): arrays[key] for key in arrays})
     np.savez(tmp_path / "x.npz", **{"opt/target/head/kernel": np.zeros(3, np.float32)})
     assert published.read(tmp_path / "x.npz", model="musiq").keys() == {"OPT/TARGET/HEAD/KERNEL"}
     assert published.read(tmp_path / "x.npz").keys() == {"opt/target/head/kernel"}
@@ -281,7 +283,7 @@ def test_a_row_is_converted_and_loaded_with_its_contract(published_hyperiqa, pro
     contract = loaded.contract
     assert (contract.low, contract.high, contract.resize) == (0, 100, (512, 384))
     assert contract.units == "KonIQ-10k MOS, z-scores on 0..100"
-    assert re.search(r"hyperiqa-koniq: koniq_pretrained.pkl sha256-[0-9a-f]{12}$", contract.source)
+    assert re.search(r"hyperiqa-koniq: koniq_pretrained.pkl sha256-[0-9a-f]{12}; images resized to 512x384", contract.source)
 
 
 def test_converting_again_replaces_the_folder_and_nothing_else(published_hyperiqa, project, monkeypatch, capsys):
@@ -311,6 +313,7 @@ def test_what_does_not_fit_leaves_nothing_behind(published_hyperiqa, project, mo
     assert run(monkeypatch, "convert", file, "--model", "hyperiqa-koniq") == 2
     assert "not a hyperiqa checkpoint for these arguments" in capsys.readouterr().err
     assert run(monkeypatch, "convert", file, "--model", "hyperiqa", "--set", "bins=10") == 2
+    assert run(monkeypatch, "convert", file, "--model", "hyperiqa", "--set", "frozen=abc", "--set", "backbone=resnet18") == 2
     assert "hyperiqa has no argument bins to set; it has backbone, head" in capsys.readouterr().err
     assert run(monkeypatch, "convert", file, "--model", "hyperiqa-konik") == 2
     assert "neither weights nor a model are named 'hyperiqa-konik'; near it: hyperiqa-koniq" in capsys.readouterr().err
@@ -329,7 +332,7 @@ def test_weights_without_a_quality_head_are_no_model(project, monkeypatch, capsy
     [
         ("maniqa-koniq", {"resize": (224, 224), "interpolation": ("bicubic", "bilinear"), "crops": 1, "low": 0, "high": 1}),
         ("maniqa-kadid", {"resize": None, "crops": 20}),
-        ("ckdn", {"resize": 329, "interpolation": ("bicubic", "nearest"), "crop": 288, "reference": "degraded"}),
+        ("ckdn-pipal", {"resize": 329, "interpolation": ("bicubic", "nearest"), "crop": 288, "reference": "degraded"}),
         ("musiq-ava", {"crop": None, "low": 1, "high": 10}),
         ("ra_miqa-composite-det", {"resize": 288, "crop": 224, "context": 288, "high": 1}),
     ],
@@ -337,7 +340,7 @@ def test_weights_without_a_quality_head_are_no_model(project, monkeypatch, capsy
 def test_the_contract_of_published_weights(row, changed, tmp_path):
     row = published.row(row)
     (tmp_path / "file").touch()
-    own = create_model(row.model, **_module(row.model).TEST_KWARGS[0], pretrained=False).contract
+    own = create_model(row.model, **module_of(row.model).TEST_KWARGS[0], pretrained=False).contract
     if row.model == "maniqa":
         own.crop = 224  # the small build has another
     contract = weights._contract(own, row, tmp_path / "file")
@@ -345,19 +348,66 @@ def test_the_contract_of_published_weights(row, changed, tmp_path):
     assert contract.units == row.units
 
 
+def test_another_file_than_the_published_one_is_told(tmp_path):
+    (tmp_path / "file").write_text("x")
+    own = create_model("maniqa", **module_of("maniqa").TEST_KWARGS[0], pretrained=False).contract
+    assert (
+        "which is not the file that was published"
+        in weights._contract(own, published.row("maniqa-koniq"), tmp_path / "file").source
+    )
+    assert "not the file" not in weights._contract(own, published.row("maniqa-kadid"), tmp_path / "file").source
+
+
+def test_a_conversion_that_fails_leaves_the_old_folder(published_hyperiqa, project, monkeypatch):
+    folder = weights.convert(published_hyperiqa[0], "hyperiqa", **SMALL)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fail(model, draft):
+        (draft / "model.json").touch()
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(weights, "save", fail)
+    with pytest.raises(OSError, match="no space left"):
+        weights.convert(published_hyperiqa[0], "hyperiqa", **SMALL)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_converted_model_is_loaded_by_its_name_and_before_that_the_way_is_told(published_hyperiqa, project):
+    with pytest.raises(FileNotFoundError, match="weights get hyperiqa-koniq`, then `weights convert --model hyperiqa-koniq`"):
+        runs.load_model("hyperiqa-koniq")
+    folder = weights.convert(published_hyperiqa[0], "hyperiqa-koniq", **SMALL)
+    for name in ("hyperiqa-koniq", folder, str(folder)):
+        assert runs.load_model(name).contract.resize == (512, 384)
+    (folder / "model.json").write_text("{")
+    with pytest.raises(ValueError, match="model.json is damaged"):
+        runs.load_model("hyperiqa-koniq")
+
+
+def test_what_else_is_in_no_way_weights(project, tmp_path):
+    np.savez(tmp_path / "words.npz", a=np.array(["x"]))
+    with pytest.raises(ValueError, match="holds arrays that are no numbers: a"):
+        published.read(tmp_path / "words.npz")
+
+
 # ------------------------------------------------------------------------------------------------------- command line
 def test_the_list_fits_and_is_complete(project, monkeypatch, capsys):
-    published.row("ckdn").path.parent.mkdir(parents=True)
-    published.row("ckdn").path.touch()
+    published.row("ckdn-pipal").path.parent.mkdir(parents=True)
+    published.row("ckdn-pipal").path.touch()
     assert run(monkeypatch, "list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 120
     told = {line.split()[0]: line.split()[-1] for line in lines if line.strip()}
     assert {row.name for row in ROWS} <= told.keys()
-    assert (told["ckdn"], told["ckdn-pyiqa"], told["swin_tiny"]) == ("yes", "no", "auto")
+    assert (told["ckdn-pipal"], told["ckdn-pipal-pyiqa"], told["swin_tiny"]) == ("yes", "no", "auto")
     assert run(monkeypatch, "list", "--model", "ra_miqa") == 0
     out = capsys.readouterr().out
-    assert out.count("ra_miqa-") == 9 and "sere_vit_small" in out and "vit_small_patch16" in out and "musiq" not in out
+    assert (
+        len(re.findall(r"^ra_miqa-\S+: drive:", out, flags=re.M)) == 9
+        and "sere_vit_small" in out
+        and "vit_small_patch16" in out
+        and "musiq" not in out
+    )
     assert run(monkeypatch, "list", "--model", "ra_mika") == 2
     assert "did you mean ra_miqa?" in capsys.readouterr().err
 
@@ -386,7 +436,7 @@ def test_getting_a_file_that_is_there_only_checks_it(project, monkeypatch, capsy
     assert run(monkeypatch, "get", "musiq-koniq") == 0
     out = capsys.readouterr().out
     assert "was here already" in out
-    assert f"next: python -m iqa_core weights convert {row.path} --model musiq-koniq" in out
+    assert "next: python -m iqa_core weights convert --model musiq-koniq" in out
     known = published.row("maniqa-koniq")
     known.path.write_bytes(b"weights")
     assert run(monkeypatch, "get", "maniqa-koniq") == 2

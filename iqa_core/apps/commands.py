@@ -56,7 +56,7 @@ def list_weights(
 
     rows = sorted(published.rows(), key=lambda row: (not row.model, row.model))
     if model is not None:
-        rows = [row for row in rows if row.model == model or f'"{model}"' in row.needed_by]
+        rows = [row for row in rows if row.model == model or model.lower() in row.needed_by.lower()]
         if not rows:
             names = difflib.get_close_matches(model, list_models(), n=1) or list_models()
             raise KeyError(f"no weights are known for a model {model!r}; did you mean {', '.join(names)}?")
@@ -65,15 +65,16 @@ def list_weights(
         table.add_column(title, justify="right" if title in ("scores", "MB") else "left", overflow="fold")
     for row in rows:
         scores = f"{row.low:g}-{row.high:g}" if row.high is not None else ""
-        here = ("yes" if row.path.is_file() else "no") if row.file else "auto"
+        converted = row.model and (published.folder() / row.name / "model.json").is_file()
+        here = "converted" if converted else "auto" if not row.file else "yes" if row.path.is_file() else "no"
         short = row.licence.partition(";")[0]
         label = f"{row.task} {row.label}".strip()
         table.add_row(row.name, row.model, row.trained_on, label, scores, str(row.megabytes), short, here)
     console = Console()
     Console(width=console.width if console.is_terminal else 120).print(table)
-    print(
-        "MB: about. here auto: timm or torchvision fetches it on first use. `weights get NAME` fetches a file and tells more."
-    )
+    print("MB: about. here auto: timm or torchvision fetches it on first use. --model NAME tells addresses and notes as well.")
+    for row in rows if model else ():
+        print(f"{row.name}: {row.address or 'not published'}; {row.licence}" + (f"; {row.note}" if row.note else ""))
 
 
 @weights.command("get")
@@ -101,15 +102,17 @@ def get_weights(name: Annotated[str, typer.Argument(help="A name that `weights l
     if row.note:
         print(f"note: {row.note}")
     if row.model:
-        print(f"next: python -m iqa_core weights convert {row.path} --model {name}")
+        print(f"next: python -m iqa_core weights convert --model {name}")
     else:
         print(f"used by: {row.needed_by}")
 
 
 @weights.command("convert")
 def convert_weights(
-    file: Annotated[Path, typer.Argument(help="A published checkpoint: .pkl .pth .pt .pth.tar .npz .safetensors")],
     model: Annotated[str, typer.Option(help="A name that `weights list` shows, or a model.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="A checkpoint: .pkl .pth .pt .pth.tar .npz .safetensors; else what `get` fetched.")
+    ] = None,
     given: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An argument of the model, read as YAML; repeatable."),
@@ -118,10 +121,11 @@ def convert_weights(
 ) -> None:
     """Make a model folder of a published checkpoint. Nothing in the file is executed, and it is left as it is."""
     from iqa_core.apps.execute import parse_overrides
+    from iqa_core.models import published
     from iqa_core.models.weights import convert
 
-    folder = convert(file, model, out=out, **parse_overrides(given or []))
-    print(f"{folder}: model.safetensors and model.json")
+    folder = convert(file or published.local_file(model), model, out=out, **parse_overrides(given or []))
+    print(f"{folder}: model.safetensors and model.json; runs.load_model({folder.name!r} or its path) loads it")
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def create_model(name: str, **kwargs):
 
     The model remembers both as `model.recipe`, so a run folder can rebuild it.
     """
-    build = _module(name).build
+    build = module_of(name).build
     known = list(inspect.signature(build).parameters)
     if unknown := sorted(set(kwargs) - set(known)):
         raise TypeError(f"{name} has no argument {', '.join(unknown)}; it has {', '.join(known)}")
@@ -57,7 +57,8 @@ def create_model(name: str, **kwargs):
     return model
 
 
-def _module(name):
+def module_of(name: str):
+    """The file of a model, imported; KeyError for an unknown name."""
     if name not in list_models():
         raise KeyError(f"no model {name!r}; there are {', '.join(list_models())}")
     return importlib.import_module(f"{__name__}.{name}")

@@ -13,17 +13,12 @@ normal quality vectors and positions of deviation .02 (as ViT).
 Any timm pyramid can stand for Inception-ResNet-v2: all four of its maps are brought to the grid of stride 16. That is ours.
 """
 
-import logging
-
-import timm
 import torch
 from torch import nn
 
 from . import Contract
 from .layers import Attention
-from .pyramid import Pyramid
-
-log = logging.getLogger(__name__)
+from .pyramid import Pyramid, timm_model
 
 SIZES = {  # layers of encoder and decoder each, D, H, D_feat, D_head, crop in pixels
     "iqt": {"layers": 2, "width": 256, "heads": 4, "hidden": 1024, "judge": 512, "crop": 256},
@@ -80,9 +75,7 @@ class InceptionMaps(Frozen):
 
     def __init__(self, backbone: str, pretrained: bool):
         super().__init__()
-        net = timm.create_model(backbone, pretrained=pretrained)
-        if pretrained:
-            log.info("%s: weights %s, from the local hub cache or the network", backbone, net.default_cfg["tag"])
+        net = timm_model(backbone, pretrained=pretrained)
         stem = "conv2d_1a conv2d_2a conv2d_2b maxpool_3a conv2d_3b conv2d_4a maxpool_5a mixed_5b"
         self.stem = nn.Sequential(*(net.get_submodule(name) for name in stem.split()))
         self.blocks = net.repeat

@@ -9,8 +9,6 @@ as `maniqa-koniq` they get those, though the authors' script for single images f
 transformer's width w: maps of 4w channels, stages of w and w / 2, hidden layers of w in both.
 """
 
-import logging
-
 import timm
 import torch
 from timm.models.swin_transformer import SwinTransformerBlock
@@ -18,8 +16,7 @@ from torch import nn
 
 from . import Contract
 from .layers import Normalise
-
-log = logging.getLogger(__name__)
+from .pyramid import timm_model
 
 BLOCKS = (6, 7, 8, 9)  # of the transformer, counted from 0; the last is the last that is run
 WINDOW, HEADS = 4, 4  # of the Swin stages: tokens a side, heads
@@ -109,7 +106,7 @@ class MANIQA(nn.Module):
 def _vit(backbone, crop, pretrained):
     if not timm.is_model(backbone) or not timm.models.is_model_in_modules(backbone, ("vision_transformer", "deit")):
         raise ValueError(f"{backbone!r} is no vision transformer of timm; one is 'vit_small_patch16_224'")
-    vit = timm.create_model(backbone, pretrained=pretrained, img_size=crop)
+    vit = timm_model(backbone, pretrained=pretrained, img_size=crop)
     patch = vit.patch_embed.patch_size[0]
     if len(vit.blocks) <= BLOCKS[-1]:
         raise ValueError(f"{backbone} has {len(vit.blocks)} blocks; MANIQA reads the blocks {BLOCKS} and needs 10 or more")
@@ -118,8 +115,6 @@ def _vit(backbone, crop, pretrained):
             f"crop is {crop}: {crop / patch:g} patches of {patch} pixels a side do not divide into windows of {WINDOW}; "
             f"take a multiple of {patch * WINDOW}"
         )
-    if pretrained:
-        log.info("%s: weights %s, from the local hub cache or the network", backbone, vit.default_cfg.get("tag"))
     return vit
 
 

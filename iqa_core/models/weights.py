@@ -8,12 +8,13 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import nn
 
 from iqa_core.files import file_hash
 
-from . import Contract, _module, create_model, list_models, published
+from . import Contract, create_model, list_models, module_of, published
 
 COMPUTED = (
     "num_batches_tracked",
@@ -32,7 +33,7 @@ def from_published(name: str, state_dict: dict, **kwargs) -> "nn.Module":
     ValueError naming all keys that do not fit.
     """
     model = create_model(name, **kwargs, pretrained=False)
-    rules = _module(name).PUBLISHED
+    rules = module_of(name).PUBLISHED
     kept = {key: value for key, value in state_dict.items() if not key.endswith(COMPUTED)}
     given = {renamed(key, rules): value for key, value in kept.items()}
     if len(given) < len(kept):
@@ -73,23 +74,30 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
     if row and not row.model:
         raise ValueError(f"{name} has no quality head, so it is no model; it is where models start, read by {row.needed_by}")
     stem = re.sub(r"(\.(pkl|pth|pt|tar|npz|safetensors|bin))+$", "", file.name)
-    out = Path(out) if out else published.folder() / (row.name if row else stem)
+    out = Path(out).resolve() if out else published.folder() / (row.name if row else stem)
     if out.exists() and (not out.is_dir() or file.resolve().parent == out.resolve() or _others(out)):
         raise ValueError(f"{out} is there and holds something else than a converted model; give another folder with --out")
     model_name = row.model if row else name
-    arguments, known = (row.arguments if row else {}) | kwargs, inspect.signature(_module(model_name).build).parameters
-    if unknown := sorted(set(arguments) - set(known) | {"pretrained"} & set(arguments)):
-        raise ValueError(f"{model_name} has no argument {', '.join(unknown)} to set; it has {', '.join(known)}")
-    model = from_published(model_name, published.read(file, model_name), **arguments)
+    arguments, known = (row.arguments if row else {}) | kwargs, inspect.signature(module_of(model_name).build).parameters
+    if unknown := sorted(set(arguments) - (set(known) - {"pretrained"})):
+        free = ", ".join(name for name in known if name != "pretrained")
+        raise ValueError(f"{model_name} has no argument {', '.join(unknown)} to set; it has {free}")
+    try:
+        model = from_published(model_name, published.read(file, model_name), **arguments)
+    except TypeError as error:
+        raise ValueError(f"{model_name} cannot be built with {arguments}: {error}") from error
     model.contract = _contract(model.contract, row, file)
     draft = out.with_name(f".{out.name}.{os.getpid()}")
     draft.mkdir(parents=True)
+    old = draft.with_name(f"{draft.name}.old")
     try:
         save(model, draft)
-        shutil.rmtree(out, ignore_errors=True)
+        if out.exists():
+            out.rename(old)
         draft.rename(out)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        for rest in (draft, old):
+            shutil.rmtree(rest, ignore_errors=True)
     return out
 
 
@@ -99,9 +107,14 @@ def _others(folder):
 
 def _contract(contract, row, file):
     """The model's own contract with what the table says of these weights, and where they come from."""
-    source = f"{contract.source}; weights {row.name if row else 'without a row in the table'}: {file.name} {file_hash(file)}"
+    digest = file_hash(file)
+    source = f"{contract.source}; weights {row.name if row else 'without a row in the table'}: {file.name} {digest}"
     if row is None:
         return replace(contract, source=source)
+    if not digest.removeprefix("sha256-").startswith(row.sha256[:8]):
+        source += ", which is not the file that was published"
+    if row.resize:
+        source += f"; images resized to {row.resize}, as these weights were trained"
     told = {"low": row.low, "high": row.high, "units": row.units}
     if row.resize:
         size, _, interpolation = row.resize.partition(" ")
@@ -116,7 +129,7 @@ def _contract(contract, row, file):
 def save(model: nn.Module, folder: Path) -> None:
     """Write model.safetensors and model.json (name, arguments, contract with its label scale) into `folder`."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors")
+    (folder / "model.safetensors").write_bytes(to_bytes(tensors))  # its own writer makes a file that only its owner can read
     told = model.recipe | {"contract": asdict(model.contract)}
     (folder / "model.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
@@ -124,11 +137,14 @@ def save(model: nn.Module, folder: Path) -> None:
 def load(folder: Path) -> nn.Module:
     """The model that `save` wrote, in evaluation mode; it predicts what it predicted then.
 
-    FileNotFoundError naming the fix where the folder holds no model.
+    FileNotFoundError naming the fix where the folder holds no model, ValueError for a damaged model.json.
     """
     if not (folder / "model.json").is_file():
         raise FileNotFoundError(f"{folder} holds no model.json; a training notebook writes it when it has finished")
-    told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    try:
+        told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / 'model.json'} is damaged ({error}); make the folder again") from error
     model = create_model(told["name"], **told["arguments"], pretrained=False)
     model.load_state_dict(load_file(folder / "model.safetensors"))
     model.contract = Contract(**{k: tuple(v) if isinstance(v, list) else v for k, v in told["contract"].items()})
