@@ -30,30 +30,28 @@ def download(address: str, path: Path, *, sha256: str | None = None) -> str:
     expected one; both tell the address, the path and what to do.
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):  # two at once would write into one .part
+        return _download(address, path, sha256 or "")
+
+
+def _download(address, path, sha256):
     part, note = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.sha256")
     if _size(path):
         noted = note.read_text(encoding="utf-8").split()[:1] if note.is_file() else []
         return _check(path, sha256 or "".join(noted), address)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    drive = address.startswith("drive:")
     try:
-        with FileLock(path.with_name(f"{path.name}.lock")):  # two at once would write into one .part
-            if _size(path):
-                return download(address, path, sha256=sha256)
-            _fetch(DRIVE.format(address[6:]) if address.startswith("drive:") else address, part)
+        _fetch(DRIVE.format(address[6:]) if drive else address, part)
     except BROKEN as error:
         kept = "; what has arrived is kept, and the same command goes on from there" if _size(part) else ""
         raise FileNotFoundError(f"{address} could not be fetched ({error}){kept}. {_by_hand(address, path)}") from error
     except _WebPageError as error:
-        why = (
-            "the quota is used up, or it is shared no more"
-            if address.startswith("drive:")
-            else "it has moved, or asks for a login"
-        )
-        raise FileNotFoundError(
-            f"{address} answers with a web page instead of a file: {why}. {_by_hand(address, path)}"
-        ) from error
+        why = "the quota is used up, or it is shared no more" if drive else "it has moved, or asks for a login"
+        told = f"{address} answers with a web page instead of a file: {why}"
+        raise FileNotFoundError(f"{told}. {_by_hand(address, path)}") from error
     try:
-        digest = _check(part, sha256 or "", address)
+        digest = _check(part, sha256, address)
     except ValueError:
         part.unlink()
         raise
@@ -66,9 +64,13 @@ class _WebPageError(Exception):
     """HTML where a file was asked for."""
 
 
+def page(address: str) -> str:
+    """What a person opens in a browser to have the file."""
+    return DRIVE_PAGE.format(address[6:]) if address.startswith("drive:") else address
+
+
 def _by_hand(address, path):
-    page = DRIVE_PAGE.format(address[6:]) if address.startswith("drive:") else address
-    return f"Open {page} in a browser and put the file at {path}"
+    return f"Open {page(address)} in a browser and put the file at {path}"
 
 
 def _size(path):
@@ -94,7 +96,10 @@ def _fetch(url, part):
     with answer:
         if answer.headers.get_content_type() == "text/html":
             raise _WebPageError
-        if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            part.unlink()  # another part of the file than was asked for: all of it anew
+            return _fetch(url, part)
+        if answer.status != 206:
             start = 0
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None

@@ -64,14 +64,13 @@ def _check_reference(images, reference, contract):
 
 def _inputs(image, reference, contract, crops):
     """What the model takes for one image: uint8 batches (k, 3, h, w), one or two of them, of k crops."""
+    for pixels in (image, image if reference is None else reference):
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            what = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {getattr(pixels, 'shape', '')}"
+            raise ValueError(f"images are uint8 RGB arrays (h, w, 3), not {what}; loading.read_image gives such")
     if reference is not None and reference.shape != image.shape:
         sizes = [f"{part.shape[1]}x{part.shape[0]}" for part in (reference, image)]
         raise ValueError(f"a reference of {sizes[0]} for an image of {sizes[1]}; they must be of one size")
-    for pixels in (image, image if reference is None else reference):
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ValueError(
-                f"images are uint8 RGB (h, w, 3), not {pixels.dtype} {pixels.shape}; loading.read_image gives such"
-            )
     first, second = contract.interpolation
     pixels = resize(image, contract.resize, first)
     corners = grid(*pixels.shape[:2], crop=contract.crop, crops=crops) if contract.crop else None

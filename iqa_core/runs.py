@@ -235,6 +235,8 @@ def load_model(run: str | Path):
     if str(run) in {row.name for row in published.rows()}:
         fix = f"`python -m iqa_core weights get {run}`, then `weights convert --model {run}`"
         raise FileNotFoundError(f"the published weights {run} are not here as a model: {fix}")
+    if "/" not in str(run) and (hint := published.near(str(run), [row.name for row in published.rows()])):
+        raise FileNotFoundError(f"there is no run and there are no published weights {run}{hint}")
     return weights.load(finished(run))
 
 

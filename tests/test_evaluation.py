@@ -86,8 +86,10 @@ def test_references_that_lack_or_do_not_fit_are_refused():
         predict(Recorder(crop=None), images, crops=4)
     with pytest.raises(ValueError, match="crops is 0; at least 1"):
         predict(judges, images, crops=0)
-    with pytest.raises(ValueError, match=r"uint8 RGB \(h, w, 3\), not uint8 \(20, 30\)"):
+    with pytest.raises(ValueError, match=r"uint8 RGB arrays \(h, w, 3\), not uint8 \(20, 30\)"):
         predict(judges, [images[0][..., 0]])
+    with pytest.raises(ValueError, match=r"not uint8 \(20, 30\)"):
+        predict(compares, images, reference=[images[0][..., 0]])
     with pytest.raises(ValueError, match=r"not float64 \(20, 30, 3\)"):
         predict(judges, [images[0] / 255])
     with pytest.raises(ValueError, match="1 images, but 2 references"):

@@ -36,13 +36,14 @@ def build(name, kwargs):
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d) and module.training]
+    usual = [norm.momentum for norm in norms]
     for norm in norms:  # statistics of one batch: with none measured, differences fade from layer to layer
         norm.momentum = 1.0
     if norms:
         with torch.no_grad():
             model(*inputs(model, 4))
-    for norm in norms:
-        norm.momentum = 0.1
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
     return model
 
 
@@ -71,7 +72,7 @@ def test_scores_are_one_finite_number_an_image_and_do_not_depend_on_the_batch(mo
     spread = scores.max() - scores.min()
     assert spread > 1e-5, "different images, different scores"
     for same in (alone, turned):
-        assert (scores - same).abs().max() < max(1e-2 * spread, 1e-6 * scores.abs().max())
+        assert (scores - same).abs().max() < max(1e-3 * spread, 1e-6 * scores.abs().max())
 
 
 def test_every_parameter_learns_but_the_declared_ones(model):
@@ -164,10 +165,9 @@ def _stop(*_, **__):
     raise InterruptedError
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_pretrained_weights_are_asked_for_once_and_their_tag_is_pinned(name, monkeypatch, project):
-    """Of timm or torchvision, by a name with its tag; a build without them asks for none."""
-    asked, files = [], []
+@pytest.mark.parametrize(("name", "kwargs"), [*FULL, ("ra_miqa", {"region": "resnet18.a1_in1k"})])
+def test_pretrained_weights_are_asked_for_by_a_name_with_its_tag_or_not_at_all(name, kwargs, monkeypatch, project):
+    asked = []
     make, get = timm.create_model, torchvision.models.get_model
 
     def from_timm(model, *, pretrained=False, **options):
@@ -178,15 +178,22 @@ def test_pretrained_weights_are_asked_for_once_and_their_tag_is_pinned(name, mon
         asked.append((f"{model}.{weights}", weights is not None))
         return get(model, weights=None)
 
+    def from_file(weights):
+        asked.append((f"{weights}.file", True))
+        return weights
+
     monkeypatch.setattr(timm, "create_model", from_timm)
     monkeypatch.setattr(torchvision.models, "get_model", from_torchvision)
-    monkeypatch.setattr(published, "local_file", files.append)
+    monkeypatch.setattr(published, "local_file", from_file)
     monkeypatch.setattr(published, "read", _stop)
-    with contextlib.suppress(InterruptedError):  # a file of its own comes first where one is needed
-        create_model(name)
-    assert [pretrained for _, pretrained in asked] == [True] * len(asked)
-    assert len(asked) + len(files) == 1
+    with torch.device("meta") if name == "smart_iqa" else contextlib.nullcontext(), contextlib.suppress(InterruptedError):
+        create_model(name, **kwargs)  # a file of its own comes first where one is needed, and ends the build here
+    assert asked and all(pretrained for _, pretrained in asked)
     assert all("." in model for model, _ in asked), "a tag: timm changes what a bare name means"
+    asked.clear()
+    with torch.device("meta") if name == "smart_iqa" else contextlib.nullcontext():
+        create_model(name, **kwargs, pretrained=False)
+    assert not any(pretrained for _, pretrained in asked)
 
 
 def test_model_files_stay_short():

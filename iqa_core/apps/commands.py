@@ -47,16 +47,19 @@ def list_weights(
 ) -> None:
     """Everything that can be loaded: published models, then what models start from."""
     import difflib
+    import re
 
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    from iqa_core.download import page
     from iqa_core.models import list_models, published
 
     rows = sorted(published.rows(), key=lambda row: (not row.model, row.model))
     if model is not None:
-        rows = [row for row in rows if row.model == model or model.lower() in row.needed_by.lower()]
+        word = re.compile(rf"\b{re.escape(model)}\b", re.IGNORECASE)
+        rows = [row for row in rows if model.lower() in (row.model, row.name.lower()) or word.search(row.needed_by)]
         if not rows:
             names = difflib.get_close_matches(model, list_models(), n=1) or list_models()
             raise KeyError(f"no weights are known for a model {model!r}; did you mean {', '.join(names)}?")
@@ -74,7 +77,8 @@ def list_weights(
     Console(width=console.width if console.is_terminal else 120).print(table)
     print("MB: about. here auto: timm or torchvision fetches it on first use. --model NAME tells addresses and notes as well.")
     for row in rows if model else ():
-        print(f"{row.name}: {row.address or 'not published'}; {row.licence}" + (f"; {row.note}" if row.note else ""))
+        print(f"\n{row.name}: {page(row.address) or 'not published'}\n  licence: {row.licence}")
+        print(*[f"  note: {row.note}"] if row.note else [], sep="\n", end="\n" if row.note else "")
 
 
 @weights.command("get")
@@ -94,7 +98,7 @@ def get_weights(name: Annotated[str, typer.Argument(help="A name that `weights l
         return
     if not row.address:
         raise ValueError(f"{name} cannot be fetched: {row.note}")
-    there = row.path.is_file()
+    there = row.path.is_file() and row.path.stat().st_size > 0
     digest = download(row.address, row.path, sha256=row.sha256 or None)
     print(f"{name}: {'was here already' if there else 'fetched'}, {row.path}")
     print(f"sha256: {digest}, {'as expected' if row.sha256 else 'recorded; none is known to compare it with'}")
@@ -124,8 +128,11 @@ def convert_weights(
     from iqa_core.models import published
     from iqa_core.models.weights import convert
 
-    folder = convert(file or published.local_file(model), model, out=out, **parse_overrides(given or []))
-    print(f"{folder}: model.safetensors and model.json; runs.load_model({folder.name!r} or its path) loads it")
+    if file is None and published.row(model).model:  # what models start from is refused below
+        file = published.local_file(model)
+    folder = convert(file or Path(model), model, out=out, **parse_overrides(given or []))
+    name = folder.name if folder.parent == published.folder() else str(folder)
+    print(f"{folder}: model.safetensors and model.json; runs.load_model({name!r}) loads it")
 
 
 def main() -> None:

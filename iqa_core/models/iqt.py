@@ -185,9 +185,10 @@ class IQT(nn.Module):
         Index 0 is the quality vector. The paper's figure is the mean over all of them, resized to the image.
         """
         training, lists = self.training, {"encoder": [], "decoder": [], "cross": []}
-        self.eval()
-        self.compare(*self._features(distorted, reference), maps=lists)
-        self.train(training)
+        try:
+            self.eval().compare(*self._features(distorted, reference), maps=lists)
+        finally:
+            self.train(training)
         return {name: torch.stack(found, 1) for name, found in lists.items()}
 
     def compare(self, distorted: torch.Tensor, reference: torch.Tensor, *, maps: dict | None = None) -> torch.Tensor:

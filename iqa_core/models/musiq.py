@@ -152,9 +152,11 @@ class MUSIQ(nn.Module):
         """
         training, maps = self.training, []
         self.eval()  # all patches, and no layer skipped
-        tokens, layout = self._tokens(_groups(images, one_size=True)[0])
-        self._read([tokens], maps)
-        self.train(training)
+        try:
+            tokens, layout = self._tokens(_groups(images, one_size=True)[0])
+            self._read([tokens], maps)
+        finally:
+            self.train(training)
         return maps, layout
 
     @property

@@ -76,7 +76,7 @@ def row(name: str) -> Published:
     """The row of that name; KeyError with the names near it."""
     known = {row.name: row for row in rows()}
     if name not in known:
-        raise KeyError(f"no weights {name!r}{near(name, known)}; `python -m iqa_core weights list` tells all")
+        raise KeyError(f"no published weights {name!r}{near(name, known)}; `python -m iqa_core weights list` tells all")
     return known[name]
 
 

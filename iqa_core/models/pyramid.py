@@ -75,8 +75,8 @@ def fetching(what: str):
         yield
     except OSError as error:
         raise FileNotFoundError(
-            f"{what} are neither in the local cache nor to be had from the network ({type(error).__name__}); connect once, so "
-            "that they are fetched, or build with pretrained=False"
+            f"{what} are neither in the local cache nor to be had from the network ({type(error).__name__}: {error}); connect "
+            "once, so that they are fetched, or build with pretrained=False"
         ) from error
 
 
@@ -114,6 +114,8 @@ def _load_in_order(body, weights):
     """Copy tensors by position; the classifier at the end of both is left out. Shapes must agree one by one."""
     head = f"{body.default_cfg.get('classifier')}."
     own = {key: tensor for key, tensor in body.state_dict().items() if not key.startswith(head)}
+    if len(own) > len(weights):
+        raise ValueError(f"{len(weights)} tensors do not fill the {len(own)} of this network")
     for (key, tensor), (theirs, value) in zip(own.items(), weights.items(), strict=False):
         if tensor.shape != value.shape or key.rpartition(".")[2] != theirs.rpartition(".")[2]:
             raise ValueError(f"{theirs} {tuple(value.shape)} does not fit {key} {tuple(tensor.shape)}")
@@ -149,6 +151,6 @@ def fold_batch_norm(body: nn.Module) -> None:
         conv.weight.mul_(factor.view(-1, 1, 1, 1))
         conv.bias = nn.Parameter(bias if conv.bias is None else bias + conv.bias * factor)
         setattr(parent, name, getattr(norm, "act", None) or nn.Identity())
-    if any((old - new).abs().max() > 1e-3 * old.abs().max() for old, new in zip(before, body(images), strict=True)):
+    if any(not (old - new).abs().max() <= 1e-3 * old.abs().max() for old, new in zip(before, body(images), strict=True)):
         raise ValueError(NO_FOLD)
     body.train(training)

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
@@ -69,11 +70,15 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
     """
     file, rows = Path(file), {row.name: row for row in published.rows()}
     row = rows.get(name)
+    stem = re.sub(r"(\.(pkl|pth|pt|tar|npz|safetensors|bin))+$", "", file.name)
     if row is None and name not in list_models():
         raise KeyError(f"neither weights nor a model are named {name!r}{published.near(name, [*rows, *list_models()])}")
+    if row is None and out is None and stem in rows:
+        raise ValueError(
+            f"{file.name} would be taken for the published {stem}; say --model {stem}, or give a folder with --out"
+        )
     if row and not row.model:
         raise ValueError(f"{name} has no quality head, so it is no model; it is where models start, read by {row.needed_by}")
-    stem = re.sub(r"(\.(pkl|pth|pt|tar|npz|safetensors|bin))+$", "", file.name)
     out = Path(out).resolve() if out else published.folder() / (row.name if row else stem)
     if out.exists() and (not out.is_dir() or file.resolve().parent == out.resolve() or _others(out)):
         raise ValueError(f"{out} is there and holds something else than a converted model; give another folder with --out")
@@ -96,6 +101,8 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
             out.rename(old)
         draft.rename(out)
     finally:
+        if old.exists() and not out.exists():
+            old.rename(out)
         for rest in (draft, old):
             shutil.rmtree(rest, ignore_errors=True)
     return out
@@ -137,15 +144,16 @@ def save(model: nn.Module, folder: Path) -> None:
 def load(folder: Path) -> nn.Module:
     """The model that `save` wrote, in evaluation mode; it predicts what it predicted then.
 
-    FileNotFoundError naming the fix where the folder holds no model, ValueError for a damaged model.json.
+    FileNotFoundError naming the fix where the folder holds no model, ValueError for a damaged one.
     """
     if not (folder / "model.json").is_file():
         raise FileNotFoundError(f"{folder} holds no model.json; a training notebook writes it when it has finished")
     try:
         told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / 'model.json'} is damaged ({error}); make the folder again") from error
-    model = create_model(told["name"], **told["arguments"], pretrained=False)
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    model.contract = Contract(**{k: tuple(v) if isinstance(v, list) else v for k, v in told["contract"].items()})
+        model = create_model(told["name"], **told["arguments"], pretrained=False)
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        model.contract = Contract(**{k: tuple(v) if isinstance(v, list) else v for k, v in told["contract"].items()})
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        why = f"{type(error).__name__}: {str(error)[:200]}"
+        raise ValueError(f"{folder} is damaged, or of another version of this code; make it again ({why})") from error
     return model.eval()
