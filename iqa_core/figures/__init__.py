@@ -8,12 +8,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from .curves import training_curves
+from .data import by_label, distortion_levels, image_sizes, label_histogram, leaking_pairs
 from .predictions import content_blind_column, distortion_bars, examples, image_grid, scatter
 from .results import headline, readable, results, results_caption, results_tex
 
 __all__ = [
-    "caption", "content_blind_column", "distortion_bars", "examples", "export", "export_table", "headline", "image_grid",
-    "readable", "results", "results_caption", "results_tex", "scatter", "style", "training_curves",
+    "by_label", "caption", "content_blind_column", "distortion_bars", "distortion_levels", "examples", "export", "export_table",
+    "headline", "image_grid", "image_sizes", "label_histogram", "leaking_pairs", "readable", "results", "results_caption",
+    "results_tex", "scatter", "style", "training_curves",
 ]  # fmt: skip
 
 

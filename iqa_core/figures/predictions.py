@@ -89,10 +89,10 @@ def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", col
     figure, axes = plt.subplots(2, columns, figsize=(1.75 * columns, 4.0), squeeze=False)
     for line, (part, name) in enumerate(zip(chosen, ("best", "worst"), strict=True)):
         for axis, row in zip(axes[line], part.to_dict("records"), strict=False):
-            _show(axis, row, root, f"{row['predicted']:.0f} / {row[label]:.0f}")
+            show_image(axis, root / row["image"], f"{_what(row)}\n{row['predicted']:.0f} / {row[label]:.0f}")
         axes[line][0].set_ylabel(name)
     for axis in axes.flat:
-        _bare(axis)
+        bare(axis)
     return figure, pd.concat([part.assign(shown=name) for part, name in zip(chosen, ("best", "worst"), strict=True)])
 
 
@@ -105,9 +105,9 @@ def image_grid(table: pd.DataFrame, *, root: Path, columns: int = 6):
     lines = -(-len(table) // columns)
     figure, axes = plt.subplots(lines, columns, figsize=(1.45 * columns, 1.55 * lines), squeeze=False)
     for axis, row in zip(axes.flat, table.to_dict("records"), strict=False):
-        _show(axis, row, root, f"label {row['label']:.0f}")
+        show_image(axis, root / row["image"], f"{_what(row)}\nlabel {row['label']:.3g}")
     for axis in axes.flat:
-        _bare(axis)
+        bare(axis)
     return figure, table
 
 
@@ -117,13 +117,16 @@ def content_blind_column(table: pd.DataFrame, split: pd.Series, *, label: str = 
     return pd.DataFrame({"image": known.image, "content_blind": content_blind(known, split.dropna(), label=label)[:, 0]})
 
 
-def _show(axis, row, root, text):
-    with Image.open(root / row["image"]) as image:
+def show_image(axis, path: Path, text: str) -> None:
+    """The image of a file, at most 400 pixels a side, with text under it."""
+    with Image.open(path) as image:
+        image.thumbnail((400, 400))
         axis.imshow(image.convert("RGB"))
-    axis.set_xlabel(f"{_what(row)}\n{text}", fontsize=6.5)
+    axis.set_xlabel(text, fontsize=6.5)
 
 
-def _bare(axis):
+def bare(axis) -> None:
+    """Takes ticks, grid and frame from an axis."""
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
     axis.spines[:].set_visible(False)
