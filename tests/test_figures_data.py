@@ -18,8 +18,8 @@ def table(tmp_path):
     """Two contents x two types x seven levels, of which one image has a second distortion."""
     rows = [(f"{c}{d[0]}{v}.png", c, d, 1 + v / 1.5) for c in "pq" for d in ("blur", "noise") for v in range(7)]
     table = pd.DataFrame(rows, columns=["image", "content", "distortion", "level"])
-    table = table.assign(label=100 - 10 * table.level - (table.content == "q"), distortion2=np.nan)
-    table.loc[table.image == "pb6.png", "distortion2"] = "noise"
+    table = table.assign(label=100 - 10 * table.level - (table.content == "q"), distortion2="")
+    table["distortion2"] = table.distortion2.mask(table.image == "pb6.png", "noise")
     for image in table.image:
         Image.new("RGB", (60, 40), (200, 30, 90)).save(tmp_path / image)
     return table
@@ -56,7 +56,7 @@ def test_rows_by_label_go_from_the_lowest_to_the_highest(table):
 
 def test_levels_rise_from_left_to_right_in_one_content_without_second_distortions(table, tmp_path):
     figure, chosen = figures.distortion_levels(table[::-1], root=tmp_path)
-    assert chosen.groupby("distortion").level.apply(list).to_dict()["noise"] == pytest.approx([1, 2, 3, 4, 5], abs=0.7)
+    assert chosen.groupby("distortion")["level"].apply(list).to_dict()["noise"] == pytest.approx([1, 2, 3, 4, 5], abs=0.7)
     noise = chosen[chosen.distortion == "noise"]
     assert set(noise.content) == {"p"} and noise.level.is_monotonic_increasing and noise.level.max() == 5
     assert "pb6.png" not in set(chosen.image)
