@@ -10,7 +10,8 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from .full_reference import REGISTRY, fr_measure
-from .loading import grid, read_image, resize
+from .loading import grid
+from .pixels import read_image, resize
 
 
 @torch.inference_mode()
@@ -23,12 +24,13 @@ def predict(
     batch_size: int = 32,
     progress: bool = False,
 ) -> np.ndarray:
-    """Predicted labels (n,) of uint8 RGB images (h, w, 3) of any size from the contract's crop upwards.
+    """Predicted labels (n,) of uint8 RGB images (h, w, 3) of any size; docs/preprocessing.md tells what is done to them.
 
+    An image smaller than the contract's crop is enlarged to it (`loading.resize`) and then looks blurred to the model.
     `reference`: as many images of the same sizes, for models whose contract wants them. `crops` overrides the contract's
-    number of crops. The model is left in the mode that it was in.
-    ValueError if references lack or are too many, crops are asked of a model for whole images, an image is smaller than the
-    crop, or a prediction is not finite.
+    number of crops, of which the model gets at most `batch_size` at a time. It is left in the mode that it was in.
+    ValueError if references lack or are too many, crops are asked of a model for whole images, an image is too narrow to be
+    enlarged, or a prediction is not finite.
     """
     contract, training = model.contract, model.training
     _check_reference(images, reference, contract)
@@ -43,7 +45,9 @@ def predict(
         for start in tqdm(range(0, len(images), per_batch), desc="predict", disable=not progress, mininterval=2):
             numbers = range(start, min(start + per_batch, len(images)))
             some = [_inputs(images[i], None if reference is None else reference[i], contract, crops) for i in numbers]
-            out = model(*(_batch(parts, device) for parts in zip(*some, strict=True))).float().cpu().numpy()
+            views = [_batch(parts) for parts in zip(*some, strict=True)]
+            passes = [[view[k : k + batch_size] for view in views] for k in range(0, len(views[0]), batch_size)]
+            out = torch.cat([model(*(_floats(view, device) for view in few)).float().cpu() for few in passes]).numpy()
             ends = np.cumsum([len(parts[0]) for parts in some])[:-1]
             scores[numbers.start : numbers.stop] = [part.mean() for part in np.split(out, ends)]
     finally:
@@ -72,11 +76,12 @@ def _inputs(image, reference, contract, crops):
         sizes = [f"{part.shape[1]}x{part.shape[0]}" for part in (reference, image)]
         raise ValueError(f"a reference of {sizes[0]} for an image of {sizes[1]}; they must be of one size")
     first, second = contract.interpolation
-    pixels = resize(image, contract.resize, first)
+    smallest = max(contract.crop or 0, contract.context or 0)
+    pixels = resize(image, contract.resize, first, at_least=smallest)
     corners = grid(*pixels.shape[:2], crop=contract.crop, crops=crops) if contract.crop else None
     views = [_crops(pixels, contract.crop, corners)]
     if contract.reference:
-        views.append(_crops(resize(reference, contract.resize, second), contract.crop, corners))
+        views.append(_crops(resize(reference, contract.resize, second, at_least=smallest), contract.crop, corners))
     if contract.context:
         wide = grid(*pixels.shape[:2], crop=contract.context, crops=1)
         views.append(_crops(pixels, contract.context, wide).expand(len(views[0]), -1, -1, -1))
@@ -88,11 +93,14 @@ def _crops(image, crop, corners):
     return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)
 
 
-def _batch(parts, device):
-    """One batch of floats in [0, 1]; a list of images where they differ in size."""
-    if len({part.shape[2:] for part in parts}) > 1:
-        return [part[0].to(device).float() / 255 for part in parts]
-    return torch.cat(parts).to(device).float() / 255
+def _batch(parts):
+    """One batch; a list of images where they differ in size."""
+    return torch.cat(parts) if len({part.shape[2:] for part in parts}) == 1 else [part[0] for part in parts]
+
+
+def _floats(view, device):
+    """A batch or list of images in [0, 1]."""
+    return [image.to(device).float() / 255 for image in view] if isinstance(view, list) else view.to(device).float() / 255
 
 
 def measure(table: pd.DataFrame, names: Sequence[str], *, root: Path, processes: int = -1) -> pd.DataFrame:

@@ -13,9 +13,10 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .evaluation import predict
-from .loading import batches, resize
+from .loading import batches
 from .metrics import per_content
 from .models import OF_LABELS
+from .pixels import resize
 from .stats import srcc
 
 
@@ -48,10 +49,10 @@ def fit(
     """Train `model` in place, yielding a row a validation; afterwards it holds the weights of the best row.
 
     Images are uint8 (h, w, 3), as in `loading.PixelCache`, one a row of its table (columns label and, optionally,
-    content). L1 loss on labels standardised by the training set, or, where the contract bounds scores, taken from the training
-    set's range to those bounds; `model.contract` keeps the scale. AdamW with one learning rate for `model.backbone` and one
-    for the rest, linear warm-up over that fraction of all steps, then cosine to 1 %. Best is the highest mean per-content SRCC
-    on val (plain SRCC without contents).
+    content); ones smaller than the crop are enlarged to it, as `predict` does. L1 loss on labels standardised by the training
+    set, or, where the contract bounds scores, taken from the training set's range to those bounds; `model.contract` keeps the
+    scale. AdamW with one learning rate for `model.backbone` and one for the rest, linear warm-up over that fraction of all
+    steps, then cosine to 1 %. Best is the highest mean per-content SRCC on val (plain SRCC without contents).
     ValueError for an empty part or a model that takes whole images or two inputs, FloatingPointError at the first loss that
     is not finite, naming epoch and batch.
     """
@@ -70,7 +71,7 @@ def fit(
     _scale_to_labels(contract, labels)
     model.to(memory_format=torch.channels_last)
     network, optimizer = fabric.setup(model, optimizer)
-    prepare = partial(resize, size=contract.resize, interpolation=contract.interpolation[0])
+    prepare = partial(resize, size=contract.resize, interpolation=contract.interpolation[0], at_least=contract.crop)
     steps = epochs * _steps(len(images) * crops_per_image, batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, warmup))
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from iqa_core import datasets
 from iqa_core.datasets import demo
+from iqa_core.distortions import list_distortions
 from iqa_core.full_reference import fr_measure
 from iqa_core.loading import read_image
 
@@ -86,10 +88,68 @@ def test_images_are_made_once_and_only_where_missing(table, tmp_path):
 
 
 def test_unknown_sets_and_missing_tables_are_refused_naming_the_fix(tmp_path):
-    with pytest.raises(KeyError, match="no data set 'koniq'; there are demo"):
+    with pytest.raises(
+        KeyError, match="no data set 'koniq', but koniq10k; there are agiqa3k, .*; for your own put images and labels"
+    ):
         datasets.load_table("koniq")
     with pytest.raises(FileNotFoundError, match="restore it from git or run"):
         datasets.load_table("demo", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../demo", "a/b", "/etc", "data"])
+def test_only_plain_names_are_sets(name):
+    with pytest.raises(KeyError, match="no data set"):
+        datasets.load_table(name, root=ROOT)
+
+
+def test_a_folder_of_images_is_a_set(tmp_path):
+    photos = tmp_path / "data/raw/holiday"
+    photos.mkdir(parents=True)
+    with pytest.raises(KeyError, match="no data set 'holiday'"):
+        datasets.load_table("holiday", root=tmp_path)
+    (photos / "b.PNG").touch()
+    (photos / "a.jpg").touch()
+    table = datasets.load_table("holiday", root=tmp_path)
+    assert list(table.image) == ["data/raw/holiday/a.jpg", "data/raw/holiday/b.PNG"]
+    assert table.label.isna().all() and set(table.label_kind) == {""}
+    (photos / "labels.csv").write_text("image,label\na.jpg,2\n")
+    assert list(datasets.load_table("holiday", root=tmp_path).label) == [2]
+
+
+def test_a_folder_without_images_says_what_is_missing(tmp_path):
+    (tmp_path / "params").mkdir()
+    with pytest.raises(FileNotFoundError, match="folder: an image file is missing in .*data/raw/folder"):
+        datasets.load_table("folder", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", datasets.list_datasets())
+def test_every_set_states_its_facts(name):
+    facts = datasets.describe(name, root=ROOT)
+    assert facts["name"] == name and facts["title"] and facts["licence"] and facts["direction"]
+    if name in ("csv", "folder", "demo"):
+        return
+    assert facts["low"] < facts["high"] and facts["units"] and facts["rows"] > 100
+    for label in facts["labels"].values():
+        assert label["low"] < label["high"] and label["units"]
+    assert re.search(r"(10\.\d{4,}/\S+|arXiv:\d{4}\.\d{5})$", facts["citation"])
+    assert facts["get"] or facts["by_hand"].endswith(".")
+    assert facts["address"].startswith("https://") or name == "bid", "the page of BID is gone"
+    for file, address in facts["get"].items():
+        assert re.match(r"https://|drive:", address) and not Path(file).is_absolute()
+    assert set(facts["sha256"]) <= set(facts["get"])
+
+
+def test_sets_are_data():
+    """Only the demo has Python of its own."""
+    files = {path.stem for path in Path(datasets.__file__).parent.glob("*.py")}
+    assert files & {*datasets.list_datasets()} == {"demo"}
+    assert [name for name in datasets.list_datasets() if datasets.describe(name)["module"]] == ["demo"]
+
+
+def test_distortions_of_kadid_are_named_as_their_operators():
+    names = datasets.describe("kadid10k")["codes"]["distortion"]["type"]
+    assert list(names) == [f"{k:02}" for k in range(1, 26)]
+    assert {*names.values()} == {*list_distortions("KADID-10k")}
 
 
 def test_a_table_that_was_not_made_yet_is_asked_for(tmp_path):

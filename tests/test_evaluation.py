@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY
+from PIL import Image
 from torch import nn
 
+from iqa_core import pixels
 from iqa_core.evaluation import predict
-from iqa_core.loading import resize
-from iqa_core.models import Contract
+from iqa_core.loading import read_image, resize
+from iqa_core.models import Contract, list_models
 
 
 class Recorder(nn.Module):
@@ -96,3 +99,52 @@ def test_references_that_lack_or_do_not_fit_are_refused():
         predict(compares, images, reference=images * 2)
     with pytest.raises(ValueError, match="a reference of 31x20 for an image of 30x20"):
         predict(compares, images, reference=[picture(20, 31)])
+
+
+def test_images_smaller_than_the_crop_are_enlarged_with_their_references():
+    small, model = picture(20, 30), Recorder(crop=40, crops=1, reference="pristine")
+    assert predict(model, [small], reference=[small]) == 0
+    first, second = model.seen[0]
+    expected = resize(small, None, at_least=40)[:, 10:50]
+    np.testing.assert_allclose(first[0].permute(1, 2, 0) * 255, expected, atol=1e-4)
+    assert torch.equal(first, second)
+    wide = Recorder(crop=16, context=32)
+    predict(wide, [picture(20, 20)])
+    assert wide.seen[0][1].shape == (1, 3, 32, 32)
+    with pytest.raises(ValueError, match="an image of 2x9000 would be enlarged to 224x1008000"):
+        predict(Recorder(), [picture(9000, 2)])
+    assert predict(Recorder(crop=None), [picture(1, 1)]) == pytest.approx(picture(1, 1).mean() / 255)  # whole: as it is
+
+
+def test_an_image_of_many_crops_goes_through_the_model_in_parts():
+    model, images = Recorder(crop=16, crops=None, reference="pristine"), [picture(100, 150), picture(50, 40, seed=1)]
+    scores = predict(model, images, reference=[image // 3 for image in images], batch_size=12)
+    assert sum(len(first) for first, _ in model.seen) == 7 * 10 + 4 * 3 and max(len(first) for first, _ in model.seen) == 12
+    whole = predict(model, images, reference=[image // 3 for image in images], batch_size=1000)
+    np.testing.assert_allclose(scores, whole, atol=1e-6)
+
+
+def test_channels_reach_the_model_in_order_and_swapped_ones_are_seen(tmp_path):
+    red = np.zeros((20, 20, 3), np.uint8)
+    red[..., 0] = 255
+    Image.fromarray(red).save(tmp_path / "red.png")
+    for image, seen in ((read_image(tmp_path / "red.png"), [1, 0, 0]), (red[..., ::-1], [0, 0, 1])):
+        model = Recorder(crop=16)
+        predict(model, [image])
+        assert model.seen[0][0].mean((0, 2, 3)).tolist() == seen
+
+
+def test_every_model_and_limit_stands_in_the_preprocessing_page():
+    page = (REPOSITORY / "docs/preprocessing.md").read_text()
+    for name in list_models():
+        assert f"| `{name}`" in page and f"- `{name}`: " in page, "run scripts/make_preprocessing_docs.py"
+    assert f"above {pixels.MEGAPIXELS} megapixels" in page and f"more than {pixels.ENLARGED} megapixels" in page
+    assert len(page.splitlines()) <= 150
+
+
+@pytest.mark.slow
+def test_the_preprocessing_page_is_what_its_script_makes(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    import make_preprocessing_docs
+
+    assert (REPOSITORY / "docs/preprocessing.md").read_text() == make_preprocessing_docs.text()

@@ -1,80 +1,9 @@
 import numpy as np
 import pytest
-from PIL import Image
+import torch
 
 from iqa_core import loading
-from iqa_core.loading import PixelCache, batches, grid, random_crops, read_image
-
-
-@pytest.fixture
-def files(tmp_path):
-    random, paths = np.random.default_rng(0), []
-    for i, size in enumerate([(70, 90), (64, 64), (100, 80), (65, 130)]):
-        paths.append(tmp_path / f"{i}.png")
-        Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)).save(paths[-1])
-    return paths
-
-
-@pytest.fixture
-def decodes(monkeypatch):
-    seen = []
-    monkeypatch.setattr(loading, "read_image", lambda path: seen.append(path) or read_image(path))
-    return seen
-
-
-def test_one_decode_an_image_however_many_epochs_and_crops(files, tmp_path, decodes):
-    cache, generator = PixelCache(files, tmp_path / "cache"), np.random.default_rng(0)
-    for _ in range(3):
-        for crops, _ in batches(cache, np.arange(4.0), crop=32, batch_size=8, crops_per_image=20, generator=generator):
-            assert crops.shape[1:] == (3, 32, 32)
-        assert sorted(decodes) == files
-    again = PixelCache(files, tmp_path / "cache").fill()
-    np.testing.assert_array_equal(again[2], read_image(files[2]))
-    assert sorted(decodes) == files, "a cache that is there decodes nothing"
-
-
-def test_a_cache_holds_the_pixels_of_the_files_in_any_order_of_asking(files, tmp_path):
-    cache = PixelCache(files, tmp_path / "cache")
-    np.testing.assert_array_equal(cache[3], read_image(files[3]))
-    for i, path in enumerate(files):
-        np.testing.assert_array_equal(cache[i], read_image(path))
-    np.testing.assert_array_equal(cache.subset([3, 0])[1], read_image(files[0]))
-    with pytest.raises(IndexError):
-        cache[4]
-
-
-def test_an_interrupted_fill_goes_on_and_a_changed_file_makes_a_new_cache(files, tmp_path, decodes):
-    PixelCache(files, tmp_path / "cache")[1]
-    PixelCache(files, tmp_path / "cache").fill()
-    assert len(decodes) == 4
-    Image.new("RGB", (77, 66), (1, 2, 3)).save(files[0])
-    assert PixelCache(files, tmp_path / "cache")[0].shape == (66, 77, 3)
-
-
-def test_two_caches_of_the_same_files_open_at_once_do_not_spoil_each_other(files, tmp_path):
-    first, second = PixelCache(files, tmp_path / "c"), PixelCache(files, tmp_path / "c")
-    first[0], second[1], first[2], second[3]
-    for i, path in enumerate(files):
-        np.testing.assert_array_equal(PixelCache(files, tmp_path / "c")[i], read_image(path))
-
-
-def test_missing_and_damaged_images_are_refused_by_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.png is missing"):
-        PixelCache([tmp_path / "none.png"], tmp_path / "c").fill()
-    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    with pytest.raises(ValueError, match="bad.png cannot be decoded .* replace the file .* or drop its row"):
-        read_image(tmp_path / "bad.png")
-    picture = tmp_path / "cut.jpg"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(picture)
-    picture.write_bytes(picture.read_bytes()[:600])
-    with pytest.raises(ValueError, match="cut.jpg cannot be decoded"):
-        read_image(picture)
-
-
-def test_grey_and_transparent_images_become_rgb(tmp_path):
-    for mode in ("L", "RGBA", "P"):
-        Image.new(mode, (40, 50)).save(tmp_path / f"{mode}.png")
-        assert read_image(tmp_path / f"{mode}.png").shape == (50, 40, 3)
+from iqa_core.loading import batches, grid, random_crops
 
 
 @pytest.mark.parametrize("crops", [4, 6, 9, 12, 16, 20, 25])
@@ -152,3 +81,35 @@ def test_resize_is_torchvision_s():
     ((top, left),) = loading.grid(67, 101, crop=48, crops=1)
     expected = np.asarray(center_crop(Image.fromarray(image), 48))
     np.testing.assert_array_equal(image[top : top + 48, left : left + 48], expected)
+
+
+@pytest.mark.parametrize("flips", ["none", "horizontal", "all"])
+def test_crops_are_those_of_plain_indexing_and_the_random_stream_is_kept(flips):
+    """The demo's figures stand on it: per crop one draw of a corner, one of three chances; flipped, then transposed."""
+    images = [np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3), dtype=np.uint8) for i in range(3)]
+    numbers, stream = [0, 2, 1, 1] * 25, np.random.default_rng(7)
+    crops = random_crops(images, numbers, crop=24, generator=np.random.default_rng(7), flips=flips)
+    for crop, number in zip(crops.permute(0, 2, 3, 1).numpy(), numbers, strict=True):
+        top, left = stream.integers(0, (images[number].shape[0] - 23, 27))
+        across, down, turned = stream.random(3) < loading.FLIPS[flips]
+        patch = images[number][top : top + 24, left : left + 24][:: -1 if down else 1, :: -1 if across else 1]
+        np.testing.assert_array_equal(crop, patch.swapaxes(0, 1) if turned else patch)
+    assert crops.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("shape", "to"), [((30, 40), (64, 85)), ((40, 30), (85, 64)), ((65, 64), (65, 64)), ((1, 1), (64, 64))]
+)
+def test_images_smaller_than_the_crop_are_enlarged_to_it_in_their_shape(shape, to):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert loading.resize(image, None, at_least=64).shape == (*to, 3)
+    expected = loading.resize(image, 64) if min(shape) > 20 else loading.resize(image, None, at_least=64)
+    np.testing.assert_array_equal(loading.resize(image, 20, at_least=64), expected)
+
+
+def test_an_image_too_narrow_to_be_enlarged_is_refused_and_large_ones_may_shrink():
+    with pytest.raises(ValueError, match="an image of 9000x3 would be enlarged to 672000x224, over 16 megapixels; cut it"):
+        loading.resize(np.zeros((3, 9000, 3), np.uint8), None, at_least=224)
+    with pytest.raises(ValueError, match="an image of 3x9000 would be enlarged to 224x672000"):
+        loading.resize(np.zeros((9000, 3, 3), np.uint8), 224)
+    assert loading.resize(np.zeros((4000, 6000, 3), np.uint8), 3900).shape == (3900, 5850, 3)

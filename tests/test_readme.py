@@ -17,6 +17,8 @@ import pytest
 from conftest import REPOSITORY
 
 from iqa_core.apps import execute
+from iqa_core.datasets import list_datasets
+from iqa_core.distortions import list_distortions
 from iqa_core.models import list_models, published
 
 READMES = [path for path in sorted(REPOSITORY.glob("README*.md")) if path.is_file()]
@@ -58,7 +60,7 @@ def fault(command):
         return None if done.returncode == 0 else done.stderr.strip()
     verb = re.fullmatch(r"\S*python3? -m iqa_core run (\S+)(.*)", command)
     if verb:
-        given = re.findall(r"--set[ =](\S+)", verb[2])
+        given = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
         execute.plan(verb[1], root=REPOSITORY, overrides=execute.parse_overrides(given))
         return None
     weights = re.fullmatch(
@@ -67,6 +69,10 @@ def fault(command):
     if weights:  # servers and files of others; test_weights.py runs both verbs
         known = {row.name for row in published.rows()} | set(list_models())
         return None if weights[1] in known else f"there are no weights {weights[1]}"
+    data = re.fullmatch(r"\S*python3? -m iqa_core data (?:get|check) (\S+)|\S*python3? -m iqa_core data distort (.*)", command)
+    if data:  # servers and files of others; test_raw_data.py runs the verbs
+        known, named = (list_datasets(), [data[1]]) if data[1] else (list_distortions(), re.findall(r"--name (\S+)", data[2]))
+        return None if set(named) <= set(known) else f"there is no {', '.join(named)}"
     if Path(words[0]).name == "papermill":
         missing = [word for word in words if word.startswith(("notebooks/", "params/")) and not (REPOSITORY / word).is_file()]
         return f"there is no {missing[0]}" if missing else None
@@ -134,6 +140,9 @@ def test_the_reader_of_fences():
     assert "nosuch" in fault("make nosuch")
     assert fault("python -m iqa_core weights convert x.pkl --model smart_iqa --set size=tiny") is None
     assert "there are no weights nosuch" in fault("python -m iqa_core weights get nosuch")
+    assert fault("python -m iqa_core data get kadid10k") is None
+    assert "there is no nosuch" in fault("python -m iqa_core data check nosuch")
+    assert "there is no jpeg, nosuch" in fault("python -m iqa_core data distort a --out b --name jpeg --name nosuch")
     assert "there is no" in fault("papermill notebooks/99_x.ipynb out.ipynb")
     with pytest.raises(FileNotFoundError, match="no experiment 'nosuch'"):
         fault("python -m iqa_core run nosuch")

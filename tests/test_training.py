@@ -59,12 +59,24 @@ def test_predictions_are_in_label_units():
 
 def test_training_and_prediction_resize_in_the_same_way(monkeypatch):
     asked = []
+
+    def resize(image, size, interpolation, *, at_least):
+        asked.append((size, interpolation, at_least))
+        return image
+
     for module in (training, evaluation):
-        monkeypatch.setattr(module, "resize", lambda image, size, interpolation: asked.append((size, interpolation)) or image)
+        monkeypatch.setattr(module, "resize", resize)
     model = Brightness()
     model.contract.resize, model.contract.interpolation = 20, ("bicubic", "nearest")
     list(fit(model, *data(), *data(24, seed=1), **OPTIONS | {"epochs": 1}))
-    assert asked == [(20, "bicubic")] * (48 * 2 + 24)
+    assert asked == [(20, "bicubic", 16)] * (48 * 2 + 24)
+
+
+def test_images_smaller_than_the_crop_train_enlarged():
+    images, table = data()
+    small = [image[: 10 + i % 7, : 9 + i % 20] for i, image in enumerate(images)]
+    rows = list(fit(Brightness(), small, table, *data(24, seed=1), **OPTIONS))
+    assert rows[-1]["val_srcc"] > 0.9
 
 
 def test_labels_are_taken_to_the_bounds_of_a_bounded_score():

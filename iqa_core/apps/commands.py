@@ -1,6 +1,7 @@
 """The command line. A verb is one function here; what it does is in the module it calls, imported when it is called."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,8 @@ def _verbs(help_text: str, **groups: typer.Typer) -> typer.Typer:
 
 
 weights = _verbs("Published weights: what there is, fetch it, make models of it.")
-app = _verbs("The verbs of the IQA workbook.", weights=weights)
+data = _verbs("Data sets: what there is, fetch it, check it, make distorted images of your own.")
+app = _verbs("The verbs of the IQA workbook.", weights=weights, data=data)
 GIVEN_WRONG = (ValueError, KeyError, FileNotFoundError)  # the user's mistakes: a message and exit code 2, no traceback
 
 
@@ -41,6 +43,24 @@ def run(
     execute.execute(target, resume=resume, timeout_s=timeout * 3600, overrides=execute.parse_overrides(given or []))
 
 
+def _table(*titles: str, right: tuple[str, ...] = ()):
+    """A table to print, without rows as yet."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+    for title in titles:
+        table.add_column(title, justify="right" if title in right else "left", overflow="fold")
+    return table
+
+
+def _print(table) -> None:
+    from rich.console import Console
+
+    console = Console()
+    Console(width=console.width if console.is_terminal else 120).print(table)
+
+
 @weights.command("list")
 def list_weights(
     model: Annotated[str | None, typer.Option(help="Only those of this model, and what it starts from.")] = None,
@@ -48,10 +68,6 @@ def list_weights(
     """Everything that can be loaded: published models, then what models start from."""
     import difflib
     import re
-
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
 
     from iqa_core.download import page
     from iqa_core.models import list_models, published
@@ -63,9 +79,7 @@ def list_weights(
         if not rows:
             names = difflib.get_close_matches(model, list_models(), n=1) or list_models()
             raise KeyError(f"no weights are known for a model {model!r}; did you mean {', '.join(names)}?")
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
-    for title in ("name", "model", "trained on", "label", "scores", "MB", "licence", "here"):
-        table.add_column(title, justify="right" if title in ("scores", "MB") else "left", overflow="fold")
+    table = _table("name", "model", "trained on", "label", "scores", "MB", "licence", "here", right=("scores", "MB"))
     for row in rows:
         scores = f"{row.low:g}-{row.high:g}" if row.high is not None else ""
         converted = row.model and (published.folder() / row.name / "model.json").is_file()
@@ -73,8 +87,7 @@ def list_weights(
         short = row.licence.partition(";")[0]
         label = f"{row.task} {row.label}".strip()
         table.add_row(row.name, row.model, row.trained_on, label, scores, str(row.megabytes), short, here)
-    console = Console()
-    Console(width=console.width if console.is_terminal else 120).print(table)
+    _print(table)
     print("MB: about. here auto: timm or torchvision fetches it on first use. --model NAME tells addresses and notes as well.")
     for row in rows if model else ():
         print(f"\n{row.name}: {page(row.address) or 'not published'}\n  licence: {row.licence}")
@@ -135,10 +148,92 @@ def convert_weights(
     print(f"{folder}: model.safetensors and model.json; runs.load_model({name!r}) loads it")
 
 
+@data.command("list")
+def list_data() -> None:
+    """The sets that are known, and whether their label files are here."""
+    from iqa_core.datasets import describe, list_datasets
+    from iqa_core.files import project_root
+
+    root, table = project_root(), _table("name", "what it is", "images", "label", "here", right=("images",))
+    own = {path.parent.name for path in (root / "data/raw").glob("*/*") if path.name in ("set.yaml", "labels.csv")}
+    for name in sorted(own | {*list_datasets()}):
+        facts = describe(name, root=root)
+        ends = [f"{x['low']:g}-{x['high']:g} {x['units']}" for x in facts["labels"].values() if x["low"] is not None]
+        here = facts["module"] or (facts["folder"].is_dir() and not facts["absent"])
+        table.add_row(name, facts["title"], f"{facts['rows'] or ''}", "; ".join(ends), "yes" if here else "no")
+    _print(table)
+    print(
+        "A folder data/raw/NAME with images and labels.csv or set.yaml is a set as well. Sets lie in data/raw, or are linked."
+    )
+
+
+@data.command("get")
+def get_data(name: Annotated[str, typer.Argument(help="A name that `data list` shows.")]) -> None:
+    """Fetch a set into data/raw where its owners allow it, else tell how to; an interrupted download goes on."""
+    from iqa_core.apps.raw_data import fetch
+    from iqa_core.datasets import describe
+    from iqa_core.files import project_root
+
+    root = project_root()
+    facts = describe(name, root=root)
+    known = ("title", "licence", "citation", "address", "note")
+    print(*[f"{key}: {facts[key]}" for key in known if facts[key]], sep="\n", flush=True)
+    for sentence in fetch(name, root=root):
+        print(sentence)
+    facts = describe(name, root=root)
+    if facts["absent"]:
+        print(f"by hand: {facts['by_hand'] or 'see the address above'}")
+        print(f"  to: {facts['folder']}\n  wanted: {', '.join(facts['absent'])}, and the images")
+        raise typer.Exit(1)
+    print(f"next: python -m iqa_core data check {name}")
+
+
+@data.command("check")
+def check_data(
+    name: Annotated[str, typer.Argument(help="A name that `data list` shows, or a folder of data/raw.")],
+    most: Annotated[int, typer.Option(help="How many of each problem are named.")] = 5,
+) -> None:
+    """Missing, unreadable, unlisted and duplicate images, wrong labels; writes nothing. Exit code 1 if there are any."""
+    from iqa_core.apps.raw_data import check
+    from iqa_core.files import project_root
+
+    problems = check(name, root=project_root())
+    for problem, rows in problems.groupby("problem", sort=False):
+        print(f"{problem}: {len(rows)}")
+        print(*[f"  {row.image} {row.detail}".rstrip() for row in rows.head(most).itertuples()], sep="\n")
+    if len(problems):
+        raise typer.Exit(1)
+    print(f"{name}: nothing is wrong")
+
+
+@data.command("distort")
+def distort_data(
+    path: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="The folder to write, outside of PATH.")],
+    names: Annotated[list[str] | None, typer.Option("--name", help="A distortion; repeatable; all if not given.")] = None,
+    levels: Annotated[list[float] | None, typer.Option("--level", help="1 to 5, fractions allowed; repeatable.")] = None,
+    background_levels: Annotated[
+        list[float] | None, typer.Option("--background-level", help="The subject gets the level, the background this one.")
+    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of <photograph>.png, not 0 on the subject; else saliency.")] = None,
+    seed: Annotated[int, typer.Option(help="Of noise, angles and places.")] = 0,
+) -> None:
+    """Distorted images of your own photographs, KADID-10k's 25 types and MIQD-2.5M's 10, with a table of what was done."""
+    from iqa_core.apps.distort_tree import write_tree
+    from iqa_core.distortions import LEVELS
+
+    given = dict(levels=tuple(levels or LEVELS), background_levels=tuple(background_levels or ()), masks=masks, seed=seed)
+    table, refused = write_tree(path, out, names=names, **given)
+    print(f"{len(table)} images listed in {out / 'images.csv'}")
+    if refused:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Runs the verb on the command line; the user's mistakes end with a message and exit code 2, a failed notebook with 1."""
     from iqa_core.apps.execute import NotebookFailed
 
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         app()
     except GIVEN_WRONG as error:

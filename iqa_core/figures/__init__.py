@@ -11,11 +11,12 @@ from .curves import training_curves
 from .data import by_label, distortion_levels, image_sizes, label_histogram, leaking_pairs
 from .predictions import content_blind_column, distortion_bars, examples, image_grid, scatter
 from .results import headline, readable, results, results_caption, results_tex
+from .sheets import distortion_sheet
 
 __all__ = [
-    "by_label", "caption", "content_blind_column", "distortion_bars", "distortion_levels", "examples", "export", "export_table",
-    "headline", "image_grid", "image_sizes", "label_histogram", "leaking_pairs", "readable", "results", "results_caption",
-    "results_tex", "scatter", "style", "training_curves",
+    "by_label", "caption", "content_blind_column", "distortion_bars", "distortion_levels", "distortion_sheet", "examples",
+    "export", "export_table", "headline", "image_grid", "image_sizes", "label_histogram", "leaking_pairs", "readable",
+    "results", "results_caption", "results_tex", "scatter", "style", "training_curves",
 ]  # fmt: skip
 
 

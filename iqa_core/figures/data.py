@@ -42,7 +42,7 @@ def image_sizes(sizes: pd.DataFrame):
         axes.annotate(name, (reach, reach / ratio), fontsize=7, color="0.45", ha="left" if ratio > 1 else "center", va="bottom")
     axes.scatter(counts.width, counts.height, s=6 + 90 * counts.images / counts.images.max(), alpha=0.6, lw=0)
     axes.set(xlabel="width in pixels", ylabel="height in pixels", xlim=(0, end), ylim=(0, end), aspect="equal")
-    axes.set_title(f"{len(sizes)} images, {len(counts)} sizes", loc="left", pad=12)
+    axes.set_title(f"{len(sizes)} images, {len(counts)} size{'s' * (len(counts) > 1)}", loc="left", pad=12)
     return figure, counts.assign(aspect=counts.width / counts.height)
 
 

@@ -1,0 +1,104 @@
+"""What a data set is, as data: the keys of sets.yaml and of a user's own set.yaml. Nothing here is about one set."""
+
+import re
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+
+class Keys(BaseModel):
+    """A mapping that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelFile(Keys):
+    """One label file, or several alike."""
+
+    file: str  # path under the set's folder; letter case and nesting do not matter; * stands for any name
+    columns: dict[str, str | int] = {}  # our name: theirs, or its number from 0 where no row names them; none: theirs are ours
+    delimiter: str = ""  # none: the commonest of , ; and tab in the first line; a blank: any white space
+    sheet: str | int = 0
+    fill: dict[str, str] = {}  # column: value for every image of this file
+    by: str = "image"  # what it is joined by, with an `image` of its own: image, or the content that `pattern` finds in it
+    optional: bool = False
+
+
+class Label(Keys):
+    """A label that can be chosen: range, direction, units."""
+
+    low: float | None = None  # the scale's ends, in its own units
+    high: float | None = None
+    units: str = ""
+    higher_is_better: bool = True  # false: published as DMOS, and turned round: low + high - dmos
+    outside: float = 0  # share of labels that may lie outside low..high, because they do as published
+    std: str = ""  # column of the standard deviation in the same units
+
+
+class Description(Label):
+    """A data set. The range of a single label stands here; several stand under `labels`, the first of them the default."""
+
+    std: str = "label_std"
+    title: str = ""
+    files: list[
+        LabelFile
+    ] = []  # the first holds the rows, the others are joined by image, without one by row; none: all images
+    images: list[str] = ["{image}"]  # templates of paths under the set's folder; taken is the one that most images lie at
+    reference: str = ""
+    content: str = ""  # what no split may divide; none: the named group `content`, else the reference, else the image itself
+    pattern: str = ""  # regular expression on `image`, letter case ignored; its named groups become columns
+    codes: dict[str, dict[str, dict[str, str]]] = {}  # new column: {from column: {code: word}}
+    counted: dict[str, int] = {}  # distortion: rows, in the file's order; `number` counts within a distortion from 1
+    leave_out: dict[str, str] = {}  # column: regular expression of rows that are no labelled images
+    votes: str = ""  # label that is the mean of 1, 2, ... with the counts (or shares) c1, c2, ...
+    rest: str = ""  # official split of images that no file puts anywhere
+    subset_missing: list[str] = []  # images that the Q-Align and SMART-IQA subset of the official split leaves out
+    labels: dict[str, Label] = {}
+    label_kind: str = "mos"
+    rows: int | None = None  # as published
+    folder: str = ""  # under data/raw, where it is not the set's name
+    module: str = ""  # of this package, for a set that makes itself
+    licence: str = "not stated"
+    address: str = ""  # for people
+    get: dict[str, str] = {}  # file under the set's folder: public address
+    sha256: dict[str, str] = {}  # of those files, where known
+    by_hand: str = ""  # what a person does where nothing can be fetched
+    citation: str = ""
+    note: str = ""
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_groups(cls, pattern):
+        try:
+            if pattern and not re.compile(pattern).groupindex:
+                raise ValueError("it names no group, as (?P<content>...) does")
+        except re.error as error:
+            raise ValueError(f"it is no regular expression: {error}") from None
+        return pattern
+
+    def choices(self) -> dict[str, Label]:
+        """The labels one can choose, by the name of their column; the first is the default."""
+        return self.labels or {"label": self}
+
+
+def described(facts: object, where: str) -> Description:
+    """A mapping as a Description; KeyError for an unknown key, ValueError for a wrong value, naming it and `where`."""
+    try:
+        return Description.model_validate(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        known = {"files": LabelFile, "labels": Label}.get(first["loc"][0], Description).model_fields
+        raise KeyError(f"{where}: no key {place}; allowed are {', '.join(known)}")
+    raise ValueError(f"{where}: {place or 'the file'} is {first['input']!r}; {first['msg'].lower()}")
+
+
+def described_file(path: Path) -> Description:
+    """The Description in a set.yaml; errors as `described`."""
+    try:
+        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML ({error}); quote texts that hold a colon or a brace") from None
+    return described(facts, str(path))

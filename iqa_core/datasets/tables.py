@@ -1,0 +1,271 @@
+"""From label files to a set's table, as its description tells.
+
+The steps: files joined by image or by row, what file names tell, codes to words, the label (DMOS turned round, range checked),
+the paths, the official split.
+"""
+
+import os
+import posixpath
+import re
+from pathlib import Path
+from string import Formatter
+
+import numpy as np
+import pandas as pd
+
+from .description import Description
+from .readers import CONTRACT, NUMBERS, Files, read_labels
+
+PARTS = {"training": "train", "validation": "val", "testing": "test"} | {part: part for part in ("train", "val", "test", "")}
+AGREE = 0.01  # of a column's range: what two files, or votes and their mean, may differ by
+
+
+def build_table(facts: Description, files: Files, *, root: Path, name: str, label: str) -> pd.DataFrame:
+    """The table of a described set; `table.attrs["notes"]` lists in sentences what was noticed on the way.
+
+    FileNotFoundError for an absent label file; ValueError for a file or a row that is wrong, naming it. No row is dropped but
+    those that the description leaves out, and these are noted.
+    """
+    notes = []
+    table = _joined(facts, files, notes)
+    table = _without(_told(_counted(table, facts, name), facts, name), facts, notes)
+    if facts.files:
+        _vote(table, facts, name)
+        table = _labelled(table, facts, label, name, notes)
+    table = _placed(table, facts, files, root, name)
+    for column in [c for c in table if c not in CONTRACT or re.fullmatch(NUMBERS, c)]:
+        if re.fullmatch(NUMBERS, column):
+            table[column] = numbers(table, column, name, empty=column != "label" or not facts.files)
+        else:  # a further column: numbers where it holds nothing else
+            values = pd.to_numeric(table[column], errors="coerce")
+            table[column] = values if (values.notna() | (table[column] == "")).all() else table[column]
+    table = _split(table, facts, name).assign(label_kind=_filled_up(table, "label_kind", facts.label_kind))
+    table = table.reindex(columns=[*CONTRACT, *(c for c in table if c not in CONTRACT)])
+    absent = ["reference", "distortion", "distortion2"]
+    table[absent] = table[absent].astype(object).where(table[absent] != "", np.nan)
+    table.attrs["notes"] = notes
+    return table
+
+
+def numbers(table: pd.DataFrame, column: str, name: str, *, empty: bool) -> pd.Series:
+    """A column as finite numbers, NaN for what is `empty`, if that may be; ValueError naming the first row that is wrong."""
+    values = pd.to_numeric(table[column], errors="coerce").astype(float)
+    wrong = ~np.isfinite(values) & ~((table[column].isna() | (table[column] == "")) & empty)
+    if wrong.any():
+        row = table[wrong].iloc[0]
+        told = f"{name}: {column} of {row.image} is {row[column] if row[column] != '' else 'empty'}, not a number"
+        raise ValueError(f"{told}; mend or drop its row" + (f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else ""))
+    return values
+
+
+def _filled_up(table, column, value):
+    """The column, or what to take where it is empty or there is none."""
+    given = table[column].fillna("") if column in table else pd.Series("", table.index)
+    return given.where(given != "", value)
+
+
+def _joined(facts, files, notes):
+    if not facts.files:
+        if not (pictures := files.pictures()):
+            raise FileNotFoundError("an image file is missing")
+        return pd.DataFrame({"image": pictures, "label": ""}, dtype=object)
+    table = None
+    for file in facts.files:
+        gives = [*file.columns, *file.fill]
+        if paths := files.match(file.file):
+            part = pd.concat([read_labels(path, file) for path in paths], ignore_index=True).assign(**file.fill)
+            table = part if table is None else _join(table, part[gives], file, facts.pattern, notes)
+        elif not file.optional:
+            raise FileNotFoundError(f"{file.file} is missing")
+        else:
+            notes.append(f"{file.file} is not there; it would give {', '.join(c for c in gives if c != 'image')}")
+    if table is None:
+        raise FileNotFoundError(f"{' or '.join(file.file for file in facts.files)} is missing")
+    return table
+
+
+def _join(table, part, file, pattern, notes):
+    """The table with the columns of another file: the later file's texts hold, numbers must agree."""
+    if "image" in part and "image" in table:
+        keys, own = (_found(pattern, frame.image).get(file.by, frame.image) for frame in (table, part))
+        if own.duplicated().any():
+            raise ValueError(f"{file.file} lists {own[own.duplicated()].iloc[0]} twice; keep one row an image")
+        strangers = part.image[~own.isin(keys)]
+        told = (
+            f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before it: {', '.join(strangers[:3])}"
+        )
+        if len(strangers) > len(part) / 2:
+            raise ValueError(f"{told}; is it the file of another set?")
+        notes += [told] if len(strangers) else []
+        part = part.drop(columns="image").set_index(own).reindex(keys).fillna("").reset_index(drop=True)
+    elif len(part) != len(table):
+        raise ValueError(f"{file.file} has {len(part)} rows, those before it {len(table)}; they belong together row by row")
+    for column in part:
+        if column in table:
+            _agree(table, column, part[column], file.file)
+        table[column] = part[column].where(part[column] != "", table.get(column, ""))
+    return table
+
+
+def _agree(table, column, others, source):
+    first, second = (pd.to_numeric(values, errors="coerce") for values in (table[column], others))
+    far = (first - second).abs()
+    if (wrong := far > AGREE * (first.max() - first.min())).any():
+        row = far.idxmax()
+        told = f"{source} says that {column} of {table.image[row]} is {others[row]}, not {table[column][row]}"
+        raise ValueError(f"{told}, and differs for {wrong.sum()} of {len(table)} images: labels joined to the wrong images?")
+
+
+def _counted(table, facts, name):
+    if not facts.counted:
+        return table
+    kinds, rows = list(facts.counted), list(facts.counted.values())
+    if len(table) != sum(rows):
+        raise ValueError(f"{name} has {len(table)} rows, not {sum(rows)}: is it the label file of another release?")
+    return table.assign(distortion=np.repeat(kinds, rows), number=[str(k + 1) for n in rows for k in range(n)])
+
+
+def _without(table, facts, notes):
+    for column, pattern in facts.leave_out.items():
+        out = table[column].str.fullmatch(pattern)
+        notes += [f"{out.sum()} rows are left out, their {column} is {pattern}"] if out.any() else []
+        table = table[~out].reset_index(drop=True)
+    return table
+
+
+def _written(template, table, name):
+    fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+    if missing := [field for field in fields if field not in table]:
+        raise KeyError(f"{name} has no column {', '.join(missing)} for the path {template}; it has {', '.join(table)}")
+    rows = zip(*(table[field] for field in fields), strict=True) if fields else [()] * len(table)
+    return [template.format(**dict(zip(fields, row, strict=True))) for row in rows]
+
+
+def _found(pattern, images):
+    """The named groups of a regular expression in file names; NaN where it is not found, a content in lower case."""
+    groups = [re.search(pattern, image, re.IGNORECASE) for image in images]
+    found = pd.DataFrame([group.groupdict("") if group else {} for group in groups], images.index, dtype=object)
+    return found.assign(content=found.content.str.lower()) if "content" in found else found
+
+
+def _told(table, facts, name):
+    """What file names tell, and codes in words."""
+    if facts.pattern:
+        told = _found(facts.pattern, table.image)
+        if (silent := told.isna().all(axis=1)).any():
+            told = f"{name}: {table.image[silent].iloc[0]} is not named as {facts.pattern}, nor are {silent.sum() - 1} others"
+            raise ValueError(f"{told}; are they images of another set?")
+        table = table.assign(**told)
+    for new, rules in facts.codes.items():
+        for source, words in rules.items():
+            if source in table:
+                told = table[source].str.lower().map({code.lower(): word for code, word in words.items()} | {"": ""})
+                if told.isna().any():
+                    row = told.isna().idxmax()
+                    where = table.image[row] if "image" in table else f"row {row + 1}"
+                    raise ValueError(f"{name}: {source} of {where} is {table[source][row]}; known are {', '.join(words)}")
+                table[new] = _filled_up(table, new, told)
+    return table if "image" in table else table.assign(image=_written(facts.images[0], table, name))
+
+
+def _vote(table, facts, name):
+    """The mean vote where no file gives it, else a look at whether they agree; the SD is the sample's, over n - 1."""
+    columns = sorted((c for c in table if re.fullmatch(r"c\d+", c)), key=lambda c: int(c[1:]))
+    if not facts.votes or not columns:
+        return
+    counts, values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float), np.arange(1, len(columns) + 1)
+    with np.errstate(all="ignore"):
+        n = counts.sum(axis=1)
+        mean = counts @ values / n
+        spread = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(axis=1) / (n - 1))
+    if facts.votes in table:
+        _agree(table, facts.votes, pd.Series(mean), f"{name}: the mean vote")
+    std = facts.choices()[facts.votes].std
+    table[facts.votes] = table.get(facts.votes, mean)
+    if std not in table and (n > 1.5).all():  # counts, not shares
+        table[std] = spread
+
+
+def _labelled(table, facts, label, name, notes):
+    chosen = facts.choices()[label]
+    if label not in table:
+        wanted = " or ".join(file.file for file in facts.files if label in file.columns)
+        raise FileNotFoundError(f"{wanted or 'a label file with it'}, which gives the label {label}, is missing")
+    spare = [c for c in ("label", "label_std") if c in table and c not in (label, chosen.std)]
+    table = table.drop(columns=spare).rename(columns={label: "label", chosen.std: "label_std"})
+    values = numbers(table, "label", name, empty=False)
+    if chosen.low is not None and chosen.high is not None:
+        slack = 1e-6 * (chosen.high - chosen.low)
+        out = ~values.between(chosen.low - slack, chosen.high + slack)
+        told = f"{out.sum()} of {len(table)} labels lie outside {chosen.low:g} to {chosen.high:g} {chosen.units}".rstrip()
+        if out.mean() > chosen.outside:
+            first = f"{name}: label of {table.image[out].iloc[0]} is {values[out].iloc[0]:g}"
+            raise ValueError(f"{first}; {told}: another column, another scale, or DMOS read as MOS?")
+        notes += [f"{told}; they run from {values.min():g} to {values.max():g}"] if chosen.outside else []
+    if not chosen.higher_is_better:
+        if chosen.low is None or chosen.high is None:
+            raise ValueError(f"{name}: higher_is_better: false needs low and high, the ends of the scale that is turned round")
+        values = chosen.low + chosen.high - values
+        notes.append(f"lower was better, so labels are turned round: label = {chosen.low:g} + {chosen.high:g} - published")
+    return table.assign(label=values)
+
+
+def _split(table, facts, name):
+    given = _filled_up(table, "official_split", "")
+    parts = given.str.lower().map(PARTS)
+    if parts.isna().any():
+        told = f"{name}: {table.image[parts.isna()].iloc[0]} is put into {given[parts.isna()].iloc[0]}"
+        raise ValueError(f"{told}; allowed are train, val, test or nothing")
+    if (parts != "").any():
+        parts = parts.where(parts != "", facts.rest)
+    if facts.subset_missing:
+        missing = table.image.map(lambda image: Path(image).stem).isin(facts.subset_missing)
+        table = table.assign(qalign_split=parts.where(~missing, ""))
+    return table.assign(official_split=parts)
+
+
+def _placed(table, facts, files, root, name):
+    """Paths relative to `root`, and the content: as told, else the reference, else the image itself."""
+    folder = Path(os.path.relpath(files.folder.absolute(), root.absolute())).as_posix()
+    for column in {"image", "reference"} & set(table):
+        table[column] = [_plain(path, (f"{files.folder.absolute().as_posix()}/", f"{folder}/"), name) for path in table[column]]
+    if (table.image == "").any():
+        raise ValueError(f"{name}: row {(table.image == '').idxmax() + 1} names no image; write its file name or drop the row")
+    if facts.reference:
+        table["reference"] = _written(facts.reference, table, name)
+    if facts.content:
+        table["content"] = _written(facts.content, table, name)
+    reference = _filled_up(table, "reference", "")
+    content = _filled_up(table, "content", reference.where(reference != "", table.image))
+    images = _located([_written(template, table, name) for template in facts.images], files, name)
+    references = [path and (files.find(path) or path) for path in reference]
+    placed = {"image": images, "reference": references}
+    inside = {c: [path and posixpath.normpath(f"{folder}/{path}") for path in paths] for c, paths in placed.items()}
+    return table.assign(content=content, **inside)
+
+
+def _plain(path, starts, name):
+    """A path as a file tells it, with slashes, relative to the set's folder, which it may name at its start."""
+    path = path.replace("\\", "/")
+    for start in starts:
+        path = path.removeprefix(start)
+    path = posixpath.normpath(path) if path else ""
+    if path.startswith(("/", "../")) or path in (".", "..") or re.match(r"[A-Za-z]:", path):
+        raise ValueError(f"{name}: {path} lies outside {starts[1][:-1]}; link its folder into it, and write paths from there")
+    return path
+
+
+def _located(choices, files, name):
+    """Of the lists of wanted paths the one of which most are there, each as it is there, else as wanted."""
+    counts, places = [], []
+    for wanted in choices:
+        found = [files.find(path) for path in wanted]
+        places.append([f or w for f, w in zip(found, wanted, strict=True)])
+        counts.append(sum(path is not None for path in found))
+        if counts[-1] == len(wanted):
+            break
+    best = places[counts.index(max(counts))]
+    if not any(counts) and len(others := files.pictures()) >= max(len(best) / 2, 1):
+        told = f"{name}: none of {len(best)} images is in {files.folder}, as {', '.join(best[:3])}"
+        raise ValueError(f"{told}; {len(others)} others are, as {', '.join(others[:3])}: labels of another set?")
+    return best

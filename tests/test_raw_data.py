@@ -1,0 +1,151 @@
+"""`data list`, `get`, `check` and `distort` on small trees."""
+
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from iqa_core import datasets
+from iqa_core.apps import commands, raw_data
+from iqa_core.apps.raw_data import check, fetch
+
+LABELS = "image,label,content\na.png,3,a\nb.png,2,b\nc.png,4,c\nd.png,1,d\n"
+
+
+def photograph(seed, size=(96, 128)):
+    """A picture with structure of its own: smooth random waves."""
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A project with one set of a user's own, `mine`, in which nothing is wrong."""
+    (tmp_path / "params").mkdir()
+    folder = tmp_path / "data/raw/mine"
+    folder.mkdir(parents=True)
+    for seed, name in enumerate("abcd"):
+        Image.fromarray(photograph(seed)).save(folder / f"{name}.png")
+    (folder / "labels.csv").write_text(LABELS)
+    monkeypatch.setenv("IQA_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def command(monkeypatch, *words):
+    """The exit code of the command line."""
+    monkeypatch.setattr(sys, "argv", ["iqa_core", *words])
+    with pytest.raises(SystemExit) as exit_of:
+        commands.main()
+    return exit_of.value.code
+
+
+def found(root):
+    problems = check("mine", root=root, processes=1)
+    return {(row.problem, row.image.rpartition("/")[2]) for row in problems.itertuples()}, problems
+
+
+def test_a_whole_set_has_no_problems_and_nothing_is_written(root):
+    before = sorted(path for path in root.rglob("*"))
+    assert check("mine", root=root, processes=1).empty
+    assert sorted(path for path in root.rglob("*")) == before
+
+
+def test_every_planted_fault_is_found_and_named(root):
+    folder = root / "data/raw/mine"
+    (folder / "b.png").unlink()
+    (folder / "c.png").write_bytes((folder / "a.png").read_bytes()[:300])
+    Image.fromarray(photograph(9)).save(folder / "stranger.png")
+    Image.fromarray(photograph(0)[:, ::-1]).save(folder / "mirror.png")
+    Image.fromarray(photograph(3)).save(folder / "copy.bmp")
+    (folder / "labels.csv").write_text(LABELS + "mirror.png,3,m\ncopy.bmp,1,z\n")
+    problems, table = found(root)
+    assert problems == {
+        ("missing", "b.png"), ("unreadable", "c.png"), ("unlisted", "stranger.png"),
+        ("same pixels", "copy.bmp"), ("look-alike", "a.png"),
+    }  # fmt: skip
+    assert "cannot be decoded" in table[table.problem == "unreadable"].detail.item()
+    assert table[table.problem == "same pixels"].detail.item() == "data/raw/mine/d.png"
+    assert table[table.problem == "look-alike"].detail.item().startswith("data/raw/mine/mirror.png, distance 0.0")
+
+
+def test_look_alikes_of_one_content_are_no_problem(root):
+    folder = root / "data/raw/mine"
+    Image.fromarray(photograph(0)).save(folder / "again.jpg", quality=60)
+    (folder / "labels.csv").write_text(LABELS + "again.jpg,3,a\n")
+    assert check("mine", root=root, processes=1).empty
+
+
+def test_labels_that_cannot_be_and_a_wrong_number_of_rows_are_problems(root):
+    facts = {"title": "Mine", "files": [{"file": "labels.csv"}], "low": 1, "high": 5, "rows": 5}
+    (root / "data/raw/mine/set.yaml").write_text(yaml.safe_dump(facts))
+    problems, table = found(root)
+    assert problems == {("rows", "")} and table.detail.item() == "4, published are 5"
+    (root / "data/raw/mine/set.yaml").write_text(yaml.safe_dump(facts | {"high": 3}))
+    problems, table = found(root)
+    assert problems == {("labels", "")} and "label of" in table.detail.item() and "is 4" in table.detail.item()
+
+
+def test_check_on_the_command_line_tells_and_ends_with_1(root, monkeypatch, capsys):
+    assert command(monkeypatch, "data", "check", "mine") == 0
+    assert capsys.readouterr().out.strip().endswith("mine: nothing is wrong")
+    for name in "abc":
+        (root / f"data/raw/mine/{name}.png").unlink()
+    assert command(monkeypatch, "data", "check", "mine", "--most", "2") == 1
+    out = capsys.readouterr().out
+    assert "missing: 3" in out and "a.png" in out and "b.png" in out and "c.png" not in out
+    assert command(monkeypatch, "data", "check", "other") == 2
+    assert "for your own put images and labels.csv" in capsys.readouterr().err
+
+
+def test_a_set_is_fetched_unpacked_and_not_fetched_twice(root, monkeypatch, capsys):
+    asked = []
+
+    def served(address, path, *, sha256):
+        asked.append((address, sha256))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w") as file:
+                file.writestr("images/I01_01_01.png", b"pixels")
+                file.writestr("dmos.csv", "dist_img,ref_img,dmos,var\nI01_01_01.png,I01.png,4.5,.5\n")
+        path.with_name(f"{path.name}.sha256").write_text("abc")
+        return "abc" * 20
+
+    monkeypatch.setattr(raw_data, "download", served)
+    assert command(monkeypatch, "data", "get", "kadid10k") == 0
+    out = capsys.readouterr().out
+    facts = datasets.describe("kadid10k", root=root)
+    assert [address for address, _ in asked] == list(facts["get"].values())
+    assert "2 files unpacked" in out and "next: python -m iqa_core data check kadid10k" in out
+    for words in (facts["licence"], facts["citation"]):
+        assert words in out
+    assert (facts["folder"] / "images/I01_01_01.png").read_bytes() == b"pixels"
+    (facts["folder"] / "kadid10k.zip").unlink()
+    assert "was here before; delete" in fetch("kadid10k", root=root)[0] and len(asked) == 1
+
+
+def test_a_set_that_cannot_be_fetched_comes_with_what_to_do_by_hand(root, monkeypatch, capsys):
+    assert command(monkeypatch, "data", "get", "tid2013") == 1
+    out = capsys.readouterr().out
+    assert "by hand: Fetch" in out and "mos_with_names.txt" in out and str(root / "data/raw/tid2013") in out
+
+
+def test_the_list_has_every_set_and_one_s_own(root, monkeypatch, capsys):
+    assert command(monkeypatch, "data", "list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = {line.split()[0]: line for line in lines if line.strip()}
+    assert {*datasets.list_datasets(), "mine"} <= set(first)
+    assert first["mine"].rstrip().endswith("yes") and first["spaq"].rstrip().endswith("no")
+
+
+def test_distort_on_the_command_line_writes_a_tree_that_becomes_a_set(root, monkeypatch, capsys):
+    photos, out = root / "data/raw/mine", root / "data/raw/distorted"
+    words = ["data", "distort", str(photos), "--out", str(out), "--name", "jpeg", "--level", "1", "--level", "4.5"]
+    assert command(monkeypatch, *words) == 0
+    table = (out / "images.csv").read_text().splitlines()
+    assert len(table) == 1 + 4 * 2 and "images/a/jpeg-4.5.png" in table[2]
+    assert command(monkeypatch, *words[:-1], "7") == 2
+    assert "level is 7" in capsys.readouterr().err

@@ -1,0 +1,189 @@
+"""Label files of every format: what programs write is read row for row, what is damaged is named."""
+
+import csv
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import raw_trees
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from raw_trees import folder_of
+
+from iqa_core import datasets
+from iqa_core.datasets.readers import Files
+
+
+def own(root, text, **how):
+    """The table of a user's labels.csv."""
+    path = folder_of(root, "mine") / "labels.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return datasets.load_table("mine", root=root, **how)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_csv_of_any_program(delimiter, encoding, tmp_path):
+    rows = ["Image|LABEL|my note", 'a b.jpg|3|"x, y; z"', "sub\\ä.jpg|4.5|", "./c.jpg|-1e1|ok", "||", ""]
+    table = own(tmp_path, "\r\n".join(rows).replace("|", delimiter).encode(encoding))
+    assert list(table.image) == [f"data/raw/mine/{name}" for name in ("a b.jpg", "sub/ä.jpg", "c.jpg")]
+    assert list(table.label) == [3, 4.5, -10] and list(table["my note"]) == ["x, y; z", "", "ok"]
+    assert list(table.content) == ["a b.jpg", "sub/ä.jpg", "c.jpg"]
+
+
+def test_csv_paths_may_begin_at_the_project_or_be_absolute_within_it(tmp_path):
+    table = own(tmp_path, f"image,label\ndata/raw/mine/a.png,1\n{tmp_path}/data/raw/mine/b.png,2\n")
+    assert list(table.image) == ["data/raw/mine/a.png", "data/raw/mine/b.png"]
+
+
+def test_csv_keeps_further_columns_numbers_as_numbers(tmp_path):
+    text = "image,label,iso,camera,label2,level2,distortion2\na.png,1,100,X,5,2,jpeg\nb.png,2,,007,6,,\n"
+    table = own(tmp_path, text)
+    assert table.iso.tolist()[0] == 100 and table.iso.isna().tolist() == [False, True]
+    assert list(table.camera) == ["X", "007"] and list(table.label2) == [5, 6]
+    assert table.level2.isna().tolist() == table.distortion2.isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "labels.csv has no column image, label; it has none"),
+        ("image,label\n", "holds no rows"),
+        ("name,mos\na,1\n", "has no column image, label; it has name, mos"),
+        ("image,label,Label\na,1,2\n", "two columns of one name among image, label, Label"),
+        ("image,label\na.png,1\nb.png,2,3\n", r"row 2 \(b.png, 2, 3\) has 3 values, not 2; quote a value that holds the del"),
+        ('image,label\na.png,1\n"b.png,2\n', r"cannot be read \(unexpected end of data\)"),
+        ("image,label\na.png,good\n", "mine: label of a.png is good, not a number; mend or drop its row$"),
+        ("image,label\na.png,\nb.png,\n", "label of a.png is empty, not a number; mend or drop its row .2 such rows"),
+        ("image,label\na.png,85%\n", "label of a.png is 85%, not a number"),
+        ("image;label\na.png;3,5\n", "label of a.png is 3,5, not a number"),
+        ("image,label\na.png,nan\n", "label of a.png is nan"),
+        ("image,label\na.png,inf\n", "label of a.png is inf"),
+        ("image,label,label_std\na.png,1,x\n", "label_std of .*a.png is x, not a number"),
+        ("image,label,level\na.png,1,strong\n", "level of .*a.png is strong, not a number"),
+        ("image,label\na.png,1\n,2\n", "mine: row 2 names no image"),
+        ("image,label\na.png,1\na.png,2\n", "lists data/raw/mine/a.png twice; keep one row an image"),
+        ("image,label\na.png,1\n./a.png,2\n", "lists data/raw/mine/a.png twice"),
+        ("image,label\n../a.png,1\n", "../a.png lies outside data/raw/mine; link its folder into it"),
+        ("image,label\n/etc/a.png,1\n", "/etc/a.png lies outside data/raw/mine"),
+        ("image,label\nC:\\photos\\a.png,1\n", "C:/photos/a.png lies outside data/raw/mine"),
+        ("image,label,split\na.png,1,dev\n", "a.png is put into dev; allowed are train, val, test or nothing"),
+        ("image,label,label_kind\na.png,1,dmos\n", "label_kind dmos; allowed are mos"),
+        (b"image,label\n\xe4.png,1\n", "cannot be read .it is no UTF-8 text: save it as CSV UTF-8"),
+        ("image,label\na.png,1\n".encode("utf-16"), "no UTF-8 text"),
+    ],
+)
+def test_csv_refuses_what_is_wrong_naming_the_row(text, told, tmp_path):
+    with pytest.raises(ValueError, match=told):
+        own(tmp_path, text)
+
+
+def test_a_set_with_one_label_has_no_other(tmp_path):
+    with pytest.raises(KeyError, match="mine has no label 'mos'; there is label"):
+        own(tmp_path, "image,label\na.png,1\n", label="mos")
+
+
+def test_one_reference_for_all_images(tmp_path):
+    raw_trees.write(folder_of(tmp_path, "mine"), "set.yaml", "files: [{file: l.csv}]\nreference: clean.png\n")
+    raw_trees.write(folder_of(tmp_path, "mine"), "l.csv", "image,label\na.png,1\nb.png,2\n")
+    table = datasets.load_table("mine", root=tmp_path)
+    assert set(table.reference) == {"data/raw/mine/clean.png"} and set(table.content) == {"clean.png"}
+
+
+def test_an_image_that_may_be_two_files_is_not_guessed(tmp_path):
+    raw_trees.write_pictures(folder_of(tmp_path, "mine"), ["x/a.png", "y/a.png"])
+    with pytest.raises(
+        ValueError, match=r"a.png may be x/a.png or y/a.png in .*; keep one of them, or tell its folder in `images"
+    ):
+        own(tmp_path, "image,label\na.png,1\n")
+
+
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters='\\:/."'), min_size=1, max_size=12
+)
+FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@FUZZ
+@given(
+    names=st.lists(NAMES.filter(lambda name: name.strip() == name), min_size=1, max_size=8, unique=True),
+    label=st.floats(-1e6, 1e6),
+    delimiter=st.sampled_from(",;\t"),
+    notes=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10), min_size=8, max_size=8),
+)
+def test_whatever_csv_writes_is_read_row_for_row(names, label, delimiter, notes):
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter)
+    writer.writerows([["image", "label", "note"], *([f"{n}.png", repr(label + k), notes[k]] for k, n in enumerate(names))])
+    with tempfile.TemporaryDirectory() as root:
+        table = own(Path(root), text.getvalue())
+    assert list(table.image) == [f"data/raw/mine/{name}.png" for name in names]
+    np.testing.assert_array_equal(table.label, [label + k for k in range(len(names))])
+
+
+@FUZZ
+@given(
+    st.one_of(
+        st.binary(max_size=80),
+        st.text(st.sampled_from('ab1.,;"\n\t/\\ %-e\x00ä'), max_size=60).map(
+            lambda tail: f"image,label\na.png,1\n{tail}".encode()
+        ),
+    )
+)
+def test_any_bytes_are_a_table_or_a_sentence(content):
+    table, told = None, ""
+    with tempfile.TemporaryDirectory() as root:
+        try:
+            table = own(Path(root), content)
+        except ValueError as error:
+            told = str(error).replace(root, "")
+    if table is None:
+        assert told.startswith(("mine", "/data/raw/mine/labels.csv")) and len(told) > 20
+        return
+    rows = csv.reader(content.decode("utf-8-sig").splitlines(keepends=True))
+    assert len(table) == sum(any(cell.strip() for cell in row) for row in rows) - 1
+    assert np.isfinite(table.label).all()
+
+
+# formats
+
+
+def json_set(root, data):
+    raw_trees.write(folder_of(root, "mine"), "l.json", json.dumps(data))
+    raw_trees.write(folder_of(root, "mine"), "set.yaml", "files: [{file: l.json, columns: {image: image, label: score}}]\n")
+    return datasets.load_table("mine", root=root)
+
+
+def test_json_records(tmp_path):
+    table = json_set(tmp_path, [{"image": "a.png", "score": 1.5, "flag": True}, {"image": "b.png", "score": 2, "flag": None}])
+    assert list(table.label) == [1.5, 2] and list(table.flag) == ["True", ""]
+    raw_trees.write(folder_of(tmp_path, "mine"), "set.yaml", "files: [{file: l.json}]\n")
+    raw_trees.write(folder_of(tmp_path, "mine"), "l.json", '{"a.png": 3, "b.png": 4.25}')
+    assert list(datasets.load_table("mine", root=tmp_path).label) == [3, 4.25]
+
+
+@pytest.mark.parametrize("data", [3, ["a.png"], [["a.png", 1]], [{"image": "a.png"}], [], None])
+def test_json_of_another_shape_is_refused(data, tmp_path):
+    with pytest.raises(ValueError, match=r"l.json (cannot be read|has no column|holds no rows)"):
+        json_set(tmp_path, data)
+
+
+@pytest.mark.parametrize("shape", [(1, -1), (-1, 1), (-1,)])
+def test_matrices_of_any_shape(shape, tmp_path):
+    folder = folder_of(tmp_path, "mine")
+    names = raw_trees.cells(["a.png", "b.png"], shape)
+    raw_trees.write_matrix(folder, "l.mat", names=names, mos=np.array([1.25, 3]).reshape(shape))
+    raw_trees.write(folder, "set.yaml", "files: [{file: l.mat, columns: {image: names, label: mos}}]\n")
+    table = datasets.load_table("mine", root=tmp_path)
+    assert list(table.label) == [1.25, 3] and list(table.content) == ["a.png", "b.png"]
+    raw_trees.write_matrix(folder, "l.mat", names=np.array(["a.png", "bc.png"]), mos=np.array([1.25, 3]).reshape(shape))
+    assert list(datasets.load_table("mine", root=tmp_path).content) == ["a.png", "bc.png"]
+
+
+def test_files_do_not_go_round_in_circles(tmp_path):
+    raw_trees.write_pictures(tmp_path, ["a/b.png", ".hidden/c.png", "__MACOSX/._b.png"])
+    (tmp_path / "a/again").symlink_to(tmp_path)
+    assert Files(tmp_path).pictures() == ["a/b.png"]
