@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from .pixels import PixelCache, read_image, resize
+from .cache import PixelCache
+from .pixels import read_image, resize
 
 __all__ = ["PixelCache", "batches", "grid", "random_crops", "read_image", "resize"]
 

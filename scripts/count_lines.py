@@ -9,7 +9,7 @@ import sys
 import tokenize
 from pathlib import Path
 
-CORE = {"models", "datasets", "metrics", "stats", "splits", "loading", "pixels", "training", "evaluation"}
+CORE = {"models", "datasets", "metrics", "stats", "splits", "loading", "cache", "pixels", "training", "evaluation"}
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 PACKAGE = Path(__file__).resolve().parents[1] / "iqa_core"
 

@@ -14,7 +14,7 @@ LEVELS = [
     ["figures", "mmos", "leakage", "attention", "training", "evaluation"],
     ["runs", "models", "loading"],
     ["datasets", "distortions"],
-    ["metrics", "full_reference", "stats", "splits", "download", "files", "pixels"],
+    ["metrics", "full_reference", "stats", "splits", "download", "files", "cache", "pixels"],
 ]
 ORDER = [name for level in LEVELS for name in level]
 PACKAGE = REPOSITORY / "iqa_core"

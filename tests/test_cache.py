@@ -1,0 +1,274 @@
+"""The store of decoded pixels: whatever happens to it, it never gives wrong ones."""
+
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from filelock import FileLock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from iqa_core import cache as store
+from iqa_core import pixels
+from iqa_core.cache import PixelCache
+from iqa_core.loading import batches
+from iqa_core.pixels import read_image
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(folder, name, image, **options):
+    path = folder / name
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    return [save(tmp_path, f"{i}.png", noise(*s, 3, seed=i)) for i, s in enumerate([(70, 90), (64, 64), (100, 80), (65, 130)])]
+
+
+@pytest.fixture
+def decodes(monkeypatch):
+    seen = []
+    monkeypatch.setattr(store, "read_image", lambda path, **rule: seen.append(path) or read_image(path, **rule))
+    return seen
+
+
+def test_one_decode_an_image_however_many_epochs_and_crops(files, tmp_path, decodes):
+    cache, generator = PixelCache(files, tmp_path / "cache"), np.random.default_rng(0)
+    for _ in range(3):
+        for crops, _ in batches(cache, np.arange(4.0), crop=32, batch_size=8, crops_per_image=20, generator=generator):
+            assert crops.shape[1:] == (3, 32, 32)
+        assert sorted(decodes) == files
+    again = PixelCache(files, tmp_path / "cache").fill()
+    np.testing.assert_array_equal(again[2], read_image(files[2]))
+    assert sorted(decodes) == files, "a cache that is there decodes nothing"
+
+
+def test_a_cache_holds_the_pixels_of_the_files_in_any_order_of_asking(files, tmp_path):
+    cache = PixelCache(files, tmp_path / "cache")
+    for number in (3, 0, 1, 2, -1, 3):
+        np.testing.assert_array_equal(cache[number], read_image(files[number]))
+        assert not cache[number].flags.writeable and np.shares_memory(cache[number], cache[number])
+    np.testing.assert_array_equal(cache.subset([3, 0])[1], read_image(files[0]))
+    with pytest.raises(IndexError):
+        cache[4]
+
+
+def test_images_are_kept_as_they_are_resized_and_each_rule_has_a_store_of_its_own(files, tmp_path, decodes):
+    for rule in ({"resize": 48}, {"resize": (48, 60)}, {"resize": 48, "interpolation": "bicubic"}, {"at_least": 90}, {}):
+        cache = PixelCache(files, tmp_path / "c", **rule)
+        needed, known = cache.size_needed(), {"size": rule.get("resize")} | {k: v for k, v in rule.items() if k != "resize"}
+        assert needed == sum(image.nbytes for image in cache.fill()) == cache.file.stat().st_size
+        for image, path in zip(cache, files, strict=True):
+            np.testing.assert_array_equal(image, pixels.resize(read_image(path), **known))
+            assert pixels.resize(image, **known) is image, "nothing is left to be resized for each crop"
+        assert cache.size_needed() == 0
+    assert len(decodes) == 5 * 4 and len(list((tmp_path / "c").glob("*.pixels"))) == 5
+
+
+def test_an_interrupted_fill_goes_on_and_a_changed_file_makes_a_new_cache(files, tmp_path, decodes):
+    PixelCache(files, tmp_path / "cache")[1]
+    PixelCache(files, tmp_path / "cache").fill()
+    assert len(decodes) == 4
+    Image.new("RGB", (77, 66), (1, 2, 3)).save(files[0])
+    assert PixelCache(files, tmp_path / "cache")[0].shape == (66, 77, 3)
+
+
+def test_two_caches_of_the_same_files_open_at_once_do_not_spoil_each_other(files, tmp_path):
+    first, second = PixelCache(files, tmp_path / "c"), PixelCache(files, tmp_path / "c")
+    first[0], second[1], first[2], second[3]
+    first.fill(), second.fill()
+    assert first.index.stat().st_size == 4 * 40
+    for i, path in enumerate(files):
+        for cache in (first, second, PixelCache(files, tmp_path / "c")):
+            np.testing.assert_array_equal(cache[i], read_image(path))
+
+
+def test_fill_names_every_refused_file_and_keeps_the_others(files, tmp_path):
+    files[1].write_bytes(b"")
+    files[2].write_bytes(files[2].read_bytes()[:99])
+    with pytest.raises(ValueError, match=r"(?s)1.png cannot be decoded \(it is empty.*2.png cannot be decoded"):
+        PixelCache(files, tmp_path / "c").fill()
+    assert PixelCache(files, tmp_path / "c").index.stat().st_size == 2 * 40
+    with pytest.raises(FileNotFoundError, match="none.png is missing"):
+        PixelCache([tmp_path / "none.png"], tmp_path / "c").fill()
+
+
+def test_where_the_disk_is_short_files_are_decoded_each_time_and_a_warning_says_so_once(files, tmp_path, decodes, monkeypatch):
+    free = store.SPARE + 20_000
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: type("", (), {"free": free}))
+    cache = PixelCache(files, tmp_path / "c")
+    wanted = r"every use decodes: 1 GB are free, 8.1e-05 GB and 1 GB to spare are wanted; free some space"
+    with pytest.warns(UserWarning, match=wanted):
+        cache.fill()
+    assert not cache.file.exists() and not decodes
+    for _ in range(2):  # a second warning would be an error
+        np.testing.assert_array_equal(cache[2], read_image(files[2]))
+    assert len(decodes) == 2
+    lazy = PixelCache(files[:2], tmp_path / "c")
+    lazy[1]
+    free -= 15_000
+    with pytest.warns(UserWarning, match="no decoded images are kept"):
+        np.testing.assert_array_equal(lazy[0], read_image(files[0]))
+    np.testing.assert_array_equal(lazy[1], read_image(files[1]))
+    assert decodes[-1] == files[0], "what is there is still used"
+
+
+def test_a_full_disk_leaves_nothing_wrong_behind(files, tmp_path, monkeypatch):
+    cache, signed = PixelCache(files, tmp_path / "c"), store._signed
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    cache[0]
+    monkeypatch.setattr(store, "_signed", full)  # between the pixels and their record
+    with pytest.raises(OSError, match="No space left"):
+        cache[1]
+    monkeypatch.setattr(store, "_signed", signed)
+    for kept in (cache, PixelCache(files, tmp_path / "c")):
+        for image, path in zip(kept, files, strict=True):
+            np.testing.assert_array_equal(image, read_image(path))
+
+
+def test_verify_finds_what_was_damaged_and_mends_it(files, tmp_path, decodes):
+    cache = PixelCache(files, tmp_path / "c").fill()
+    assert cache.verify() == []
+    offset, height = cache._places[2, :2].tolist()
+    with open(cache.file, "r+b") as store:
+        store.seek(offset + 5 * height)
+        store.write(b"damage")
+    assert PixelCache(files, tmp_path / "c").verify() == [2] and decodes[4:] == [files[2]]
+    again = PixelCache(files, tmp_path / "c")
+    assert again.verify() == []
+    np.testing.assert_array_equal(again[2], read_image(files[2]))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_store_cut_and_damaged_anywhere_gives_no_wrong_pixel(files, tmp_path, data):
+    """What a kill, a full disk or a failing one leave: either file ends anywhere, bytes are changed anywhere."""
+    whole = PixelCache(files, tmp_path / "whole").fill()
+    for file in (whole.file, whole.index):
+        content = bytearray(file.read_bytes())
+        for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3)):
+            content[place] ^= data.draw(st.integers(1, 255))
+        cut = data.draw(st.none() | st.integers(0, len(content)))
+        target = tmp_path / "c" / file.name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(content[:cut])
+        if data.draw(st.integers(0, 9)) == 0:
+            target.unlink()
+    for _ in range(2):
+        cache = PixelCache(files, tmp_path / "c")
+        if data.draw(st.booleans()):
+            cache.fill()
+        for number in data.draw(st.permutations(range(4))):
+            np.testing.assert_array_equal(cache[number], read_image(files[number]))
+    assert cache.verify() == []
+
+
+FILL = """
+import sys
+from pathlib import Path
+from iqa_core import cache
+read, decoded = cache.read_image, []
+cache.read_image = lambda path, **rule: decoded.append(path) or read(path, **rule)
+cache.PixelCache(sorted(Path(sys.argv[1]).glob("*.png")), Path(sys.argv[2]), resize=60).fill(workers=2)
+print(len(decoded))
+"""
+
+
+def filling(folder, cache):
+    command = [sys.executable, "-c", FILL, folder, cache]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    return folder, [save(folder, f"{i:03}.png", noise(90, 120, 3, seed=i)) for i in range(200)]
+
+
+def assert_right(cache, paths):
+    for image, path in zip(cache, paths, strict=True):
+        np.testing.assert_array_equal(image, pixels.resize(read_image(path), 60))
+
+
+def test_two_processes_fill_one_store_at_once(many, tmp_path, decodes):
+    folder, paths = many
+    running = [filling(folder, tmp_path) for _ in range(2)]
+    counts = [int(process.communicate(timeout=60)[0]) for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert 200 <= sum(counts) <= 220, "what one has done the other leaves out"
+    cache = PixelCache(paths, tmp_path, resize=60)
+    assert_right(cache, paths)
+    assert cache.index.stat().st_size == 200 * 40 and not decodes
+
+
+def test_a_fill_killed_at_any_moment_is_completed_by_the_next(many, tmp_path):
+    (folder, paths), killed, chance = many, 0, random.Random(0)
+    cache = PixelCache(paths, tmp_path, resize=60)
+    for goal in (1, 30, 60, 90, 120):
+        process = filling(folder, tmp_path)
+        for _ in range(20_000):
+            if process.poll() is not None or (cache.index.exists() and cache.index.stat().st_size >= 40 * goal):
+                break
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.004))
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        process.stdout.close()
+        assert_right(PixelCache(paths, tmp_path, resize=60).subset(range(40)), paths[:40])
+    assert killed >= 3, "most were killed before they were done"
+    last = filling(folder, tmp_path)
+    assert 0 <= int(last.communicate(timeout=60)[0]) < 200 and last.returncode == 0
+    assert_right(PixelCache(paths, tmp_path, resize=60), paths)
+    assert PixelCache(paths, tmp_path, resize=60).verify() == []
+
+
+def test_nothing_is_written_while_another_process_writes(files, tmp_path):
+    cache = PixelCache(files, tmp_path / "c")
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(cache.file.with_suffix(".lock")):
+            asked = pool.submit(cache.__getitem__, 0)
+            time.sleep(0.3)
+            assert not cache.file.exists() and not asked.done()
+        np.testing.assert_array_equal(asked.result(timeout=10), read_image(files[0]))
+    assert cache.index.stat().st_size == 40
+
+
+def test_a_store_is_shared_by_threads_and_pickled_without_its_pixels(many, tmp_path, decodes):
+    _, paths = many
+    cache = PixelCache(paths, tmp_path, resize=60)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(cache.__getitem__, [*range(60)] * 2))
+    assert cache.index.stat().st_size == 60 * 40
+    cache.fill()
+    copy = pickle.loads(pickle.dumps(cache))
+    assert len(pickle.dumps(cache)) < 40_000 < cache.file.stat().st_size
+    before = len(decodes)
+    assert_right(copy, paths)
+    assert len(decodes) == before
+
+
+@pytest.mark.slow
+def test_loader_workers_read_one_store(many, tmp_path, decodes):
+    from torch.utils.data import DataLoader
+
+    _, paths = many
+    cache = PixelCache(paths, tmp_path, resize=60).fill()
+    loader = DataLoader(cache, batch_size=None, collate_fn=np.copy, num_workers=2, multiprocessing_context="spawn")
+    assert_right(list(loader), paths)
+    assert cache.index.stat().st_size == 200 * 40
