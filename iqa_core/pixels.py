@@ -62,7 +62,9 @@ def image_sizes(paths: Sequence[Path]) -> pd.DataFrame:
     """
     if missing := [str(path) for path in paths if not Path(path).exists()]:
         some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise FileNotFoundError(f"{len(missing)} of {len(paths)} images are missing: {some}; `data get` and `data check` help")
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(paths)} images are missing: {some}; `python -m iqa_core data check <set>` lists all"
+        )
     return pd.DataFrame([image_size(path) for path in paths], columns=["width", "height"])
 
 

@@ -252,12 +252,18 @@ def _aligned(table: pd.DataFrame, split) -> np.ndarray:
 
 
 def _severity(table: pd.DataFrame, suffix: str) -> tuple[np.ndarray, np.ndarray]:
-    """Names (n,) and levels (n,) of the first ("") or second ("2") distortion; "" and NaN where there is none."""
+    """Names (n,) and levels (n,) of the first ("") or second ("2") distortion; "" and NaN where there is none.
+
+    A type of which no severity is known stands at one level, 0: its rule is its mean label.
+    """
     if "distortion" + suffix not in table:
         return np.full(len(table), ""), np.full(len(table), np.nan)
     column = table["distortion" + suffix]
     names = column.astype(object).where(column.notna(), "").astype(str).str.strip().to_numpy(dtype=object)
-    levels = pd.to_numeric(table["level" + suffix]).to_numpy(dtype=float)
+    levels = pd.to_numeric(table["level" + suffix]).to_numpy(dtype=float, copy=True)
+    for name in set(names) - {""}:
+        if np.isnan(levels[names == name]).all():
+            levels[names == name] = 0
     lost = np.flatnonzero((names != "") & ~np.isfinite(levels))
     if len(lost):
         raise ValueError(

@@ -68,7 +68,7 @@ def test_every_planted_fault_is_found_and_named(root):
         ("same pixels", "copy.bmp"), ("look-alike", "a.png"),
     }  # fmt: skip
     assert "cannot be decoded" in table[table.problem == "unreadable"].detail.item()
-    assert table[table.problem == "same pixels"].detail.item() == "data/raw/mine/d.png"
+    assert table[table.problem == "same pixels"].detail.item() == "as data/raw/mine/d.png"
     assert table[table.problem == "look-alike"].detail.item().startswith("data/raw/mine/mirror.png, distance 0.0")
 
 
@@ -86,7 +86,15 @@ def test_labels_that_cannot_be_and_a_wrong_number_of_rows_are_problems(root):
     assert problems == {("rows", "")} and table.detail.item() == "4, published are 5"
     (root / "data/raw/mine/set.yaml").write_text(yaml.safe_dump(facts | {"high": 3}))
     problems, table = found(root)
-    assert problems == {("labels", "")} and "label of" in table.detail.item() and "is 4" in table.detail.item()
+    assert problems == {("table", "")} and "label of" in table.detail.item() and "is 4" in table.detail.item()
+
+
+def test_dmos_read_as_mos_is_a_problem_where_levels_are_known(root, capsys):
+    rows = ["a.png,a,blur,1,20", "b.png,a,blur,5,90", "c.png,c,blur,1,30", "d.png,c,blur,5,80"]
+    (root / "data/raw/mine/labels.csv").write_text("\n".join(["image,content,distortion,level,label", *rows]))
+    problems, table = found(root)
+    assert problems == {("labels", "")} and "DMOS read as MOS" in table.detail.item()
+    assert capsys.readouterr().out.startswith("4 images of 2 contents; labels 20 to 90, higher is better")
 
 
 def test_check_on_the_command_line_tells_and_ends_with_1(root, monkeypatch, capsys):

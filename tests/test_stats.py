@@ -272,9 +272,17 @@ def test_split_and_table_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="0 distorted training rows"):
         content_blind(table, ["test"] * 160)
     with pytest.raises(ValueError, match="distortion but no level"):
-        content_blind(table.assign(level=np.nan), split)
+        content_blind(table.assign(level=table.level.where(table.index != 0)), split)
     with pytest.raises(ValueError, match="training labels missing in 'label'"):
         content_blind(table.assign(label=table.label.where(table.index != 0)), split)
+
+
+def test_a_type_without_levels_is_known_by_its_mean_label():
+    table, split = discrete()
+    first = table.distortion == table.distortion[0]
+    blind = content_blind(table.assign(level=table.level.where(~first)), split)[:, 0]
+    known = first & table.get("distortion2", pd.Series(np.nan, table.index)).isna()
+    assert blind[known] == pytest.approx(table.label[known & (np.asarray(split) == "train")].mean())
 
 
 # ---- partial rank correlation

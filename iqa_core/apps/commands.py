@@ -213,9 +213,13 @@ def distort_data(
     names: Annotated[list[str] | None, typer.Option("--name", help="A distortion; repeatable; all if not given.")] = None,
     levels: Annotated[list[float] | None, typer.Option("--level", help="1 to 5, fractions allowed; repeatable.")] = None,
     background_levels: Annotated[
-        list[float] | None, typer.Option("--background-level", help="The subject gets the level, the background this one.")
+        list[float] | None,
+        typer.Option("--background-level", help="Level of the background around the subject; repeatable."),
     ] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder of <photograph>.png, not 0 on the subject; else saliency.")] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of <photograph>.png, not 0 on the subject; else a guess."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of noise, angles and places.")] = 0,
 ) -> None:
     """Distorted images of your own photographs, KADID-10k's 25 types and MIQD-2.5M's 10, with a table of what was done."""

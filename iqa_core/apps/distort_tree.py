@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from iqa_core.datasets.readers import PICTURES
-from iqa_core.distortions import LEVELS, distort, list_distortions, region, source_code
+from iqa_core.distortions import LEVELS, distort, list_distortions, region, saliency_mask, source_code
 from iqa_core.files import read_json, write_json, write_text
 from iqa_core.pixels import read_image
 
@@ -35,8 +35,8 @@ def write_tree(
     """Distort a photograph, or all pictures below a folder, into `out`; the table, and refused file -> reason.
 
     `names`: distortions, all by default. With `background_levels` every level of the subject meets every one of the
-    background; the subject is what is not 0 in <masks>/<content>.png, else `distortions.saliency_mask`. A photograph's own
-    seed is made of `seed` and its content, which is its path without the suffix. `processes` as joblib counts.
+    background; the subject is what is not 0 in <masks>/<content>.png, else `distortions.saliency_mask`, a guess to be looked
+    at in masks/<content>.png of `out`. A photograph's own seed is made of `seed` and its content, which is its path without the suffix. `processes` as joblib counts.
     Written: references/<content>.png, images/<content>/<distortion>-<level>[-<background level>].png, and images.csv with
     columns image, reference, content, distortion, level, and background_level, region where there are backgrounds; paths
     are relative to `out`. There is no label: add a column `label` to read the folder as a data set. Interrupted, the same
@@ -135,7 +135,10 @@ def _distort_photograph(file, content, recipes, out, masks, seed):
             _write(reference, image)
         elif not np.array_equal(read_image(reference), image):
             return f"it is another photograph than {reference}; delete that and images/{content}"
-        mask = None if masks is None else _mask(Path(masks) / f"{content}.png")
+        mask = None
+        if any(other is not None for _, _, other in recipes):
+            mask = saliency_mask(image) if masks is None else _mask(Path(masks) / f"{content}.png")
+            _write(out / f"masks/{content}.png", mask.astype(np.uint8) * 255)
         for row, (name, level, other) in zip(rows, recipes, strict=True):
             if not (out / row["image"]).exists():
                 own = zlib.crc32(f"{seed} {content}".encode())

@@ -1,5 +1,6 @@
 """What is done with the raw files of a data set: fetch them, and see whether they are whole."""
 
+import warnings
 import zlib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from iqa_core.apps.archives import is_archive, unpack
-from iqa_core.datasets import describe, load_table, make_images
+from iqa_core.datasets import describe, load_table, make_images, plausible
 from iqa_core.datasets.readers import Files
 from iqa_core.download import download
 from iqa_core.leakage import duplicates
@@ -41,15 +42,18 @@ def fetch(name: str, *, root: Path = Path(".")) -> list[str]:
 def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataFrame:
     """What is wrong with a set's files: columns problem, image, detail; no row is what one wants. Nothing is written.
 
-    Problems: labels (wrong, or wrongly joined), rows (not as many as published), missing, unreadable, unlisted (an image of the
+    A sentence of what is there is printed first. Problems: table (it cannot be read), labels (that cannot be: wrongly joined,
+    or DMOS read as MOS), rows (not as many as published), missing, unreadable, unlisted (an image of the
     set's folders that no label names), same pixels, look-alike (near-duplicates of different contents, as `leakage` finds
     them). FileNotFoundError where label files are absent. `processes` as joblib counts.
     """
     facts = describe(name, root=root)
     try:
-        table = load_table(name, root=root)
+        with warnings.catch_warnings(action="ignore"):  # what they say is below
+            table = load_table(name, root=root)
     except ValueError as error:
-        return _problems("labels", [("", str(error))])
+        return _problems("table", [("", str(error))])
+    print(_summary(table, facts))
     wanted = list(dict.fromkeys([*table.image, *table.get("reference", table.image).dropna()]))
     there = [image for image in wanted if (root / image).is_file()]
     chunks = [there[start : start + CHUNK] for start in range(0, len(there), CHUNK)]
@@ -64,14 +68,23 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
     first = dict(zip(whole.pixels[::-1], whole.image[::-1], strict=True))
     copies = {image: first[pixels] for image, pixels in zip(whole.image, whole.pixels, strict=True) if first[pixels] != image}
     parts = {
+        "labels": [("", fault) for fault in plausible(table)] if table.label_kind.iloc[0] != "pseudo_mos" else [],
         "rows": [("", f"{len(table)}, published are {facts['rows']}")] if facts["rows"] not in (None, len(table)) else [],
         "missing": [(image, "") for image in sorted(set(wanted) - set(there))],
         "unreadable": list(zip(broken.image, broken.fault, strict=True)),
         "unlisted": [(image, "") for image in _unlisted(wanted, root)],
-        "same pixels": list(copies.items()),
+        "same pixels": [(image, f"as {other}") for image, other in copies.items()],
         "look-alike": _look_alikes(table, [image for image in whole.image if image not in copies], root, processes),
     }
     return pd.concat([_problems(problem, details) for problem, details in parts.items()], ignore_index=True)
+
+
+def _summary(table, facts):
+    contents = f"{len(table)} images of {table.get('content', table.image).nunique()} contents"
+    if table.label.isna().all():
+        return f"{contents}; no labels: to be scored, not to learn from"
+    scale = f", scale {facts['low']:g} to {facts['high']:g} {facts['units']}".rstrip() if facts["high"] is not None else ""
+    return f"{contents}; labels {table.label.min():g} to {table.label.max():g}{scale}, {facts['direction']}"
 
 
 def _problems(problem, details):

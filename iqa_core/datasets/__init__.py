@@ -99,13 +99,16 @@ def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -
     try:
         table = build_table(facts, files, root=root, name=name, label=label)
     except FileNotFoundError as error:
-        told = f"{name}: {error} in {files.folder}; `python -m iqa_core data get {name}` fetches it or tells how"
-        raise FileNotFoundError(f"{told} (licence: {facts.licence}; {facts.address})") from None
+        told = f"`python -m iqa_core data get {name}` fetches it or tells how (licence: {facts.licence}; {facts.address})"
+        if name not in _sets():
+            told = f"there are {', '.join(sorted(files.named)[:5]) or 'no files'}: write its name in set.yaml as it is"
+        raise FileNotFoundError(f"{name}: {error} in {files.folder}; {told}") from None
     table = check_table(table, name)
     for fault in plausible(table):
         if name in _sets():
             raise ValueError(f"{name}: {fault}")
         warnings.warn(f"{name}: {fault}", stacklevel=2)
+        table.attrs["notes"].append(fault)
     return table
 
 

@@ -1,5 +1,6 @@
 """What a data set is, as data: the keys of sets.yaml and of a user's own set.yaml. Nothing here is about one set."""
 
+import difflib
 import re
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class LabelFile(Keys):
     file: str  # path under the set's folder; letter case and nesting do not matter; * stands for any name
     columns: dict[str, str | int] = {}  # our name: theirs, or its number from 0 where no row names them; none: theirs are ours
     delimiter: str = ""  # none: the commonest of , ; and tab in the first line; a blank: any white space
+    decimal: str = "."  # a comma where a file is written so
     sheet: str | int = 0
     fill: dict[str, str] = {}  # column: value for every image of this file
     by: str = "image"  # what it is joined by, with an `image` of its own: image, or the content that `pattern` finds in it
@@ -91,7 +93,9 @@ def described(facts: object, where: str) -> Description:
         place = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         known = {"files": LabelFile, "labels": Label}.get(first["loc"][0], Description).model_fields
-        raise KeyError(f"{where}: no key {place}; allowed are {', '.join(known)}")
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise KeyError(f"{where}: no key {place}; {meant}allowed are {', '.join(known)}")
     raise ValueError(f"{where}: {place or 'the file'} is {first['input']!r}; {first['msg'].lower()}")
 
 
@@ -100,5 +104,7 @@ def described_file(path: Path) -> Description:
     try:
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML ({error}); quote texts that hold a colon or a brace") from None
+        raise ValueError(
+            f"{path} is no YAML ({error}); put texts that hold a colon, a brace or a backslash between single quotes"
+        ) from None
     return described(facts, str(path))

@@ -4,6 +4,7 @@ Nothing is converted or dropped here, so that whatever is wrong later can be nam
 """
 
 import csv
+import difflib
 import fnmatch
 import json
 import os
@@ -73,6 +74,9 @@ def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
         rows = rows_of(path, file)
     except Exception as error:  # each library has its own for a damaged file
         raise ValueError(f"{path} cannot be read ({error}); mend it or fetch it again") from error
+    for ours in [name for name in file.columns if name not in CONTRACT and not re.fullmatch(NUMBERS, name)]:
+        if near := difflib.get_close_matches(ours, CONTRACT, n=1, cutoff=0.8):
+            raise KeyError(f"`columns` of {file.file}: {ours} is no column of ours; did you mean {near[0]}?")
     wanted = {ours: str(theirs).casefold() for ours, theirs in file.columns.items()}
     numbered = bool(wanted) and all(isinstance(theirs, int) for theirs in file.columns.values())
     start = next((k for k, row in enumerate(rows) if {*wanted.values()} <= {cell.casefold() for cell in row}), 0)
@@ -82,7 +86,8 @@ def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
     keys = [name.casefold() for name in names]
     wanted = wanted or _own_names(keys)
     if lacking := [key for key in wanted.values() if key not in keys]:
-        raise ValueError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(names) or 'none'}")
+        told = f"{path} has no column {', '.join(lacking)}; it has {', '.join(names) or 'none'}"
+        raise ValueError(f"{told}; mend the names in the file, or in the `columns` of a set.yaml beside it")
     if len(set(keys)) < len(keys):
         raise ValueError(f"{path} has two columns of one name among {', '.join(names)}; rename one")
     if odd := [(k, row) for k, row in enumerate(rows, start=1) if len(row) != len(names)]:
@@ -111,7 +116,11 @@ def _delimited(path, file):
         return [line.split() for line in text.splitlines() if line.strip()]
     delimiter = file.delimiter or max(",;\t", key=text.partition("\n")[0].count)
     rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True, strict=True)
-    return [row for row in ([cell.strip() for cell in row] for row in rows) if any(row)]
+    rows = [row for row in ([cell.strip() for cell in row] for row in rows) if any(row)]
+    if file.decimal != ".":
+        number = re.compile(rf"(-?\d+){re.escape(file.decimal)}(\d+)")
+        rows = [[number.sub(r"\1.\2", cell) if number.fullmatch(cell) else cell for cell in row] for row in rows]
+    return rows
 
 
 def _excel(path, file):

@@ -53,7 +53,9 @@ def numbers(table: pd.DataFrame, column: str, name: str, *, empty: bool) -> pd.S
     wrong = ~np.isfinite(values) & ~((table[column].isna() | (table[column] == "")) & empty)
     if wrong.any():
         row = table[wrong].iloc[0]
+        comma = re.fullmatch(r"-?\d+,\d+", str(row[column]))
         told = f"{name}: {column} of {row.image} is {row[column] if row[column] != '' else 'empty'}, not a number"
+        told += " (if this is a decimal comma: `decimal: ','` in the file's entry of set.yaml)" if comma else ""
         raise ValueError(f"{told}; mend or drop its row" + (f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else ""))
     return values
 

@@ -18,10 +18,11 @@ def label_histogram(table: pd.DataFrame, split: pd.Series | None = None, *, labe
     figure, axes = plt.subplots(figsize=(4.2, 2.6))
     parts = pd.Series("all", index=table.index) if split is None else split.fillna("left out")
     names = [name for name in (*PARTS, "left out", "all") if (parts == name).any()]
-    edges = np.histogram_bin_edges(table.label, bins=40)
+    edges = np.histogram_bin_edges(table.label, bins=min(40, max(10, len(table) // 10)))
     values = [table.label[parts == name] for name in names]
     axes.hist(values, bins=edges, stacked=True, label=[f"{n} ({len(v)})" for n, v in zip(names, values, strict=True)])
     axes.set(xlabel=label_name, ylabel="images")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncol=len(names), handlelength=1, columnspacing=1)
     counts = {name: np.histogram(v, edges)[0] for name, v in zip(names, values, strict=True)}
     return figure, pd.DataFrame({"from": edges[:-1], "to": edges[1:], **counts})
@@ -54,7 +55,8 @@ def by_label(table: pd.DataFrame, *, count: int = 12) -> pd.DataFrame:
 
 def distortion_levels(table: pd.DataFrame, *, root: Path):
     """One row a distortion type, columns its levels from the lowest to the highest, five quantiles where there are more; of
-    the images with that distortion alone, and from one content where it has all; under each its level and label.
+    the images with that distortion alone, and from one content where it has all; under each its level and label. Where levels
+    are not known, from the highest label to the lowest.
 
     `table`: columns image, label, distortion, level, and optionally distortion2, content. At least one row with a distortion.
     """
@@ -66,16 +68,20 @@ def distortion_levels(table: pd.DataFrame, *, root: Path):
     for line, (kind, rows) in zip(axes, kinds, strict=True):
         line[0].set_ylabel(str(kind).replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=7)
         for axis, row in zip(line, rows.to_dict("records"), strict=False):
-            show_image(axis, root / row["image"], f"level {row['level']:.3g}, label {row['label']:.3g}")
+            level = f"level {row['level']:.3g}, " if pd.notna(row["level"]) else ""
+            show_image(axis, root / row["image"], f"{level}label {row['label']:.3g}")
     for axis in axes.flat:
         bare(axis)
     return figure, chosen
 
 
 def _five_levels(rows):
-    """At most five rows of rising level, of the first content among those of one level."""
-    rows = rows.sort_values("content", kind="stable") if "content" in rows else rows
-    rows = rows.drop_duplicates("level").sort_values("level")
+    """At most five rows of rising level, of the first content among those of one level; of falling label without levels."""
+    if rows.level.isna().all():
+        rows = rows.sort_values("label", ascending=False)
+    else:
+        rows = rows.sort_values("content", kind="stable") if "content" in rows else rows
+        rows = rows.drop_duplicates("level").sort_values("level")
     return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, 5).round().astype(int))]
 
 
