@@ -44,7 +44,7 @@ def test_sizes_are_counted_and_extreme_ones_stay_inside_the_axes():
     assert data.set_index(["width", "height"]).images.to_dict() == {(640, 480): 2, (480, 640): 1, (9000, 20): 1}
     assert data[data.width == 9000].aspect.item() == 450
     (axes,) = figure.axes
-    assert axes.get_xlim()[1] > 9000 and axes.get_ylim() == axes.get_xlim()
+    assert axes.get_xlim()[0] < 20 and axes.get_xlim()[1] > 9000 and axes.get_ylim() == axes.get_xlim()
 
 
 def test_rows_by_label_go_from_the_lowest_to_the_highest(table):
@@ -75,3 +75,19 @@ def test_leaking_pairs_stand_one_above_the_other_with_their_parts(table, tmp_pat
     assert len(shown) == 4
     assert texts(figure)[0] == "train\npb0.png" and texts(figure)[4] == "test\nqb0.png"
     assert len(figures.leaking_pairs(pairs[:1], root=tmp_path)[0].axes) == 2
+    Image.new("RGB", (60, 40), (9, 200, 9)).save(tmp_path / pairs.image2[0])
+    above, below = (axes.images[0].get_array() for axes in figures.leaking_pairs(pairs[:1], root=tmp_path)[0].axes)
+    assert above[0, 0].tolist() == [200, 30, 90] and below[0, 0].tolist() == [9, 200, 9]
+
+
+def test_pictures_are_shown_as_models_see_them(table, tmp_path):
+    Image.fromarray(np.full((40, 60), 40_000, np.uint16)).save(tmp_path / "pb0.png")
+    shown = figures.image_grid(table[:1], root=tmp_path)[0].axes[0].images[0].get_array()
+    assert (shown == 40_000 >> 8).all()
+
+
+def test_types_without_levels_are_shown_by_label_and_pairs_alone_are_refused(table, tmp_path):
+    _, chosen = figures.distortion_levels(table.assign(level=np.nan), root=tmp_path)
+    assert len(chosen) == 10 and chosen.groupby("distortion").label.apply(lambda x: x.is_monotonic_decreasing).all()
+    with pytest.raises(ValueError, match="no image has one distortion alone"):
+        figures.distortion_levels(table.assign(distortion2="noise"), root=tmp_path)

@@ -26,7 +26,7 @@ FORBIDDEN = {  # module -> what it must not import at any depth of its files, an
     "stats": ({"torch"}, "statistics are NumPy"),
     "metrics": ({"torch"}, "statistics are NumPy"),
 }
-FIGURES_READ = {"figures", "runs", "datasets", "distortions", "metrics", "stats", "splits", "files"}
+FIGURES_READ = {"figures", "pixels", "runs", "datasets", "distortions", "metrics", "stats", "splits", "files"}
 
 
 def module_of(path):

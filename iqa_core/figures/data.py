@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from ..splits import PARTS
 from .predictions import bare, show_image
@@ -29,20 +30,28 @@ def label_histogram(table: pd.DataFrame, split: pd.Series | None = None, *, labe
 
 
 def image_sizes(sizes: pd.DataFrame):
-    """Width and height of the images; the area of a disc grows with the number of images of that size, lines are the aspect
-    ratios 16:9, 4:3, 1:1 and 3:4.
+    """Width and height of the images, both on logarithmic scales; the area of a disc grows with the number of images of that
+    size, lines are the aspect ratios 16:9, 4:3, 1:1 and 3:4.
 
     `sizes`: columns width and height, in pixels, one row an image.
     """
     counts = sizes.value_counts(["width", "height"]).rename("images").reset_index()
     figure, axes = plt.subplots(figsize=(3.6, 3.2))
-    end = 1.12 * counts[["width", "height"]].max().max()
+    sides = counts[["width", "height"]].to_numpy()
+    ends = np.array([sides.min() / 1.5, sides.max() * 1.5])
     for name, ratio in (("16:9", 16 / 9), ("4:3", 4 / 3), ("1:1", 1), ("3:4", 3 / 4)):
-        reach = min(end, end * ratio)
-        axes.plot([0, reach], [0, reach / ratio], color="0.75", lw=0.8, zorder=0)
-        axes.annotate(name, (reach, reach / ratio), fontsize=7, color="0.45", ha="left" if ratio > 1 else "center", va="bottom")
+        axes.plot(ends, ends / ratio, color="0.75", lw=0.8, zorder=0)
+        right = ratio > 1  # where the line leaves the axes
+        place, ha = ((ends[1], ends[1] / ratio), "left") if right else ((ends[1] * ratio, ends[1]), "center")
+        axes.annotate(name, place, fontsize=7, color="0.45", ha=ha, va="center" if right else "bottom", annotation_clip=False)
     axes.scatter(counts.width, counts.height, s=6 + 90 * counts.images / counts.images.max(), alpha=0.6, lw=0)
-    axes.set(xlabel="width in pixels", ylabel="height in pixels", xlim=(0, end), ylim=(0, end), aspect="equal")
+    axes.set(
+        xlabel="width in pixels", ylabel="height in pixels", xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal"
+    )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(base=2, numticks=9))
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_locator(NullLocator())
     axes.set_title(f"{len(sizes)} images, {len(counts)} size{'s' * (len(counts) > 1)}", loc="left", pad=12)
     return figure, counts.assign(aspect=counts.width / counts.height)
 
@@ -62,6 +71,8 @@ def distortion_levels(table: pd.DataFrame, *, root: Path):
     """
     alone = table[table.distortion.notna() & (table.distortion != "")]
     alone = alone[alone.distortion2.isna() | (alone.distortion2 == "")] if "distortion2" in alone else alone
+    if alone.empty:
+        raise ValueError("no image has one distortion alone; there are no levels to show")
     chosen = pd.concat([_five_levels(rows) for _, rows in alone.groupby("distortion", sort=False)])
     kinds = chosen.groupby("distortion", sort=False)
     figure, axes = plt.subplots(len(kinds), 5, figsize=(7, 1.28 * len(kinds)), squeeze=False)

@@ -8,6 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from ..metrics import logistic5
+from ..pixels import read_image
 from ..stats import bootstrap, content_blind, percentile_interval, srcc
 
 
@@ -118,10 +119,10 @@ def content_blind_column(table: pd.DataFrame, split: pd.Series, *, label: str = 
 
 
 def show_image(axis, path: Path, text: str) -> None:
-    """The image of a file, at most 400 pixels a side, with text under it."""
-    with Image.open(path) as image:
-        image.thumbnail((400, 400))
-        axis.imshow(image.convert("RGB"))
+    """The image of a file as models see it, but at most 400 pixels a side, with text under it."""
+    image = Image.fromarray(read_image(path))
+    image.thumbnail((400, 400))
+    axis.imshow(image)
     axis.set_xlabel(text, fontsize=6.5)
 
 
@@ -137,6 +138,7 @@ def _what(row):
         return Path(row["image"]).stem
     lines = [str(row.get("content", ""))]
     for suffix in ("", "2"):
-        if isinstance(row.get("distortion" + suffix), str):
-            lines.append(f"{row['distortion' + suffix].replace('_', ' ')} at {row['level' + suffix]:.1f}")
+        name, level = row.get("distortion" + suffix), row.get("level" + suffix)
+        if name and pd.notna(name):
+            lines.append(name.replace("_", " ") + (f" at {level:.1f}" if pd.notna(level) else ""))
     return "\n".join(lines)
