@@ -10,7 +10,6 @@ a stereo pair; it also found the one picture which those packages hold in three 
 import resource
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,6 @@ def report(pictures: dict[str, Image.Image]) -> None:
 
 
 def main() -> None:
-    warnings.simplefilter("ignore")  # plain pictures, counted below
     root, generator = project_root(), np.random.default_rng(0)
     photos = {path.stem: Image.open(path).convert("RGB") for path in sorted((root / "data/demo").glob("*.png"))}
     halves = [dict(list(photos.items())[start::2]) for start in (0, 1)]

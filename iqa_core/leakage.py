@@ -6,7 +6,6 @@ are real numbers here). The distance of two pictures is 1 - the largest product 
 not and either of them cut by 3 % on each side or not: 0 for the same picture, about 1 for unrelated ones.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def leakage(
     rows["part"] = rows.split.map(PARTS.index)
     rows = rows.sort_values("part", kind="stable", ignore_index=True)
     part, content = rows.part.to_numpy(), pd.factorize(rows.content)[0]
-    first, second, distance = _search(
+    first, second, distance, plain = _search(
         [Path(root) / image for image in rows.image],
         lambda i, j: (part[i] != part[j]) & (content[i] != content[j]),
         processes=processes,
@@ -64,7 +63,9 @@ def leakage(
     shared = (
         shared.merge(shared, on="content", suffixes=("", "2")).query("part < part2").assign(kind="content", distance=np.nan)
     )
-    return pd.concat([frame for frame in (shared[near.columns], near) if len(frame)] or [near], ignore_index=True)
+    pairs = pd.concat([frame for frame in (shared[near.columns], near) if len(frame)] or [near], ignore_index=True)
+    pairs.attrs["plain"] = rows.image.to_numpy()[plain].tolist()
+    return pairs
 
 
 def duplicates(
@@ -80,21 +81,23 @@ def duplicates(
     `group`: what each picture belongs to, its content; pairs within one are left out.
 
     Found are copies, also as JPEG of quality 50, at half the size, with up to about 5 % cut off each side, or mirrored.
-    Pictures with as little structure as plain sky are all alike: they are compared with none, and a warning names them.
+    Pictures with as little structure as plain sky are all alike: they are compared with none; `attrs["plain"]` names them.
     Errors name the images that are missing (FileNotFoundError) or, once all are read, cannot be decoded (ValueError);
     ValueError beyond a million pairs. On two cores 10,000 JPEG images of 512 x 384 take half a minute, of 12 megapixels 13.
     """
     paths = [Path(path) for path in paths]
     number = np.arange(len(paths)) if group is None else pd.factorize(np.asarray(group, object))[0]
-    first, second, distance = _search(
+    first, second, distance, plain = _search(
         paths, lambda i, j: number[i] != number[j], largest=largest, processes=processes, progress=progress
     )
     names = np.array([path.as_posix() for path in paths], object)
-    return pd.DataFrame({"image": names[first], "image2": names[second], "distance": distance})
+    pairs = pd.DataFrame({"image": names[first], "image2": names[second], "distance": distance})
+    pairs.attrs["plain"] = names[plain].tolist()
+    return pairs
 
 
 def _search(paths, wanted, *, largest=LARGEST, processes, progress):
-    """Numbers i < j and distances of pairs of files, nearest first, for which `wanted(i, j)` is true."""
+    """Numbers i < j and distances of pairs of files, nearest first, for which `wanted(i, j)` is true; numbers of plain ones."""
     if absent := [path for path in paths if not path.exists()]:
         raise FileNotFoundError(f"no file for {name_some(absent)}; get the images first, or drop their rows")
     chunks = [paths[start : start + 32] for start in range(0, len(paths), 32)]
@@ -104,11 +107,8 @@ def _search(paths, wanted, *, largest=LARGEST, processes, progress):
     if broken := [error for _, errors in done for error in errors]:
         raise ValueError(f"{name_some(broken)}; `python -m iqa_core data check` lists all")
     hashes = np.concatenate([np.empty((0, len(CUTS), KEPT**2), np.float32), *(some for some, _ in done)])
-    if len(plain := np.flatnonzero(~hashes.any(axis=(1, 2)))):
-        warnings.warn(
-            f"too little structure to be told apart, compared with none: {name_some([paths[i] for i in plain])}", stacklevel=3
-        )
-    return _near(hashes, wanted, largest=largest, progress=progress)
+    plain = np.flatnonzero(~hashes.any(axis=(1, 2)))
+    return *_near(hashes, wanted, largest=largest, progress=progress), plain
 
 
 def _near(hashes, wanted, *, largest, progress):
