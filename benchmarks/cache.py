@@ -24,7 +24,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from iqa_core.loading import PixelCache, batches
+from iqa_core.cache import PixelCache
+from iqa_core.loading import batches
 from iqa_core.runs import project_root
 
 PHOTOGRAPHS, BLOCKS, CROPS, SIZE = 160, 4, 25, (384, 512)

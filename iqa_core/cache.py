@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
 import threading
 import warnings
@@ -18,9 +19,10 @@ from tqdm.auto import tqdm
 
 from .pixels import Size, image_size, read_image, sides
 
-RULES = 1  # part of every cache's key: raise it when `read_image` or `resize` gives other pixels
+RULES = 2  # part of every cache's key: raise it when `read_image` or `resize` gives other pixels
 SPARE = 10**9  # bytes of a disk that a cache leaves free
-_writing = threading.RLock()  # file locks hold off other processes; this one, threads
+NOTHING = b"", {}  # no file is mapped, nothing in it compared
+_writing = threading.RLock()  # a file lock holds off other processes but, on network disks, no threads; this one does
 
 
 class PixelCache(Sequence):
@@ -31,7 +33,8 @@ class PixelCache(Sequence):
     time of change of every file, so a changed file makes a new one. Any number of processes may read and fill it at once,
     and one may be killed at any moment: an image counts as kept once a record with its place and checksum stands in the
     index, and the checksum is compared when a process first reads the image; if it is wrong the file is decoded again.
-    Where the disk is short, which a warning says once, nothing more is kept and files are decoded at every use.
+    Where the disk is short or refuses to be written, which a warning says once, nothing more is kept and what is missing is
+    decoded at every use. A store that is deleted, or replaced by another, while caches are open gives no wrong pixels either.
     """
 
     def __init__(
@@ -42,11 +45,11 @@ class PixelCache(Sequence):
         stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) if p.exists() else (str(p), 0, 0) for p in self.paths]
         key = json.dumps([RULES, self.rule, stats])
         self.file = Path(folder) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pixels"  # images, back to back
-        self.index = self.file.with_suffix(".index")  # a record an image: 5 integers, its number and a row of _places
+        self.index = self.file.with_suffix(".index")  # 5 integers a record: an image's number, a row of _places
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self._places = np.zeros((len(self.paths), 4), np.int64)  # offset, height, width, checksum; height 0: not kept
-        self._checked = np.zeros(len(self.paths), bool)
-        self._pixels, self._read, self._writes = None, 0, True
+        self._mapped = NOTHING  # the file's bytes; the checksums found right in them, by image
+        self._head, self._read, self._writes = b"", 0, True
         self._refresh()
 
     def __len__(self) -> int:
@@ -60,7 +63,7 @@ class PixelCache(Sequence):
         return self._decode(i) if pixels is None else pixels
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_pixels": None}  # another process maps the file itself
+        return self.__dict__ | {"_mapped": NOTHING}  # another process maps the file itself
 
     def size_needed(self) -> int:
         """Bytes that the images still missing will take, by their headers; files that cannot be read count as none."""
@@ -85,7 +88,7 @@ class PixelCache(Sequence):
 
     def verify(self) -> list[int]:
         """Compare every image kept with its checksum; those that were damaged, decoded and kept anew, are returned."""
-        self._checked[:] = False
+        self._mapped = NOTHING
         damaged = [i for i in np.flatnonzero(self._places[:, 1]).tolist() if self._kept(i) is None]
         for i in damaged:
             self._decode(i)
@@ -106,31 +109,43 @@ class PixelCache(Sequence):
 
     def _add(self, i):
         try:
-            if self._kept(i) is None:  # as far as the last append of this process told; others may have added it since
+            if self._writes and self._kept(i) is None:  # by the last append of this process; others may have added it since
                 self._decode(i)
         except (ValueError, FileNotFoundError) as error:
             return error
 
     def _kept(self, i):
         """Image i in the store; None where it is missing or damaged."""
-        offset, height, width, checksum = self._places[i].tolist()
-        end = offset + 3 * height * width
-        if not height:
+        place = self._places[i].tolist()
+        if not place[1]:
             return None
-        if self._pixels is None or end > len(self._pixels):
-            if not self.file.exists() or self.file.stat().st_size < end:
-                return None
-            self._pixels = np.asarray(np.memmap(self.file, np.uint8, "r"))
-        pixels = self._pixels[offset:end]
-        if not self._checked[i]:
-            self._checked[i] = _signed(zlib.crc32(pixels), i, offset, height, width) == checksum
-        return pixels.reshape(height, width, 3) if self._checked[i] else None
+        pixels = self._look(i, *place)
+        return self._look(i, *place) if pixels is None and self._map() else pixels
+
+    def _map(self):
+        """Map the file, if there is one; it may be another than before, so nothing in it counts as compared."""
+        try:
+            self._mapped = np.asarray(np.memmap(self.file, np.uint8, "r")), {}
+        except (OSError, ValueError):  # deleted; empty
+            return False
+        return True
+
+    def _look(self, i, offset, height, width, checksum):
+        file, right = self._mapped
+        pixels = file[offset : offset + 3 * height * width]
+        if right.get(i) != checksum and _signed(zlib.crc32(pixels), i, offset, height, width) != checksum:
+            return None
+        right[i] = checksum
+        return pixels.reshape(height, width, 3)
 
     def _decode(self, i):
         known = self._places[i].copy()
         pixels = read_image(self.paths[i], **self.rule)
         if self._room(pixels.nbytes):
-            self._append(i, known, pixels)
+            try:
+                self._append(i, known, pixels)
+            except OSError as error:  # a quota, a disk that filled up meanwhile, a folder that is gone
+                self._stop(error)
         pixels.flags.writeable = False
         return pixels
 
@@ -145,33 +160,50 @@ class PixelCache(Sequence):
                 place = (file.seek(0, os.SEEK_END), *pixels.shape[:2])
                 file.write(pixels)
             with open(self.index, "ab") as file:
-                file.truncate(file.tell() // 40 * 40)  # of a record cut short by a kill or a full disk
-                file.write(np.array([i, *place, _signed(checksum, i, *place)], np.int64).tobytes())
+                file.truncate(end := file.tell() // 40 * 40)  # of a record cut short by a kill or a full disk
+                head = [] if end else [-1, secrets.randbits(63), 0, 0, 0]  # no image's: it tells one store from the next
+                file.write(np.array([*head, i, *place, _signed(checksum, i, *place)], np.int64).tobytes())
             self._refresh()
 
     def _refresh(self):
-        """Read the records that were added to the index."""
+        """Read the records that were added to the index, or all of them where the store is no longer the same."""
         with _writing:
-            if not (self.index.exists() and self.file.exists()):
+            try:
+                with open(self.index, "rb") as file:
+                    head, end = file.read(40), file.seek(0, os.SEEK_END)
+                    if head != self._head or end < self._read:
+                        self._head, self._read, self._places[:] = head, 0, 0
+                    file.seek(self._read)
+                    records = np.frombuffer(file.read((end - self._read) // 40 * 40), np.int64).reshape(-1, 5)
+                size = self.file.stat().st_size  # after the index, whose records come last
+            except FileNotFoundError:
                 return
-            records = np.fromfile(self.index, np.int64, offset=self._read)
-            records = records[: len(records) // 5 * 5].reshape(-1, 5)
             self._read += records.nbytes
             number, offset, height, width, _ = records.T
-            size = self.file.stat().st_size
             sound = (records >= 0).all(1) & (number < len(self)) & (offset + 3 * height * width <= size)
-            records = records[sound]
-            self._checked[records[:, 0]] = False
-            self._places[records[:, 0]] = records[:, 1:]
+            self._places[number[sound]] = records[sound, 1:]
 
     def _room(self, needed):
-        free = shutil.disk_usage(self.file.parent).free
-        if self._writes and needed + SPARE > free:
-            self._writes = False
-            short = f"{free / 1e9:.3g} GB are free, {needed / 1e9:.2g} GB and {SPARE / 1e9:g} GB to spare are wanted"
-            fix = "free some space (`make clean` removes old caches), or name another folder"
-            warnings.warn(f"no decoded images are kept in {self.file.parent}, every use decodes: {short}; {fix}", stacklevel=3)
+        try:
+            free = shutil.disk_usage(self.file.parent).free
+        except OSError as error:
+            self._stop(error)
+        else:
+            if needed + SPARE > free:
+                wanted = f"{needed / 1e9:.2g} GB and {SPARE / 1e9:g} GB to spare are wanted"
+                self._stop(f"{free / 1e9:.3g} GB are free, {wanted}")
         return self._writes
+
+    def _stop(self, why):
+        """Keep nothing more, and say so once."""
+        with _writing:
+            writes, self._writes = self._writes, False
+        if writes:
+            fix = "free some space (delete this folder while nothing runs) and start again, or name another folder"
+            warnings.warn(
+                f"no more decoded images are kept in {self.file.parent}, what is missing is decoded at every use: {why}; {fix}",
+                stacklevel=4,
+            )
 
 
 class Subset(Sequence):

@@ -26,7 +26,7 @@ def predict(
 ) -> np.ndarray:
     """Predicted labels (n,) of uint8 RGB images (h, w, 3) of any size; docs/preprocessing.md tells what is done to them.
 
-    An image smaller than the contract's crop is enlarged to it (`loading.resize`) and then looks blurred to the model.
+    An image smaller than the contract's crop is enlarged to it (`pixels.resize`) and then looks blurred to the model.
     `reference`: as many images of the same sizes, for models whose contract wants them. `crops` overrides the contract's
     number of crops, of which the model gets at most `batch_size` at a time. It is left in the mode that it was in.
     ValueError if references lack or are too many, crops are asked of a model for whole images, an image is too narrow to be
@@ -71,7 +71,7 @@ def _inputs(image, reference, contract, crops):
     for pixels in (image, image if reference is None else reference):
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             what = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {getattr(pixels, 'shape', '')}"
-            raise ValueError(f"images are uint8 RGB arrays (h, w, 3), not {what}; loading.read_image gives such")
+            raise ValueError(f"images are uint8 RGB arrays (h, w, 3), not {what}; pixels.read_image gives such")
     if reference is not None and reference.shape != image.shape:
         sizes = [f"{part.shape[1]}x{part.shape[0]}" for part in (reference, image)]
         raise ValueError(f"a reference of {sizes[0]} for an image of {sizes[1]}; they must be of one size")

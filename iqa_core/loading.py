@@ -5,11 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from .cache import PixelCache
-from .pixels import read_image, resize
-
-__all__ = ["PixelCache", "batches", "grid", "random_crops", "read_image", "resize"]
-
 FLIPS = {"none": (0, 0, 0), "horizontal": (0.5, 0, 0), "all": (0.5, 0.5, 0.5)}  # chances: across, down, transposed
 
 
@@ -42,7 +37,7 @@ def _corners(height, width, crop, rows, columns):
 def _check_size(height, width, crop):
     if min(height, width) < crop:
         raise ValueError(
-            f"an image of {width}x{height} is smaller than the crop of {crop}; enlarge it (loading.resize(image, None, "
+            f"an image of {width}x{height} is smaller than the crop of {crop}; enlarge it (pixels.resize(image, None, "
             f"at_least={crop})) or use a smaller crop"
         )
 

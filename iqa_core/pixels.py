@@ -28,7 +28,7 @@ Size = int | tuple[int, int] | None  # shorter side, (height, width), or as it i
 def read_image(path: Path, **rule) -> np.ndarray:
     """Decode an image file to uint8 RGB (h, w, 3), upright by its EXIF orientation, on white where it is transparent.
 
-    Of 16 bits the upper 8 are kept; of an animation, the first frame; colour profiles are not applied. `rule`: size,
+    Of 12 or 16 bits the upper 8 are kept; of an animation, the first frame; colour profiles are not applied. `rule`: size,
     interpolation and at_least, as `resize` takes them, to resize what was read.
     FileNotFoundError for a missing file; ValueError for one that cannot be decoded to the end, has more than 120 megapixels,
     or is refused by `resize`; all name it and the fix. Pillow's warnings are switched off: here is decided what they are about.
@@ -58,14 +58,25 @@ def _opened(path):
 def image_sizes(paths: Sequence[Path]) -> pd.DataFrame:
     """Columns width and height in pixels, one row a file, upright; read from the headers alone.
 
-    FileNotFoundError naming the first files that are missing, ValueError one that is no image.
+    FileNotFoundError naming the first three files that are missing, ValueError those that are no images, and their number.
     """
     if missing := [str(path) for path in paths if not Path(path).exists()]:
-        some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(paths)} images are missing: {some}; `python -m iqa_core data check <set>` lists all"
-        )
-    return pd.DataFrame([image_size(path) for path in paths], columns=["width", "height"])
+        raise FileNotFoundError(_first(missing, "missing", len(paths)))
+    sizes, refused = [], []
+    for path in paths:
+        try:
+            sizes.append(image_size(path))
+        except ValueError as error:
+            refused.append(str(error))
+    if refused:
+        raise ValueError(_first(refused, "refused", len(paths)))
+    return pd.DataFrame(sizes, columns=["width", "height"])
+
+
+def _first(told, what, count):
+    more = [f"and {len(told) - 3} more"] if len(told) > 3 else []
+    head = f"{len(told)} of {count} images are {what}; `python -m iqa_core data check <set>` lists all:"
+    return "\n".join([head, *told[:3], *more])
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -97,11 +108,12 @@ def _upright(image):
 
 
 def _rgb(image):
-    if image.mode[0] in "IF":  # integers of 16 or 32 bits, floats
-        grey = np.asarray(image)
-        if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
-            raise ValueError(f"its grey values run from {grey.min()} to {grey.max()}; write it with 8 or 16 bits")
-        image = Image.fromarray((grey >> 8).astype(np.uint8))
+    if image.mode[0] in "IF":  # integers of 12 to 32 bits, floats
+        grey, bits = np.asarray(image), 12 if getattr(image, "tag_v2", {}).get(258) == (12,) else 16  # tag: bits of a TIFF
+        if not (image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")):  # that is 16 bits as well
+            what = f"its grey values, here {grey.min()} to {grey.max()}, have no known white"
+            raise ValueError(f"{what}; write it with 8 or 16 bits")
+        image = Image.fromarray((grey >> bits - 8).astype(np.uint8))
     if image.has_transparency_data:
         clear, image = image.convert("RGBA"), Image.new("RGB", image.size, "white")
         image.paste(clear, mask=clear)

@@ -134,7 +134,7 @@ def rotation(table: pd.DataFrame, number: int, *, parts: int = 4, val: int = 4) 
         raise ValueError(f"rotation is {number}; it runs from 1 to {parts}")
     names = table.reference.map(lambda path: Path(path).name) if "reference" in table else table.content
     names = dict(zip(table.content, names, strict=True))
-    order = sorted(names, key=lambda content: hashlib.sha256(names[content].encode()).hexdigest())
+    order = sorted(names, key=lambda content: (hashlib.sha256(names[content].encode()).hexdigest(), content))
     if len(order) < parts + val + 1:
         raise ValueError(f"{len(order)} contents are too few for {parts} parts with {val} to validate on; add contents")
     dealt = [order[start::parts] for start in range(parts)]

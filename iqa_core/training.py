@@ -48,7 +48,7 @@ def fit(
 ) -> Iterator[dict]:
     """Train `model` in place, yielding a row a validation; afterwards it holds the weights of the best row.
 
-    Images are uint8 (h, w, 3), as in `loading.PixelCache`, one a row of its table (columns label and, optionally,
+    Images are uint8 (h, w, 3), as in `cache.PixelCache`, one a row of its table (columns label and, optionally,
     content); ones smaller than the crop are enlarged to it, as `predict` does. L1 loss on labels standardised by the training
     set, or, where the contract bounds scores, taken from the training set's range to those bounds; `model.contract` keeps the
     scale. AdamW with one learning rate for `model.backbone` and one for the rest, linear warm-up over that fraction of all

@@ -27,11 +27,11 @@ HEAD = """\
 Made from the models' contracts by `scripts/make_preprocessing_docs.py`; edit that, not this page. The commonest source of
 wrong scores is not the network but what reaches it.
 
-A file is read by `loading.read_image` to RGB of 8 bits; `evaluation.predict` and `training.fit` resize it as the model's
-contract says (`loading.resize`, Pillow's filters, antialiased), cut crops, hand them over as numbers in [0, 1], and the
+A file is read by `pixels.read_image` to RGB of 8 bits; `evaluation.predict` and `training.fit` resize it as the model's
+contract says (`pixels.resize`, Pillow's filters, antialiased), cut crops, hand them over as numbers in [0, 1], and the
 network normalises them itself. The prediction is the mean over the crops. A `PixelCache(..., resize=...)` keeps images as they
 are after the resize, so that nothing is resized for each crop. Its folder is `data/cache`; stores of lists that are no longer
-in use are not removed by themselves: `make clean` does.
+in use are not removed by themselves: delete the folder while nothing runs, and what is needed is decoded again.
 
 ## A photograph of {width} x {height}
 
@@ -80,7 +80,7 @@ def text() -> str:
             ways.append([f"`{row.model}` with `{row.name}`", *way(changed, own[row.model])])
     return "\n".join([
         HEAD.format(width=WIDTH, height=HEIGHT),
-        table(["model", "resized to", "scale", "crops", "seen", "normalised"], sorted(ways)),
+        table(["model", "resized to, width x height", "scale", "crops", "seen", "normalised"], sorted(ways)),
         AUTHORS,
         *(f"- `{name}`: {told}" for name, told in authors().items()),
         PLAIN,
@@ -101,7 +101,7 @@ def way(contract: Contract, model: torch.nn.Module) -> list[str]:
     height, width = pixels.sides(HEIGHT, WIDTH, contract.resize, least)
     filters = dict.fromkeys(contract.interpolation[: 2 if contract.reference else 1])
     size = f"{width} x {height} ({', its reference '.join(filters)})" if contract.resize else "as it is"
-    crops, seen = ["whole image", *scales(model)] if not contract.crop else [""], np.zeros((height, width), bool)
+    crops, seen = [f"whole image, in {scales(model)}"] if not contract.crop else [""], np.zeros((height, width), bool)
     if contract.crop:
         corners = grid(height, width, crop=contract.crop, crops=contract.crops)
         tops, lefts = ({corner[axis] for corner in corners} for axis in (0, 1))
@@ -125,10 +125,10 @@ def normalises(model: torch.nn.Module) -> list[Normalise]:
     return [module for module in model.modules() if isinstance(module, Normalise)]
 
 
-def scales(model: torch.nn.Module) -> list[str]:
-    """What MUSIQ makes of it: sizes and patches."""
+def scales(model: torch.nn.Module) -> str:
+    """What MUSIQ makes of it: patches at each of its sizes."""
     sizes = [(HEIGHT, WIDTH) if side is None else target_size(HEIGHT, WIDTH, side) for side in model.sides]
-    return [f"at {w} x {h}: {-(-h // PATCH) * -(-w // PATCH):,} patches of {PATCH}" for h, w in sizes]
+    return " + ".join(f"{-(-h // PATCH) * -(-w // PATCH):,}" for h, w in sizes) + f" patches of {PATCH}"
 
 
 def authors() -> dict[str, str]:
@@ -169,8 +169,12 @@ def plain() -> list[list[str]]:
         ],
         ["palette", "its colours", "the same"],
         ["grey, 1 bit", "three equal channels", "the same; some codes fail"],
-        ["16 bits, grey or RGB", "the upper 8 bits", "grey is clipped: white from 255 of 65535 on; OpenCV scales"],
-        ["floats, integers beyond 0..65535", "refused: nothing says which value is white", "clipped"],
+        [
+            "16 bits, 12 bits grey",
+            "the upper 8 bits",
+            "grey is clipped: white from 255 of 65535 on; OpenCV scales",
+        ],
+        ["grey as floats or integers of 32 bits", "refused: nothing says which value is white", "clipped"],
         ["CMYK", "Pillow's conversion, without profile", "the same"],
         ["colour profile (wide gamut)", "not applied", "not applied"],
         ["animation, several pages", "the first frame", "the first frame"],

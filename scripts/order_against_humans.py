@@ -29,7 +29,6 @@ HUMAN = ROOT / "tests/golden/kadid10k_cell_means.csv"
 PAGE = ROOT / "docs/reproduction.md"
 MARKS = "<!-- order against humans: begin -->", "<!-- order against humans: end -->"
 DRAWS = 2000
-SHOWN = {"label": "pseudo-MOS of the demo", "mdsi": "MDSI alone, sign turned", "haarpsi": "HaarPSI alone"}
 
 
 def measured(photo: str, names: list[str]) -> pd.DataFrame:

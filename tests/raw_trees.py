@@ -132,7 +132,7 @@ def live_challenge(folder):
 
 
 def tid2013(folder):
-    known = {1: "white_noise", 24: "sparse_sampling"}
+    known = {1: "white_noise", 14: "non_eccentricity_patch", 15: "color_block", 24: "sparse_sampling"}
     rows = _falling(folder, contents=(1, 25), types=known, levels=range(1, 6), label=lambda level: 7.5 - level)
     names = [f"{'i' if t == 1 else 'I'}{c:02}_{t:02}_{lev}.bmp" for c, t, lev, _ in rows]  # both cases stand in the file
     write(folder, "mos_with_names.txt", "".join(f"{mos:.5f} {name}\r\n" for name, (*_, mos) in zip(names, rows, strict=True)))
@@ -165,12 +165,13 @@ def live(folder, *, original=False):
 
 
 def csiq(folder):
-    tokens = {"noise": "awgn/{}.AWGN", "jpeg 2000": "jpeg2000/{}.jpeg2000", "contrast": "contrast/{}.contrast"}
+    tokens = {"noise": "awgn/{}.AWGN", "blur": "blur/{}.BLUR", "contrast": "contrast/{}.contrast", "fnoise": "fnoise/{}.fnoise"}
+    tokens |= {"jpeg": "jpeg/{}.JPEG", "jpeg 2000": "jpeg2000/{}.jpeg2000"}
     header, rows, expected = ["image", "dst_idx", "dst_type", "dst_lev", "dmos_std", "dmos"], [], []
     for photo in (1600, "aerial_city"):
         for number, (kind, token) in enumerate(tokens.items(), start=1):
             for level in range(1, 4 if kind == "contrast" else 6):
-                dmos = round(0.19 * level + 0.01 * number, 3)
+                dmos = round(0.18 * level + 0.01 * number, 3)
                 rows.append([photo, number, kind, level, 0.05, dmos])
                 distortion, place = token.split("/")[0], f"dst_imgs/{token.format(photo)}.{level}.png"
                 expected.append(Row(place, 1 - dmos, 0.05, f"src_imgs/{photo}.png", distortion, level, str(photo)))
@@ -179,7 +180,7 @@ def csiq(folder):
 
 
 def bid(folder):
-    rows = [["Image Number", "Average Subjective Grade"], [1, 3.5], [2, 0], [586, 4.9821]]
+    rows = [["Image number", "Average grade"], [1, 3.5], [2, 0], [586, 4.9821]]  # it may also be called otherwise
     write_workbook(folder, "DatabaseGrades.xlsx", rows)
     return [Row(f"DatabaseImage{n:04}.JPG", label, content=f"DatabaseImage{n:04}.JPG") for n, label in rows[1:]]
 

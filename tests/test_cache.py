@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 from filelock import FileLock
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from iqa_core import cache as store
@@ -90,7 +88,7 @@ def test_two_caches_of_the_same_files_open_at_once_do_not_spoil_each_other(files
     first, second = PixelCache(files, tmp_path / "c"), PixelCache(files, tmp_path / "c")
     first[0], second[1], first[2], second[3]
     first.fill(), second.fill()
-    assert first.index.stat().st_size == 4 * 40
+    assert first.index.stat().st_size == 5 * 40
     for i, path in enumerate(files):
         for cache in (first, second, PixelCache(files, tmp_path / "c")):
             np.testing.assert_array_equal(cache[i], read_image(path))
@@ -101,82 +99,9 @@ def test_fill_names_every_refused_file_and_keeps_the_others(files, tmp_path):
     files[2].write_bytes(files[2].read_bytes()[:99])
     with pytest.raises(ValueError, match=r"(?s)1.png cannot be decoded \(it is empty.*2.png cannot be decoded"):
         PixelCache(files, tmp_path / "c").fill()
-    assert PixelCache(files, tmp_path / "c").index.stat().st_size == 2 * 40
+    assert PixelCache(files, tmp_path / "c").index.stat().st_size == 3 * 40
     with pytest.raises(FileNotFoundError, match="none.png is missing"):
         PixelCache([tmp_path / "none.png"], tmp_path / "c").fill()
-
-
-def test_where_the_disk_is_short_files_are_decoded_each_time_and_a_warning_says_so_once(files, tmp_path, decodes, monkeypatch):
-    free = store.SPARE + 20_000
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: type("", (), {"free": free}))
-    cache = PixelCache(files, tmp_path / "c")
-    wanted = r"every use decodes: 1 GB are free, 8.1e-05 GB and 1 GB to spare are wanted; free some space"
-    with pytest.warns(UserWarning, match=wanted):
-        cache.fill()
-    assert not cache.file.exists() and not decodes
-    for _ in range(2):  # a second warning would be an error
-        np.testing.assert_array_equal(cache[2], read_image(files[2]))
-    assert len(decodes) == 2
-    lazy = PixelCache(files[:2], tmp_path / "c")
-    lazy[1]
-    free -= 15_000
-    with pytest.warns(UserWarning, match="no decoded images are kept"):
-        np.testing.assert_array_equal(lazy[0], read_image(files[0]))
-    np.testing.assert_array_equal(lazy[1], read_image(files[1]))
-    assert decodes[-1] == files[0], "what is there is still used"
-
-
-def test_a_full_disk_leaves_nothing_wrong_behind(files, tmp_path, monkeypatch):
-    cache, signed = PixelCache(files, tmp_path / "c"), store._signed
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    cache[0]
-    monkeypatch.setattr(store, "_signed", full)  # between the pixels and their record
-    with pytest.raises(OSError, match="No space left"):
-        cache[1]
-    monkeypatch.setattr(store, "_signed", signed)
-    for kept in (cache, PixelCache(files, tmp_path / "c")):
-        for image, path in zip(kept, files, strict=True):
-            np.testing.assert_array_equal(image, read_image(path))
-
-
-def test_verify_finds_what_was_damaged_and_mends_it(files, tmp_path, decodes):
-    cache = PixelCache(files, tmp_path / "c").fill()
-    assert cache.verify() == []
-    offset, height = cache._places[2, :2].tolist()
-    with open(cache.file, "r+b") as store:
-        store.seek(offset + 5 * height)
-        store.write(b"damage")
-    assert PixelCache(files, tmp_path / "c").verify() == [2] and decodes[4:] == [files[2]]
-    again = PixelCache(files, tmp_path / "c")
-    assert again.verify() == []
-    np.testing.assert_array_equal(again[2], read_image(files[2]))
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_store_cut_and_damaged_anywhere_gives_no_wrong_pixel(files, tmp_path, data):
-    """What a kill, a full disk or a failing one leave: either file ends anywhere, bytes are changed anywhere."""
-    whole = PixelCache(files, tmp_path / "whole").fill()
-    for file in (whole.file, whole.index):
-        content = bytearray(file.read_bytes())
-        for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3)):
-            content[place] ^= data.draw(st.integers(1, 255))
-        cut = data.draw(st.none() | st.integers(0, len(content)))
-        target = tmp_path / "c" / file.name
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes(content[:cut])
-        if data.draw(st.integers(0, 9)) == 0:
-            target.unlink()
-    for _ in range(2):
-        cache = PixelCache(files, tmp_path / "c")
-        if data.draw(st.booleans()):
-            cache.fill()
-        for number in data.draw(st.permutations(range(4))):
-            np.testing.assert_array_equal(cache[number], read_image(files[number]))
-    assert cache.verify() == []
 
 
 FILL = """
@@ -214,7 +139,7 @@ def test_two_processes_fill_one_store_at_once(many, tmp_path, decodes):
     assert 200 <= sum(counts) <= 220, "what one has done the other leaves out"
     cache = PixelCache(paths, tmp_path, resize=60)
     assert_right(cache, paths)
-    assert cache.index.stat().st_size == 200 * 40 and not decodes
+    assert cache.index.stat().st_size == 201 * 40 and not decodes
 
 
 def test_a_fill_killed_at_any_moment_is_completed_by_the_next(many, tmp_path):
@@ -246,7 +171,7 @@ def test_nothing_is_written_while_another_process_writes(files, tmp_path):
             time.sleep(0.3)
             assert not cache.file.exists() and not asked.done()
         np.testing.assert_array_equal(asked.result(timeout=10), read_image(files[0]))
-    assert cache.index.stat().st_size == 40
+    assert cache.index.stat().st_size == 2 * 40  # of the store, of the image
 
 
 def test_a_store_is_shared_by_threads_and_pickled_without_its_pixels(many, tmp_path, decodes):
@@ -254,13 +179,41 @@ def test_a_store_is_shared_by_threads_and_pickled_without_its_pixels(many, tmp_p
     cache = PixelCache(paths, tmp_path, resize=60)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(cache.__getitem__, [*range(60)] * 2))
-    assert cache.index.stat().st_size == 60 * 40
+    assert cache.index.stat().st_size == 61 * 40
     cache.fill()
     copy = pickle.loads(pickle.dumps(cache))
     assert len(pickle.dumps(cache)) < 40_000 < cache.file.stat().st_size
     before = len(decodes)
     assert_right(copy, paths)
     assert len(decodes) == before
+
+
+class Pass:
+    """A file lock that lets everyone in, as on network disks where it holds off other machines and processes, not threads."""
+
+    inside = most = 0
+
+    def __init__(self, path):
+        pass
+
+    def acquire(self, **_):
+        return self
+
+    def __enter__(self):
+        Pass.inside += 1
+        Pass.most = max(Pass.most, Pass.inside)
+        time.sleep(0.002)
+
+    def __exit__(self, *_):
+        Pass.inside -= 1
+
+
+def test_threads_write_one_after_the_other_without_the_file_lock(many, tmp_path, monkeypatch):
+    _, paths = many
+    monkeypatch.setattr(store, "FileLock", Pass)
+    cache = PixelCache(paths[:40], tmp_path, resize=60).fill(workers=4)
+    assert Pass.most == 1 and not PixelCache(paths[:40], tmp_path, resize=60)._missing()
+    assert_right(cache, paths[:40])
 
 
 @pytest.mark.slow
@@ -271,4 +224,4 @@ def test_loader_workers_read_one_store(many, tmp_path, decodes):
     cache = PixelCache(paths, tmp_path, resize=60).fill()
     loader = DataLoader(cache, batch_size=None, collate_fn=np.copy, num_workers=2, multiprocessing_context="spawn")
     assert_right(list(loader), paths)
-    assert cache.index.stat().st_size == 200 * 40
+    assert cache.index.stat().st_size == 201 * 40

@@ -9,7 +9,7 @@ from iqa_core import datasets
 from iqa_core.datasets import demo
 from iqa_core.distortions import list_distortions
 from iqa_core.full_reference import fr_measure
-from iqa_core.loading import read_image
+from iqa_core.pixels import read_image
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -116,10 +116,42 @@ def test_a_folder_of_images_is_a_set(tmp_path):
     assert list(datasets.load_table("holiday", root=tmp_path).label) == [2]
 
 
+def test_the_sets_of_data_raw_are_listed_whatever_their_names(tmp_path):
+    for file in ("holiday/a.jpg", "my set (1)/labels.csv", "odd/set.yaml", "weights/m.safetensors", "spaq/TestImage/1.jpg"):
+        (tmp_path / "data/raw" / file).parent.mkdir(parents=True)
+        (tmp_path / "data/raw" / file).write_text("image,label\na.jpg,2\n")
+    assert {*datasets.list_datasets(root=tmp_path)} - {*datasets.list_datasets()} == {"holiday", "my set (1)", "odd"}
+    assert datasets.list_datasets(root=tmp_path / "none") == datasets.list_datasets()
+    assert list(datasets.load_table("my set (1)", root=tmp_path).label) == [2]
+
+
+def test_the_demo_has_one_label_and_nothing_to_note(table):
+    assert table.attrs == {"notes": [], "left_out": []}
+    with pytest.raises(KeyError, match="demo has no label 'nonsense'; there is label"):
+        datasets.load_table("demo", root=ROOT, label="nonsense")
+
+
 def test_a_folder_without_images_says_what_is_missing(tmp_path):
     (tmp_path / "params").mkdir()
     with pytest.raises(FileNotFoundError, match="folder: an image file is missing in .*data/raw/folder"):
         datasets.load_table("folder", root=tmp_path)
+
+
+FACTS = {  # images, then low, high and whether higher is better of each label, as published
+    "koniq10k": (7058 + 1000 + 2015, (0, 100, True), (1, 5, True)),
+    "spaq": (11125, (0, 100, True)),
+    "kadid10k": (81 * 25 * 5, (1, 5, True)),
+    "live_challenge": (1169 - 7, (0, 100, True)),
+    "tid2013": (25 * 24 * 5, (0, 9, True)),
+    "live": (779, (0, 100, False), (0, 100, False)),
+    "csiq": (866, (0, 1, False)),
+    "bid": (586, (0, 5, True)),
+    "flive": (39810, (0, 100, True)),
+    "flive_patches": (3 * 39810, (0, 100, True)),
+    "ava": (255530, (1, 10, True)),
+    "pipal": (200 * 116, (900, 1850, True)),
+    "agiqa3k": (2982, (0, 5, True), (0, 5, True)),
+}
 
 
 @pytest.mark.parametrize("name", datasets.list_datasets())
@@ -128,15 +160,18 @@ def test_every_set_states_its_facts(name):
     assert facts["name"] == name and facts["title"] and facts["licence"] and facts["direction"]
     if name in ("csv", "folder", "demo"):
         return
-    assert facts["low"] < facts["high"] and facts["units"] and facts["rows"] > 100
-    for label in facts["labels"].values():
-        assert label["low"] < label["high"] and label["units"]
+    rows, *labels = FACTS[name]
+    told = [(x["low"], x["high"], x["higher_is_better"]) for x in facts["labels"].values()]
+    assert facts["rows"] == rows and told == labels and all(label["units"] for label in facts["labels"].values())
     assert re.search(r"(10\.\d{4,}/\S+|arXiv:\d{4}\.\d{5})$", facts["citation"])
     assert facts["get"] or facts["by_hand"].endswith(".")
     assert facts["address"].startswith("https://") or name == "bid", "the page of BID is gone"
     for file, address in facts["get"].items():
         assert re.match(r"https://|drive:", address) and not Path(file).is_absolute()
-    assert set(facts["sha256"]) <= set(facts["get"])
+
+
+def test_the_subset_of_koniq_leaves_out_seventeen():
+    assert len({*datasets.describe("koniq10k")["subset_missing"]}) == 7058 + 2015 - 7046 - 2010 == 17
 
 
 def test_sets_are_data():

@@ -11,7 +11,7 @@ import yaml
 from iqa_core import runs
 from iqa_core.apps.execute import execute
 from iqa_core.evaluation import predict
-from iqa_core.loading import read_image
+from iqa_core.pixels import read_image
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {

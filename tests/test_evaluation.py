@@ -9,8 +9,8 @@ from torch import nn
 
 from iqa_core import pixels
 from iqa_core.evaluation import predict
-from iqa_core.loading import read_image, resize
 from iqa_core.models import Contract, list_models
+from iqa_core.pixels import read_image, resize
 
 
 class Recorder(nn.Module):

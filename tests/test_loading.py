@@ -4,6 +4,7 @@ import torch
 
 from iqa_core import loading
 from iqa_core.loading import batches, grid, random_crops
+from iqa_core.pixels import resize
 
 
 @pytest.mark.parametrize("crops", [4, 6, 9, 12, 16, 20, 25])
@@ -63,9 +64,9 @@ def test_as_few_crops_as_cover_the_image():
 @pytest.mark.parametrize(("size", "to"), [(20, (20, 26)), ((12, 7), (12, 7)), (None, (30, 40)), (30, (30, 40)), (60, (60, 80))])
 def test_resize_keeps_the_shape_by_the_shorter_side_or_takes_height_and_width(size, to):
     image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-    assert loading.resize(image, size).shape == (*to, 3)
-    turned = loading.resize(image.swapaxes(0, 1), size if not isinstance(size, tuple) else size[::-1])
-    np.testing.assert_allclose(turned.swapaxes(0, 1).astype(int), loading.resize(image, size), atol=1)
+    assert resize(image, size).shape == (*to, 3)
+    turned = resize(image.swapaxes(0, 1), size if not isinstance(size, tuple) else size[::-1])
+    np.testing.assert_allclose(turned.swapaxes(0, 1).astype(int), resize(image, size), atol=1)
 
 
 def test_resize_is_torchvision_s():
@@ -77,7 +78,7 @@ def test_resize_is_torchvision_s():
     image = np.random.default_rng(0).integers(0, 256, (67, 101, 3), dtype=np.uint8)
     for how in ("bilinear", "bicubic", "nearest"):
         expected = np.asarray(theirs(Image.fromarray(image), 48, InterpolationMode(how)))
-        np.testing.assert_array_equal(loading.resize(image, 48, how), expected)
+        np.testing.assert_array_equal(resize(image, 48, how), expected)
     ((top, left),) = loading.grid(67, 101, crop=48, crops=1)
     expected = np.asarray(center_crop(Image.fromarray(image), 48))
     np.testing.assert_array_equal(image[top : top + 48, left : left + 48], expected)
@@ -102,14 +103,14 @@ def test_crops_are_those_of_plain_indexing_and_the_random_stream_is_kept(flips):
 )
 def test_images_smaller_than_the_crop_are_enlarged_to_it_in_their_shape(shape, to):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    assert loading.resize(image, None, at_least=64).shape == (*to, 3)
-    expected = loading.resize(image, 64) if min(shape) > 20 else loading.resize(image, None, at_least=64)
-    np.testing.assert_array_equal(loading.resize(image, 20, at_least=64), expected)
+    assert resize(image, None, at_least=64).shape == (*to, 3)
+    expected = resize(image, 64) if min(shape) > 20 else resize(image, None, at_least=64)
+    np.testing.assert_array_equal(resize(image, 20, at_least=64), expected)
 
 
 def test_an_image_too_narrow_to_be_enlarged_is_refused_and_large_ones_may_shrink():
     with pytest.raises(ValueError, match="an image of 9000x3 would be enlarged to 672000x224, over 16 megapixels; cut it"):
-        loading.resize(np.zeros((3, 9000, 3), np.uint8), None, at_least=224)
+        resize(np.zeros((3, 9000, 3), np.uint8), None, at_least=224)
     with pytest.raises(ValueError, match="an image of 3x9000 would be enlarged to 224x672000"):
-        loading.resize(np.zeros((9000, 3, 3), np.uint8), 224)
-    assert loading.resize(np.zeros((4000, 6000, 3), np.uint8), 3900).shape == (3900, 5850, 3)
+        resize(np.zeros((9000, 3, 3), np.uint8), 224)
+    assert resize(np.zeros((4000, 6000, 3), np.uint8), 3900).shape == (3900, 5850, 3)

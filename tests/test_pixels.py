@@ -29,14 +29,6 @@ def save(folder, name, image, **options):
     return path
 
 
-@pytest.fixture
-def files(tmp_path):
-    return [save(tmp_path, f"{i}.png", noise(*s, 3, seed=i)) for i, s in enumerate([(70, 90), (64, 64), (100, 80), (65, 130)])]
-
-
-# files
-
-
 def test_red_stays_red_in_every_format_and_swapped_channels_are_seen(tmp_path):
     picture = np.zeros((40, 60, 3), np.uint8)
     picture[..., 0], picture[..., 1] = 200, 60
@@ -97,34 +89,10 @@ def test_palettes_with_and_without_transparency(tmp_path):
     np.testing.assert_allclose(half[0, 0], [127, 172, 217], atol=1)
 
 
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
-    ramp = np.linspace(0, 65535, 256 * 4).astype(np.uint16).reshape(4, 256)
-    for name in ("a.png", "a.tif", "a.pgm"):
-        image = read_image(save(tmp_path, name, ramp))
-        np.testing.assert_array_equal(image, np.repeat((ramp >> 8)[..., None], 3, 2))
-        assert len(np.unique(image)) == 256, name
-    (tmp_path / "rgb.png").write_bytes(sixteen_bit_rgb(ramp))
-    np.testing.assert_array_equal(read_image(tmp_path / "rgb.png")[..., 0], ramp >> 8)
-    assert (read_image(tmp_path / "rgb.png")[..., 2] == 255).all()
-
-
-def sixteen_bit_rgb(red):
-    """A PNG of 16 bits a channel: that red, no green, full blue."""
-    rows = np.stack([red, np.zeros_like(red), np.full_like(red, 65535)], 2).astype(">u2")
-    data = b"".join(b"\0" + row.tobytes() for row in rows)
-    return png(struct.pack(">IIBBBBB", red.shape[1], red.shape[0], 16, 2, 0, 0, 0), zlib.compress(data))
-
-
 def png(head, data):
     parts = [(b"IHDR", head), (b"IDAT", data), (b"IEND", b"")]
     packed = (struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
-
-
-@pytest.mark.parametrize("values", [np.array([[0, 1e5]], np.int32), np.array([[-1, 7]], np.int32), np.array([[0, 1]], "f4")])
-def test_values_without_a_known_white_are_refused(tmp_path, values):
-    with pytest.raises(ValueError, match=r"a.tif cannot be decoded .*grey values run from .* to .*; write it with 8 or 16"):
-        read_image(save(tmp_path, "a.tif", Image.fromarray(values)))
 
 
 def test_grey_bilevel_and_cmyk(tmp_path):
@@ -171,8 +139,22 @@ def test_sizes_are_told_from_headers_or_the_file_is_named(tmp_path):
     paths[2].write_bytes(b"")
     with pytest.raises(ValueError, match=r"2.png cannot be decoded \(it is empty, or none of JPEG.* or drop its row"):
         image_sizes(paths)
-    with pytest.raises(FileNotFoundError, match="1 of 2 images are missing: .*none.png; `data get`"):
+    with pytest.raises(FileNotFoundError, match="1 of 2 images are missing; .* data check <set>` lists all:\n.*none.png$"):
         image_sizes([paths[0], tmp_path / "none.png"])
+
+
+def test_of_many_files_without_a_size_the_first_three_and_the_number_are_told(tmp_path):
+    paths = [save(tmp_path, "good.png", noise(9, 9, 3))]
+    for number in range(5):
+        paths.append(tmp_path / f"{number}.png")
+        paths[-1].write_bytes(b"")
+    told = r"(?s)^5 of 6 images are refused; .*lists all:\n[^\n]*0.png[^\n]*\n[^\n]*1.png[^\n]*\n[^\n]*2.png[^\n]*\nand 2 more$"
+    with pytest.raises(ValueError, match=told):
+        image_sizes(paths)
+    for path in paths[1:]:
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=told.replace("refused", "missing")):
+        image_sizes(paths)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "progressive.jpg", "png", "bmp", "tif", "gif", "webp", "ppm", "jp2"])
@@ -244,9 +226,6 @@ def test_an_image_too_narrow_to_be_enlarged_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"narrow.png .*5000x1 would be enlarged to 1120000x224, over 16 megapixels; cut it"):
         PixelCache([path], tmp_path / "c", at_least=224).fill()
     assert PixelCache([path], tmp_path / "c", at_least=224).size_needed() == 0
-
-
-# the store
 
 
 @pytest.mark.slow

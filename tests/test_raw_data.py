@@ -86,7 +86,40 @@ def test_labels_that_cannot_be_and_a_wrong_number_of_rows_are_problems(root):
     assert problems == {("rows", "")} and table.detail.item() == "4, published are 5"
     (root / "data/raw/mine/set.yaml").write_text(yaml.safe_dump(facts | {"high": 3}))
     problems, table = found(root)
-    assert problems == {("table", "")} and "label of" in table.detail.item() and "is 4" in table.detail.item()
+    assert problems == {("table", ""), ("rows", "")} and "label of" in table.detail[0] and "is 4" in table.detail[0]
+
+
+def test_a_wrong_label_hides_nothing_else(root):
+    folder = root / "data/raw/mine"
+    (folder / "b.png").unlink()
+    (folder / "labels.csv").write_text("image,label,level\na.png,3,1\nb.png,2,1\nc.png,four,strong\nd.png,1,1\n")
+    problems, table = found(root)
+    assert problems == {("table", ""), ("missing", "b.png")} and "label of c.png is four" in table.detail[0]
+
+
+def test_every_label_that_one_can_choose_is_checked(root):
+    facts = {"files": [{"file": "labels.csv", "columns": {"image": "image", "p": "label", "q": "content"}}]}
+    (root / "data/raw/mine/set.yaml").write_text(yaml.safe_dump(facts | {"labels": {"p": {}, "q": {}, "r": {}}}))
+    problems, table = found(root)
+    assert problems == {("table", "")} and "label of a.png is a, not a number" in table.detail.item()
+
+
+def test_pictures_that_a_set_leaves_out_are_no_strangers(root):
+    (root / "data/raw/mine/set.yaml").write_text("leave_out: {image: 'a.*'}")
+    assert check("mine", root=root, processes=1).empty
+
+
+def test_references_are_looked_at_and_may_equal_an_image_of_theirs(root):
+    folder = root / "data/raw/mine"
+    rows = ["a.png,3,a,a.bmp", "b.png,2,a,a.bmp", "c.png,4,c,c.bmp", "d.png,1,d,d.bmp"]
+    (folder / "labels.csv").write_text("\n".join(["image,label,content,reference", *rows]))
+    Image.fromarray(photograph(0)).save(folder / "a.bmp")  # as a.png, of content a
+    Image.fromarray(photograph(1)).save(folder / "d.bmp")  # as b.png, of content a
+    Image.fromarray(photograph(1)).save(folder / "b.png")
+    assert found(root)[0] == {("missing", "c.bmp"), ("same pixels", "d.bmp")}
+    (folder / "labels.csv").write_text(LABELS + "a2.png,3,a\n")
+    Image.fromarray(photograph(0)).save(folder / "a2.png")
+    assert "same pixels" not in {problem for problem, _ in found(root)[0]}
 
 
 def test_dmos_read_as_mos_is_a_problem_where_levels_are_known(root, capsys):
@@ -112,8 +145,8 @@ def test_check_on_the_command_line_tells_and_ends_with_1(root, monkeypatch, caps
 def test_a_set_is_fetched_unpacked_and_not_fetched_twice(root, monkeypatch, capsys):
     asked = []
 
-    def served(address, path, *, sha256):
-        asked.append((address, sha256))
+    def served(address, path):
+        asked.append(address)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".zip":
             with zipfile.ZipFile(path, "w") as file:
@@ -126,8 +159,8 @@ def test_a_set_is_fetched_unpacked_and_not_fetched_twice(root, monkeypatch, caps
     assert command(monkeypatch, "data", "get", "kadid10k") == 0
     out = capsys.readouterr().out
     facts = datasets.describe("kadid10k", root=root)
-    assert [address for address, _ in asked] == list(facts["get"].values())
-    assert "2 files unpacked" in out and "next: python -m iqa_core data check kadid10k" in out
+    assert asked == list(facts["get"].values())
+    assert "2 files unpacked; you may delete it" in out and "next: python -m iqa_core data check kadid10k" in out
     for words in (facts["licence"], facts["citation"]):
         assert words in out
     assert (facts["folder"] / "images/I01_01_01.png").read_bytes() == b"pixels"
@@ -147,6 +180,16 @@ def test_the_list_has_every_set_and_one_s_own(root, monkeypatch, capsys):
     first = {line.split()[0]: line for line in lines if line.strip()}
     assert {*datasets.list_datasets(), "mine"} <= set(first)
     assert first["mine"].rstrip().endswith("yes") and first["spaq"].rstrip().endswith("no")
+
+
+def test_a_broken_set_does_not_stop_the_list(root, monkeypatch, capsys):
+    for name in ("broken", "photos [1]"):
+        (root / f"data/raw/{name}").mkdir()
+    (root / "data/raw/broken/set.yaml").write_text("titel: x")
+    Image.fromarray(photograph(0)).save(root / "data/raw/photos [1]/a.png")
+    assert command(monkeypatch, "data", "list") == 0
+    out = capsys.readouterr().out
+    assert "broken: " in out and "no key titel" in out and "photos [1]" in out and "tid2013" in out
 
 
 def test_distort_on_the_command_line_writes_a_tree_that_becomes_a_set(root, monkeypatch, capsys):

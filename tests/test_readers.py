@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import raw_trees
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from raw_trees import folder_of
 
@@ -34,9 +35,35 @@ def test_csv_of_any_program(delimiter, encoding, tmp_path):
     assert list(table.content) == ["a b.jpg", "sub/ä.jpg", "c.jpg"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_lines_may_end_in_three_ways(end, tmp_path):
+    assert list(own(tmp_path, end.join(["image,label", "a.png,1", 'b.png,"2"', ""])).label) == [1, 2]
+
+
 def test_csv_paths_may_begin_at_the_project_or_be_absolute_within_it(tmp_path):
-    table = own(tmp_path, f"image,label\ndata/raw/mine/a.png,1\n{tmp_path}/data/raw/mine/b.png,2\n")
-    assert list(table.image) == ["data/raw/mine/a.png", "data/raw/mine/b.png"]
+    table = own(tmp_path, f"image,label\n./data/raw/mine/a.png,1\n{tmp_path}/data/raw/mine/b.png,2\nc:1.png,3\n")
+    assert list(table.image) == ["data/raw/mine/a.png", "data/raw/mine/b.png", "data/raw/mine/c:1.png"]
+
+
+def test_csv_of_a_linked_folder_may_hold_the_paths_there(tmp_path):
+    raw_trees.write_pictures(tmp_path / "disk", ["a.png"])
+    raw_trees.write(tmp_path / "disk", "labels.csv", f"image,label\n{tmp_path}/disk/a.png,1\n")
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/mine").symlink_to(tmp_path / "disk")
+    assert list(datasets.load_table("mine", root=tmp_path).image) == ["data/raw/mine/a.png"]
+
+
+def test_csv_means_the_files_at_its_paths_and_no_others(tmp_path):
+    raw_trees.write_pictures(folder_of(tmp_path, "mine"), ["A.png", "thumbs/a.png", "thumbs/b.png", "thumbs/clean.png"])
+    table = own(tmp_path, "image,label,reference\na.png,1,clean.png\nb.png,2,\n")
+    assert list(table.image) == ["data/raw/mine/A.png", "data/raw/mine/b.png"], "b.png is missing, its thumbnail is another"
+    assert table.reference[0] == "data/raw/mine/clean.png"
+
+
+def test_one_reference_written_in_two_ways_is_one_content(tmp_path):
+    raw_trees.write_pictures(folder_of(tmp_path, "mine"), ["clean/x.png", "a.png", "b.png"])
+    table = own(tmp_path, "image,label,reference\na.png,1,Clean/x.png\nb.png,2,./clean/x.png\n")
+    assert set(table.reference) == {"data/raw/mine/clean/x.png"} and set(table.content) == {"clean/x.png"}
 
 
 def test_csv_keeps_further_columns_numbers_as_numbers(tmp_path):
@@ -69,6 +96,8 @@ def test_csv_keeps_further_columns_numbers_as_numbers(tmp_path):
         ("image,label\na.png,1\n./a.png,2\n", "lists data/raw/mine/a.png twice"),
         ("image,label\n../a.png,1\n", "../a.png lies outside data/raw/mine; link its folder into it"),
         ("image,label\n/etc/a.png,1\n", "/etc/a.png lies outside data/raw/mine"),
+        ("image,label,reference\na.png,1,../b.png\n", "../b.png lies outside data/raw/mine"),
+        ("image,label,label2\na.png,1,\nb.png,1,2\n", "label2 of .*a.png is empty, not a number"),
         ("image,label\nC:\\photos\\a.png,1\n", "C:/photos/a.png lies outside data/raw/mine"),
         ("image,label,split\na.png,1,dev\n", "a.png is put into dev; allowed are train, val, test or nothing"),
         ("image,label,label_kind\na.png,1,dmos\n", "label_kind dmos; allowed are mos"),
@@ -93,12 +122,53 @@ def test_one_reference_for_all_images(tmp_path):
     assert set(table.reference) == {"data/raw/mine/clean.png"} and set(table.content) == {"clean.png"}
 
 
+# where images lie
+
+
 def test_an_image_that_may_be_two_files_is_not_guessed(tmp_path):
-    raw_trees.write_pictures(folder_of(tmp_path, "mine"), ["x/a.png", "y/a.png"])
+    raw_trees.write_pictures(tmp_path, ["x/a.png", "y/a.png"])
     with pytest.raises(
         ValueError, match=r"a.png may be x/a.png or y/a.png in .*; keep one of them, or tell its folder in `images"
     ):
-        own(tmp_path, "image,label\na.png,1\n")
+        Files(tmp_path).find("a.png")
+
+
+def test_the_exact_letter_case_goes_first(tmp_path):
+    for path in ("B/a.PNG", "b/a.png"):
+        raw_trees.write(tmp_path, path, "")
+    assert Files(tmp_path).find("a.png") == "b/a.png" and Files(tmp_path).find("a.PNG") == "B/a.PNG"
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        (["a.png", "t/a.png", "t/b.png"], ["a.png", None, None]),
+        (["o/a.png", "o/b.png", "o/t/c.png", "o/t/a.png"], ["o/a.png", "o/b.png", None]),
+        (["a.png", "t/a.png", "t/b.png", "t/c.png"], ["t/a.png", "t/b.png", "t/c.png"]),
+        (["1/a.png", "2/b.png", "2/c.png"], ["1/a.png", "2/b.png", "2/c.png"]),  # parts of one set
+    ],
+)
+def test_images_lie_under_one_folder_or_in_parts(there, found, tmp_path):
+    for path in there:
+        raw_trees.write(tmp_path, path, "")
+    assert Files(tmp_path).locate(["a.png", "b.png", "c.png"]) == found
+
+
+def test_parts_are_noted(tmp_path):
+    folder = folder_of(tmp_path, "pipal")
+    rows = raw_trees.pipal(folder)
+    places = [f"Distortion_{k % 2 + 1}/{row.image.split('/')[1]}" for k, row in enumerate(rows)]
+    raw_trees.write_pictures(folder, places)
+    table = datasets.load_table("pipal", root=tmp_path)
+    assert list(table.image) == [f"data/raw/pipal/{place}" for place in places]
+    assert table.attrs["notes"] == ["images lie in 2 folders: Distortion_1, Distortion_2"]
+
+
+def test_files_of_one_name_in_many_folders_take_no_quadratic_time(tmp_path, monkeypatch):
+    """A quarter of a second; six, where each is compared with all."""
+    monkeypatch.setattr("os.walk", lambda folder, **_: [(str(folder / f"v{v}"), [], ["1.png"]) for v in range(5000)])
+    wanted, start = [f"v{v}/1.png" for v in range(5000)], time.process_time()
+    assert Files(tmp_path).locate(wanted) == wanted and time.process_time() - start < 2
 
 
 NAMES = st.text(
@@ -108,6 +178,8 @@ FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 
 @FUZZ
+@example(names=["a", "b"], label=1.0, delimiter=",", notes=["x\u2028y", "x\x85y", "x\x0by", "x\x0cy", "x\x1cy", *"678"])
+@example(names=["a\u2028b", "c"], label=1.0, delimiter=",", notes=["x\u2029y", "x\ny", *"345678"])
 @given(
     names=st.lists(NAMES.filter(lambda name: name.strip() == name), min_size=1, max_size=8, unique=True),
     label=st.floats(-1e6, 1e6),
@@ -143,7 +215,7 @@ def test_any_bytes_are_a_table_or_a_sentence(content):
     if table is None:
         assert told.startswith(("mine", "/data/raw/mine/labels.csv")) and len(told) > 20
         return
-    rows = csv.reader(content.decode("utf-8-sig").splitlines(keepends=True))
+    rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     assert len(table) == sum(any(cell.strip() for cell in row) for row in rows) - 1
     assert np.isfinite(table.label).all()
 

@@ -41,6 +41,12 @@ def test_the_rotations_test_every_content_once(table):
     assert sorted(tested) == sorted(table.content.unique())
 
 
+def test_rotations_of_references_of_one_name_do_not_hang_on_the_order_of_rows():
+    table = small().assign(reference=lambda rows: rows.content + "/ref.png")
+    first, other = (splits.rotation(rows, 1).set_index("image").split for rows in (table, table[::-1]))
+    assert (first == other[first.index]).all()
+
+
 def small(contents=12):
     names = [f"{c:02d}-{k}" for c in range(contents) for k in range(2)]
     return pd.DataFrame({"image": names, "content": [n[:2] for n in names]})

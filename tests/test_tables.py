@@ -9,6 +9,7 @@ import raw_trees
 from raw_trees import folder_of
 
 from iqa_core import datasets
+from iqa_core.datasets.readers import CONTRACT
 
 SETS = sorted(raw_trees.WRITERS)
 
@@ -61,10 +62,20 @@ def test_a_table_that_was_saved_comes_back(name, tmp_path):
     (tmp_path / "data/tables").mkdir()
     table.to_csv(tmp_path / f"data/tables/{name}.csv", index=False)
     saved = datasets.saved_table(name, root=tmp_path)
-    assert list(saved) == list(table) and len(saved) == len(table)
-    for column in ("image", "official_split"):
-        assert list(saved[column]) == list(table[column])
-    np.testing.assert_array_equal(saved.label, table.label)
+    assert list(saved) == list(table)
+    pd.testing.assert_frame_equal(saved[CONTRACT], table[CONTRACT])
+
+
+def test_names_like_numbers_and_like_nothing_come_back_as_they_were(tmp_path):
+    raw_trees.write(
+        folder_of(tmp_path, "mine"), "labels.csv", "image,label,content,distortion\n1,1,007,NA\n2,2,7,\n3,3,NA,None\n"
+    )
+    table = datasets.load_table("mine", root=tmp_path)
+    (tmp_path / "data/tables").mkdir()
+    table.to_csv(tmp_path / "data/tables/mine.csv", index=False)
+    saved = datasets.saved_table("mine", root=tmp_path)
+    assert list(saved.content) == ["007", "7", "NA"] and list(saved.distortion.fillna("")) == ["NA", "", "None"]
+    pd.testing.assert_frame_equal(saved[CONTRACT], table[CONTRACT])
 
 
 @pytest.mark.parametrize("place", ["", "kadid10k"])
@@ -73,6 +84,8 @@ def test_a_root_that_is_no_project_holds_the_set_itself(place, tmp_path):
     table = datasets.load_table("kadid10k", root=tmp_path)
     assert table.image.iloc[0] == (Path(place) / rows[0].image).as_posix()
     assert datasets.describe("kadid10k", root=tmp_path)["folder"] == tmp_path / place
+    raw_trees.pipal(tmp_path / place)
+    assert datasets.describe("pipal", root=tmp_path)["folder"] == (tmp_path / "data/raw/pipal" if place else tmp_path)
 
 
 # KonIQ-10k: two labels in two files
@@ -131,6 +144,36 @@ def test_koniq_files_that_disagree_are_refused(tmp_path):
         datasets.load_table("koniq10k", root=tmp_path)
 
 
+@pytest.mark.parametrize(("far", "refused"), [(0.4, False), (1.2, True)])  # of a range of 62
+def test_what_two_files_may_differ_by(far, refused, tmp_path):
+    folder = folder_of(tmp_path, "koniq10k")
+    raw_trees.koniq10k(folder)
+    path = folder / "koniq10k_distributions_sets.csv"
+    path.write_text(path.read_text().replace("77.24375", str(77.24375 + far)))
+    if refused:
+        with pytest.raises(ValueError, match="sets.csv says that zscore of 10009096245.jpg is 78.4"):
+            datasets.load_table("koniq10k", root=tmp_path)
+    else:
+        table = datasets.load_table("koniq10k", root=tmp_path)
+        assert table.label[2] == 77.24375 + far and table.attrs["notes"] == [], "the later file holds"
+
+
+@pytest.mark.parametrize(("strange", "refused"), [(2, False), (3, True)])
+def test_some_images_of_a_later_file_may_be_in_no_other(strange, refused, tmp_path):
+    folder = folder_of(tmp_path, "koniq10k")
+    raw_trees.koniq10k(folder)
+    path = folder / "koniq10k_distributions_sets.csv"
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header, *("x" * (k < strange) + line for k, line in enumerate(lines))]))
+    if refused:
+        with pytest.raises(ValueError, match="3 of 5 images of .*sets.csv are in no label file before it: x1.*of another set"):
+            datasets.load_table("koniq10k", root=tmp_path)
+        return
+    strangers, lacking = datasets.load_table("koniq10k", root=tmp_path).attrs["notes"]
+    assert "2 of 5 images of koniq10k_distributions_sets.csv are in no label file before it: x10004473376.jpg" in strangers
+    assert lacking == "koniq10k_distributions_sets.csv lacks 2 of 5 images: 10004473376.jpg, 10007357496.jpg"
+
+
 def test_koniq_labels_on_the_wrong_rows_contradict_their_votes(tmp_path):
     raw_trees.koniq10k_scores(folder_of(tmp_path, "koniq10k"))
     path = folder_of(tmp_path, "koniq10k") / "koniq10k_scores_and_distributions.csv"
@@ -151,6 +194,62 @@ def test_z_scores_in_the_column_of_mos_are_out_of_range(tmp_path):
         ValueError, match=r"label of 10004473376.jpg is 77.3836; 5 of 5 labels lie outside 1 to 5: another column"
     ):
         datasets.load_table("mine", root=tmp_path)
+
+
+# files joined
+
+
+def mine(root, description, **files):
+    """The table of a set of two label files, a.csv and b.csv."""
+    folder = folder_of(root, "mine")
+    raw_trees.write(folder, "set.yaml", description)
+    for name, text in files.items():
+        raw_trees.write(folder, f"{name}.csv", text)
+    return datasets.load_table("mine", root=root)
+
+
+def test_the_later_text_holds_but_an_empty_one_and_differences_are_noted(tmp_path):
+    join = "files: [{file: a.csv}, {file: b.csv, columns: {image: image, content: content, official_split: split}}]\n"
+    first = "image,label,content,split\na,1,hall,train\nb,2,yard,test\nc,3,,\n"
+    table = mine(tmp_path, join, a=first, b="image,content,split\na,hall,test\nb,,\nc,lane,val\n")
+    assert list(table.content) == ["hall", "yard", "lane"] and list(table.official_split) == ["test", "test", "val"]
+    assert table.attrs["notes"] == ["official_split is told twice and differs for 1 of 3 images: test is taken, not train"]
+
+
+def test_the_test_list_of_flive_goes_before_its_other_parts(tmp_path):
+    raw_trees.flive(folder_of(tmp_path, "flive"))
+    raw_trees.write(folder_of(tmp_path, "flive"), "labels640.csv", f"name_image\n{raw_trees.FLIVE[1][0]}\n")
+    table = datasets.load_table("flive", root=tmp_path)
+    assert list(table.official_split) == ["train", "test", "train"]
+    assert table.attrs["notes"] == [
+        "labels=640_padded.csv lacks 1 of 3 images: EE371R/a b.jpg",
+        "official_split is told twice and differs for 1 of 3 images: test is taken, not val",
+    ]
+
+
+def test_photographs_whose_patches_alone_are_there(tmp_path):
+    rows = raw_trees.flive_patches(folder_of(tmp_path, "flive"))
+    raw_trees.write_pictures(folder_of(tmp_path, "flive"), [row.image for row in rows])
+    for name, number in (("flive", 3), ("flive_patches", 9)):
+        assert len(datasets.load_table(name, root=tmp_path)) == number
+
+
+def test_without_the_list_of_a_part_there_are_no_parts(tmp_path):
+    raw_trees.ava(folder_of(tmp_path, "ava"))
+    (folder_of(tmp_path, "ava") / "aesthetics_image_lists/generic_test.jpgl").unlink()
+    assert set(datasets.load_table("ava", root=tmp_path).official_split) == {""}
+
+
+def test_shares_of_votes_have_a_mean_but_no_deviation(tmp_path):
+    description = "files: [{file: a.csv, columns: {image: image, c1: c1, c2: c2}}]\nvotes: label\n"
+    table = mine(tmp_path, description, a="image,c1,c2\na,.25,.75\nb,1,0\n")
+    assert list(table.label) == [1.75, 1] and table.label_std.isna().all()
+
+
+def test_a_column_label_that_is_not_chosen_is_left(tmp_path):
+    description = "files: [{file: a.csv}]\nlabels: {q: {std: ''}}\n"
+    table = mine(tmp_path, description, a="image,label,label_std,q\na,1,9,5\nb,2,9,6\n")
+    assert list(table.label) == [5, 6] and table.label_std.isna().all()
 
 
 # direction and planted faults
@@ -174,6 +273,7 @@ def test_live_leaves_out_the_undistorted_and_lets_few_labels_lie_outside(tmp_pat
     rows = raw_trees.live(folder_of(tmp_path, "live"))
     table = datasets.load_table("live", root=tmp_path)
     assert len(table) == len(rows) < 982 and table.label.min() == -3.5
+    assert table.attrs["left_out"][:2] == ["data/raw/live/jp2k/img5.bmp", "data/raw/live/jp2k/img10.bmp"]
     notes = " ".join(table.attrs["notes"])
     assert f"{982 - len(rows)} rows are left out, their orgs is 1" in notes
     assert f"2 of {len(rows)} labels lie outside 0 to 100" in notes
@@ -183,9 +283,16 @@ def test_the_label_that_is_not_there_names_its_file(tmp_path):
     raw_trees.live(folder_of(tmp_path, "live"), original=True)
     with pytest.raises(FileNotFoundError, match="dmos_realigned.mat, which gives the label realigned, is missing"):
         datasets.load_table("live", root=tmp_path)
-    assert datasets.load_table("live", root=tmp_path, label="dmos").label.max() <= 100
+    dmos = datasets.load_table("live", root=tmp_path, label="dmos")
+    assert list(dmos.label[:5]) == [80, 79, 78, 77, 75] and dmos.label_std.isna().all(), "lower was better"
     with pytest.raises(KeyError, match="live has no label 'mos'; there is realigned, dmos"):
         datasets.load_table("live", root=tmp_path, label="mos")
+
+
+def test_the_alignment_of_agiqa_is_another_label_than_its_quality(tmp_path):
+    raw_trees.agiqa3k(folder_of(tmp_path, "agiqa3k"))
+    table = datasets.load_table("agiqa3k", root=tmp_path, label="alignment")
+    assert list(table.label) == [0.40889324, 2.83] and list(table.label_std) == [0.615607722, 0.43]
 
 
 def edit_kadid(root, labels):
@@ -212,6 +319,13 @@ def test_a_users_own_levels_only_raise_a_warning(tmp_path):
     raw_trees.write(folder_of(tmp_path, "mine"), "labels.csv", f"image,label,content,distortion,level\n{lines}")
     with pytest.warns(UserWarning, match="mine: from the lowest to the highest level labels fall in 0% of 2 cases"):
         assert len(datasets.load_table("mine", root=tmp_path)) == 4
+
+
+@pytest.mark.parametrize(("falling", "told"), [(13, 1), (16, 0)])  # of 20
+def test_labels_must_fall_in_three_quarters_of_the_cases(falling, told):
+    rows = [(f"{c}", level, -level if c < falling else level) for c in range(20) for level in (1, 2)]
+    table = pd.DataFrame(rows, columns=["content", "level", "label"]).assign(distortion="blur")
+    assert len(datasets.plausible(table)) == told
 
 
 def test_plausible_is_silent_where_levels_tell_nothing():

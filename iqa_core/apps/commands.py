@@ -151,16 +151,21 @@ def convert_weights(
 @data.command("list")
 def list_data() -> None:
     """The sets that are known, and whether their label files are here."""
+    from rich.markup import escape
+
     from iqa_core.datasets import describe, list_datasets
     from iqa_core.files import project_root
 
     root, table = project_root(), _table("name", "what it is", "images", "label", "here", right=("images",))
-    own = {path.parent.name for path in (root / "data/raw").glob("*/*") if path.name in ("set.yaml", "labels.csv")}
-    for name in sorted(own | {*list_datasets()}):
-        facts = describe(name, root=root)
+    for name in list_datasets(root=root):
+        try:
+            facts = describe(name, root=root)
+        except GIVEN_WRONG as error:
+            table.add_row(escape(name), escape(f"broken: {error.args[0]}"))
+            continue
         ends = [f"{x['low']:g}-{x['high']:g} {x['units']}" for x in facts["labels"].values() if x["low"] is not None]
         here = facts["module"] or (facts["folder"].is_dir() and not facts["absent"])
-        table.add_row(name, facts["title"], f"{facts['rows'] or ''}", "; ".join(ends), "yes" if here else "no")
+        table.add_row(escape(name), escape(facts["title"]), f"{facts['rows'] or ''}", "; ".join(ends), "yes" if here else "no")
     _print(table)
     print(
         "A folder data/raw/NAME with images and labels.csv or set.yaml is a set as well. Sets lie in data/raw, or are linked."

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import warnings
 import zlib
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tqdm.auto import tqdm
 from iqa_core.datasets.readers import PICTURES
 from iqa_core.distortions import LEVELS, distort, list_distortions, region, saliency_mask, source_code
 from iqa_core.files import read_json, write_json, write_text
-from iqa_core.pixels import read_image
+from iqa_core.pixels import image_size, read_image
 
 CHUNK = 25  # images a task; a photograph is decoded once a task
 
@@ -36,33 +35,33 @@ def write_tree(
 
     `names`: distortions, all by default. With `background_levels` every level of the subject meets every one of the
     background; the subject is what is not 0 in <masks>/<content>.png, else `distortions.saliency_mask`, a guess to be looked
-    at in masks/<content>.png of `out`. A photograph's own seed is made of `seed` and its content, which is its path without the suffix. `processes` as joblib counts.
+    at in masks/<content>.png of `out`. A photograph's own seed is made of `seed` and its content, which is its path without
+    the suffix. `processes` as joblib counts.
     Written: references/<content>.png, images/<content>/<distortion>-<level>[-<background level>].png, and images.csv with
     columns image, reference, content, distortion, level, and background_level, region where there are backgrounds; paths
     are relative to `out`. There is no label: add a column `label` to read the folder as a data set. Interrupted, the same
-    call goes on where it stopped. ValueError where `out` holds images of another seed or version, FileNotFoundError where there
-    is no photograph.
+    call goes on where it stopped; another call adds to the table, which lists what earlier ones made and keeps its columns.
+    Refused: a file that is no picture or too small, a photograph or mask other than the one `out` holds under its name, and,
+    with `background_levels`, one without a subject. ValueError where `out` holds images of another seed or version, or masks
+    are given without `background_levels`; FileNotFoundError where there is no photograph.
     """
     path, out = Path(path), Path(out)
     contents = _contents(path, out)
     recipes = _recipes(list_distortions() if names is None else names, levels, background_levels)
+    if masks is not None and not background_levels:
+        raise ValueError("masks say where background_levels begin; give background_levels too, or no masks")
     sizes, refused = _sizes(contents)
-    count, pixels = len(sizes) * len(recipes), sum(w * h for w, h in sizes.values()) * len(recipes)
+    count, area = len(sizes) * len(recipes), sum(w * h for w, h in sizes.values()) * len(recipes)
     _stamp(out, seed)
     free = shutil.disk_usage(out).free
-    print(f"{len(sizes)} photographs, {count} images, {3e-9 * pixels:.2g} GB at most ({1e-9 * free:.3g} GB free)", flush=True)
-    tasks = [
-        (contents[content], content, recipes[start : start + CHUNK])
-        for content in sizes
-        for start in range(0, len(recipes), CHUNK)
-    ]
-    run = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
-    made = run(delayed(_distort_photograph)(*task, out, masks, seed) for task in tasks)
-    failed = tqdm(made, total=len(tasks), desc="distort", unit=f"x{CHUNK}", mininterval=2)
-    refused |= {str(file): why for (file, _, _), why in zip(tasks, failed, strict=True) if why}
-    rows = [_row(content, recipe) for content, file in contents.items() if str(file) not in refused for recipe in recipes]
-    table = pd.DataFrame(rows).dropna(axis="columns", how="all")
-    write_text(out / "images.csv", table.to_csv(index=False, lineterminator="\n"))
+    print(f"{len(sizes)} photographs, {count} images, {3e-9 * area:.2g} GB at most ({1e-9 * free:.3g} GB free)", flush=True)
+    sources = [(content, contents[content], out, masks, bool(background_levels)) for content in sizes]
+    refused |= _refused(_keep_source, sources, contents, processes, desc="photographs")
+    kept = [content for content in sizes if str(contents[content]) not in refused]
+    parts = [recipes[start : start + CHUNK] for start in range(0, len(recipes), CHUNK)]
+    chunks = [(content, part, out, seed) for content in kept for part in parts]
+    refused |= _refused(_write_images, chunks, contents, processes, desc="distort", unit=f"x{CHUNK}")
+    table = _list_images(out, [_row(content, recipe) for content in kept for recipe in recipes])
     for file, why in refused.items():
         print(f"left out: {file}: {why}", flush=True)
     return table, refused
@@ -99,9 +98,8 @@ def _sizes(contents):
     sizes, refused = {}, {}
     for content, file in contents.items():
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:  # read_image judges large ones
-                sizes[content] = image.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            sizes[content] = image_size(file)
+        except ValueError as error:
             refused[str(file)] = str(error)
     return sizes, refused
 
@@ -119,31 +117,66 @@ def _row(content, recipe):
     name, level, other = recipe
     file = f"{name}-{level:g}" + ("" if other is None else f"-{other:g}")
     row = {"image": f"images/{content}/{file}.png", "reference": f"references/{content}.png", "content": content}
-    where = {"background_level": other, "region": None if other is None else region(level, other)}
+    where = {} if other is None else {"background_level": other, "region": region(level, other)}
     return row | {"distortion": name, "level": level} | where
 
 
-def _distort_photograph(file, content, recipes, out, masks, seed):
-    """Writes what is missing of some recipes of a photograph; why not, or an empty text."""
-    rows = [_row(content, recipe) for recipe in recipes]
-    if all((out / place).exists() for row in rows for place in (row["image"], row["reference"])):
-        return ""
+def _list_images(out, rows):
+    """Writes the table of what is there, of former calls and this one; earlier rows stay as they are, further columns too."""
+    if (out / "images.csv").exists():
+        former = pd.read_csv(out / "images.csv", dtype={"content": str}, keep_default_na=False, na_values=[""])
+        rows = former.to_dict("records") + rows
+    rows = [row for row in rows if (out / row["image"]).exists()]
+    table = pd.DataFrame(rows, columns=None if rows else [*_row("", ("", 1, None))]).drop_duplicates("image", ignore_index=True)
+    write_text(out / "images.csv", table.to_csv(index=False, lineterminator="\n"))
+    return table
+
+
+def _refused(work, tasks, contents, processes, **bar):
+    """file -> why, of those that `work` refuses; a task begins with its content."""
+    run = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
+    done = tqdm(run(delayed(work)(*task) for task in tasks), total=len(tasks), mininterval=2, **bar)
+    return {str(contents[content]): why for (content, *_), why in zip(tasks, done, strict=True) if why}
+
+
+def _keep_source(content, file, out, masks, regions):
+    """Writes the reference of a photograph and, for `regions`, its mask; why they cannot be, or an empty text."""
     try:
         image = read_image(file)
-        reference = out / rows[0]["reference"]
-        if not reference.exists():
-            _write(reference, image)
-        elif not np.array_equal(read_image(reference), image):
-            return f"it is another photograph than {reference}; delete that and images/{content}"
-        mask = None
-        if any(other is not None for _, _, other in recipes):
+        _keep("references", image, content, out)
+        if regions:
             mask = saliency_mask(image) if masks is None else _mask(Path(masks) / f"{content}.png")
-            _write(out / f"masks/{content}.png", mask.astype(np.uint8) * 255)
-        for row, (name, level, other) in zip(rows, recipes, strict=True):
-            if not (out / row["image"]).exists():
-                own = zlib.crc32(f"{seed} {content}".encode())
-                given = {} if other is None else {"mask": mask, "background_level": other}
-                _write(out / row["image"], distort(image, name, level, own, **given))
+            if not mask.any():
+                raise ValueError("no subject found; give a mask that is not 0 on it")
+            if mask.shape != image.shape[:2]:
+                raise ValueError(f"its mask is {mask.shape[1]}x{mask.shape[0]} pixels, not {image.shape[1]}x{image.shape[0]}")
+            _keep("masks", mask.astype(np.uint8) * 255, content, out)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _keep(folder, image, content, out):
+    """Writes an image once; ValueError where `out` holds another one."""
+    path = out / folder / f"{content}.png"
+    if not path.exists():
+        _write(path, image)
+    with Image.open(path) as kept:
+        if not np.array_equal(kept, image):
+            raise ValueError(f"it differs from {path}, which is kept from before; delete that and {out / 'images' / content}")
+
+
+def _write_images(content, recipes, out, seed):
+    """Writes what is missing of some recipes of a photograph; why not, or an empty text."""
+    missing = {out / _row(content, recipe)["image"]: recipe for recipe in recipes}
+    missing = {path: recipe for path, recipe in missing.items() if not path.exists()}
+    if not missing:
+        return ""
+    try:
+        image = read_image(out / f"references/{content}.png")
+        for path, (name, level, other) in missing.items():
+            given = {} if other is None else {"mask": _mask(out / f"masks/{content}.png"), "background_level": other}
+            _write(path, distort(image, name, level, zlib.crc32(f"{seed} {content}".encode()), **given))
     except (ValueError, OSError) as error:
         return str(error)
     return ""
@@ -151,7 +184,7 @@ def _distort_photograph(file, content, recipes, out, masks, seed):
 
 def _mask(path):
     with Image.open(path) as image:
-        return np.atleast_3d(np.asarray(image))[..., :3].any(axis=2)
+        return np.asarray(image.convert("L")) != 0
 
 
 def _write(path, image):

@@ -8,7 +8,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from iqa_core.apps.archives import is_archive, unpack
+from iqa_core.apps.archives import unpack
 from iqa_core.datasets import describe, load_table, make_images, plausible
 from iqa_core.datasets.readers import Files
 from iqa_core.download import download
@@ -21,8 +21,7 @@ CHUNK = 32  # images a task
 def fetch(name: str, *, root: Path = Path(".")) -> list[str]:
     """Fetch and unpack the public files of a set into its folder; what was done, in sentences.
 
-    An interrupted download goes on where it stopped. An archive that was unpacked may be deleted: its .sha256 says that it was
-    here. The demo's images are made. Errors as `download` and `unpack` raise them.
+    An interrupted download goes on where it stopped. The demo's images are made. Errors as `download` and `unpack` raise them.
     """
     facts = describe(name, root=root)
     if facts["module"]:
@@ -33,27 +32,28 @@ def fetch(name: str, *, root: Path = Path(".")) -> list[str]:
         if path.with_name(f"{path.name}.sha256").exists() and not path.exists():
             told.append(f"{file}: was here before; delete {path}.sha256 to fetch it again")
             continue
-        digest = download(address, path, sha256=facts["sha256"].get(file))
-        count = f", {unpack(path, facts['folder'])} files unpacked" if is_archive(path) else ""
-        told.append(f"{file}: sha256 {digest[:16]}{count}")
+        told.append(f"{file}: sha256 {download(address, path)[:16]}")
+        if path.suffix.lower() == ".zip":
+            number = unpack(path, facts["folder"])
+            told.append(f"{file}: {number} files unpacked; you may delete it, its .sha256 says that it was here")
     return told
 
 
 def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataFrame:
     """What is wrong with a set's files: columns problem, image, detail; no row is what one wants. Nothing is written.
 
-    A sentence of what is there is printed first. Problems: table (it cannot be read), labels (that cannot be: wrongly joined,
-    or DMOS read as MOS), rows (not as many as published), missing, unreadable, unlisted (an image of the
-    set's folders that no label names), same pixels, look-alike (near-duplicates of different contents, as `leakage` finds
-    them). FileNotFoundError where label files are absent. `processes` as joblib counts.
+    A sentence of what is there is printed first. Problems: table (it cannot be read, by one of the labels that one can choose),
+    labels (that cannot be: wrongly joined, or DMOS read as MOS), rows (not as many as published), missing, unreadable, unlisted
+    (an image of the set's folders that no label file names), same pixels and look-alike (copies and near-duplicates, as
+    `leakage` finds them, of different contents). FileNotFoundError where label files are absent. `processes` as joblib counts.
     """
     facts = describe(name, root=root)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # what they say is below
-            table = load_table(name, root=root)
-    except ValueError as error:
-        return _problems("table", [("", str(error))])
-    print(_summary(table, facts))
+    tables, faults = _tables(name, facts, root)
+    if not tables:
+        return _problems("table", [("", fault) for fault in faults])
+    table, unlikely = tables[0], dict.fromkeys(fault for read in tables for fault in plausible(read))
+    if not faults:
+        print(_summary(table, facts))
     wanted = list(dict.fromkeys([*table.image, *table.get("reference", table.image).dropna()]))
     there = [image for image in wanted if (root / image).is_file()]
     chunks = [there[start : start + CHUNK] for start in range(0, len(there), CHUNK)]
@@ -66,17 +66,36 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
     )
     broken, whole = seen[seen.fault != ""], seen[seen.fault == ""]
     first = dict(zip(whole.pixels[::-1], whole.image[::-1], strict=True))
-    copies = {image: first[pixels] for image, pixels in zip(whole.image, whole.pixels, strict=True) if first[pixels] != image}
+    content = table.get("content", table.image)
+    own = dict(zip(table.get("reference", table.image), content, strict=True)) | dict(zip(table.image, content, strict=True))
+    same = {image: first[pixels] for image, pixels in zip(whole.image, whole.pixels, strict=True)}
+    copies = {image: other for image, other in same.items() if own[image] != own[other]}
     parts = {
-        "labels": [("", fault) for fault in plausible(table)] if table.label_kind.iloc[0] != "pseudo_mos" else [],
+        "table": [("", fault) for fault in faults],
+        "labels": [("", fault) for fault in unlikely] if table.label_kind.iloc[0] != "pseudo_mos" else [],
         "rows": [("", f"{len(table)}, published are {facts['rows']}")] if facts["rows"] not in (None, len(table)) else [],
         "missing": [(image, "") for image in sorted(set(wanted) - set(there))],
         "unreadable": list(zip(broken.image, broken.fault, strict=True)),
-        "unlisted": [(image, "") for image in _unlisted(wanted, root)],
+        "unlisted": [(image, "") for image in _unlisted([*wanted, *table.attrs["left_out"]], root)],
         "same pixels": [(image, f"as {other}") for image, other in copies.items()],
         "look-alike": _look_alikes(table, [image for image in whole.image if image not in copies], root, processes),
     }
     return pd.concat([_problems(problem, details) for problem, details in parts.items()], ignore_index=True)
+
+
+def _tables(name, facts, root):
+    """The table by each label that the files give, else without labels; what is wrong with those that cannot be read."""
+    tables, faults = [], []
+    for label in [*facts["labels"], ""]:
+        try:
+            with warnings.catch_warnings(action="ignore"):  # `check` says what they say
+                tables += [load_table(name, root=root, label=label)] if label or not tables else []
+        except ValueError as error:
+            faults.append(str(error))
+        except FileNotFoundError:
+            if label == next(iter(facts["labels"])):
+                raise
+    return tables, list(dict.fromkeys(faults))
 
 
 def _summary(table, facts):
@@ -105,7 +124,7 @@ def _look(images, root):
 
 
 def _unlisted(wanted, root):
-    """Pictures in the folders of the wanted images that are not among them."""
+    """Pictures in the folders of the images in `wanted` that are not among them."""
     folders = sorted({Path(image).parent for image in wanted})
     found = {(f / p).as_posix() for f in folders if (root / f).is_dir() for p in Files(root / f).pictures() if "/" not in p}
     return sorted(found - set(wanted))

@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from .description import Description, Label, described, described_file
-from .readers import Files
+from .readers import CONTRACT, NUMBERS, Files
 from .tables import build_table, numbers
 
 RAW = Path("data/raw")
@@ -27,21 +27,25 @@ def _sets() -> dict[str, dict]:
     return yaml.safe_load((Path(__file__).parent / "sets.yaml").read_text(encoding="utf-8"))
 
 
-def list_datasets() -> list[str]:
-    """Names of the sets described here; `load_table` knows the folders of data/raw as well."""
-    return sorted(_sets())
+def list_datasets(*, root: Path | None = None) -> list[str]:
+    """Names of the sets described here and, with `root`, of the folders of its data/raw that are sets as well."""
+    others = [folder for folder in (root / RAW).glob("*/") if folder.name not in _sets()] if root else []
+    return sorted([*_sets(), *(folder.name for folder in others if _own(folder) or Files(folder).pictures())])
+
+
+def _own(folder):
+    return [name for name in ("set.yaml", "labels.csv") if (folder / name).is_file()]
 
 
 def _description(name: str, root: Path) -> Description:
     if name in _sets():
         return described(_sets()[name], f"sets.yaml, {name}")
-    for folder in [root / RAW / name, root / name] if re.fullmatch(r"\w[\w .-]*", name) else []:
-        if (folder / "set.yaml").is_file():
-            return described_file(folder / "set.yaml")
-        if (folder / "labels.csv").is_file():
-            return _description("csv", root).model_copy(update={"folder": name})
-    if re.fullmatch(r"\w[\w .-]*", name) and (root / RAW / name).is_dir() and Files(root / RAW / name).pictures():
-        return _description("folder", root).model_copy(update={"folder": name})
+    for folder in [root / RAW / name, root / name] if re.fullmatch(r"[^./\\:][^/\\:]*", name) else []:
+        kind = "csv" if "labels.csv" in (there := _own(folder)) else "folder"
+        if "set.yaml" in there:
+            return described_file(folder / "set.yaml", _sets()[kind])
+        if there or (folder.parent == root / RAW and Files(folder).pictures()):
+            return _description(kind, root)
     near = difflib.get_close_matches(name, list_datasets(), n=3)
     told = f"no data set {name!r}{', but ' + ', '.join(near) if near else ''}; there are {', '.join(list_datasets())}"
     raise KeyError(f"{told}; for your own put images and labels.csv (image, label) or set.yaml into {RAW / name}")
@@ -55,7 +59,7 @@ def _files(name, facts, root):
             files = Files(folder)
             if any(map(files.match, wanted)) or (not wanted and files.pictures()) or (folder / "set.yaml").is_file():
                 return files
-    if not (root / "params").is_dir() and (not wanted or any((root / file).exists() for file in wanted)):
+    if not (root / "params").is_dir() and (not wanted or any(any(root.glob(file)) for file in wanted)):
         return Files(root)
     return Files(root / RAW / own)
 
@@ -83,25 +87,28 @@ def describe(name: str, *, root: Path = Path(".")) -> dict:
 def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -> pd.DataFrame:
     """The table of a data set from its label files; images need not be there, their paths are relative to `root`, the project.
 
-    `label`: one of `describe(name)["labels"]`, by default the first. `table.attrs["notes"]` tells what was noticed: labels that
-    were turned round, files that are not there. Further columns of the label file are kept.
+    `label`: one of `describe(name)["labels"]`, by default the first; "" for the images without labels. `table.attrs["notes"]`
+    tells what was noticed: labels that were turned round, files that are not there; `table.attrs["left_out"]` names the images
+    of rows that are no part of the set. Further columns of the label file are kept.
     KeyError for an unknown name or label, FileNotFoundError where label files are absent, ValueError where they are damaged or
     tell something that cannot be (a label outside its range, labels that rise with the level of distortion).
     """
     root = Path(root)
     facts = _description(name, root)
-    if facts.module:
-        return check_table(importlib.import_module(f"{__name__}.{facts.module}").load(root), name)
-    label = label or next(iter(facts.choices()))
-    if label not in facts.choices():
+    label = next(iter(facts.choices())) if label is None else label
+    if label not in ("", *facts.choices()):
         raise KeyError(f"{name} has no label {label!r}; there is {', '.join(facts.choices())}")
+    if facts.module:
+        table = check_table(importlib.import_module(f"{__name__}.{facts.module}").load(root), name)
+        table.attrs.update(notes=[], left_out=[])
+        return table
     files = _files(name, facts, root)
     try:
         table = build_table(facts, files, root=root, name=name, label=label)
     except FileNotFoundError as error:
         told = f"`python -m iqa_core data get {name}` fetches it or tells how (licence: {facts.licence}; {facts.address})"
         if name not in _sets():
-            told = f"there are {', '.join(sorted(files.named)[:5]) or 'no files'}: write its name in set.yaml as it is"
+            told = f"there are {', '.join(sorted(files.paths)[:5]) or 'no files'}: write its name in set.yaml as it is"
         raise FileNotFoundError(f"{name}: {error} in {files.folder}; {told}") from None
     table = check_table(table, name)
     for fault in plausible(table):
@@ -135,8 +142,10 @@ def saved_table(name: str, *, root: Path = Path(".")) -> pd.DataFrame:
     path = Path(root) / f"data/tables/{name}.csv"
     if not path.exists():
         raise FileNotFoundError(f"data/tables/{name}.csv is missing; run notebook 01_prepare_data with data_set {name!r} first")
-    table = pd.read_csv(path, low_memory=False)
-    return check_table(table.assign(**{c: table[c].astype(object).fillna("") for c in table if c.endswith("_split")}), name)
+    text = {column: str for column in CONTRACT if not re.fullmatch(NUMBERS, column)}  # 007 and NA are names too
+    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
+    filled = [column for column in table if column.endswith("_split") or column == "label_kind"]
+    return check_table(table.assign(**{column: table[column].astype(str).fillna("") for column in filled}), name)
 
 
 def make_images(name: str, table: pd.DataFrame, *, root: Path) -> int:
@@ -153,8 +162,9 @@ def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if missing := [c for c in ("image", "label", "label_kind") if c not in table]:
         raise ValueError(f"{name} has no column {', '.join(missing)}; a table needs image, label and label_kind")
     alone = table.label.isna().all() and (table.label_kind.isna() | (table.label_kind == "")).all()
-    for column in [c for c in table if re.fullmatch(r"label(_std|\d*)", c)]:
-        table = table.assign(**{column: numbers(table, column, name, empty=alone or column == "label_std")})
+    for column in [c for c in table if re.fullmatch(NUMBERS, c)]:
+        empty = alone or not re.fullmatch(r"label\d*", column)
+        table = table.assign(**{column: numbers(table, column, name, empty=empty)})
     if table.image.duplicated().any():
         raise ValueError(f"{name} lists {table.image[table.image.duplicated()].iloc[0]} twice; keep one row an image")
     if not alone and (wrong := sorted({*table.label_kind.astype(str)} - {*LABEL_KINDS})):

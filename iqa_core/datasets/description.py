@@ -2,10 +2,37 @@
 
 import difflib
 import re
+from collections import defaultdict
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+
+def _stays_inside(path):
+    if re.match(r"[/\\]|[A-Za-z]:[/\\]", path) or ".." in re.split(r"[/\\]", path):
+        raise ValueError("it leads out of the set's folder; link what lies elsewhere into that")
+    return path
+
+
+def _usable(use, what):
+    def used(text):
+        try:
+            use(text)
+        except Exception as error:  # of many types, for a template
+            raise ValueError(f"it is no {what}: {error}") from None
+        return text
+
+    return AfterValidator(used)
+
+
+Inside = Annotated[str, AfterValidator(_stays_inside)]
+Pattern = Annotated[str, _usable(re.compile, "regular expression")]
+Template = Annotated[
+    str, _usable(lambda text: text.format_map(defaultdict(str)), "text with columns in braces, as {image}.png")
+]
+Place = Annotated[Template, AfterValidator(_stays_inside)]
 
 
 class Keys(BaseModel):
@@ -17,7 +44,7 @@ class Keys(BaseModel):
 class LabelFile(Keys):
     """One label file, or several alike."""
 
-    file: str  # path under the set's folder; letter case and nesting do not matter; * stands for any name
+    file: Inside  # path under the set's folder; letter case and nesting do not matter; * stands for any name
     columns: dict[str, str | int] = {}  # our name: theirs, or its number from 0 where no row names them; none: theirs are ours
     delimiter: str = ""  # none: the commonest of , ; and tab in the first line; a blank: any white space
     decimal: str = "."  # a comma where a file is written so
@@ -46,25 +73,26 @@ class Description(Label):
     files: list[
         LabelFile
     ] = []  # the first holds the rows, the others are joined by image, without one by row; none: all images
-    images: list[str] = ["{image}"]  # templates of paths under the set's folder; taken is the one that most images lie at
-    reference: str = ""
-    content: str = ""  # what no split may divide; none: the named group `content`, else the reference, else the image itself
-    pattern: str = ""  # regular expression on `image`, letter case ignored; its named groups become columns
+    # templates of paths under the set's folder, however nested, with ./ before them exactly there; taken is the one that most
+    # images lie at
+    images: Annotated[list[Place], Field(min_length=1)] = ["{image}"]
+    reference: Place = ""
+    content: Template = ""  # no split may divide it; none: the named group `content`, else the reference, else the image
+    pattern: Pattern = ""  # regular expression on `image`, letter case ignored; its named groups become columns
     codes: dict[str, dict[str, dict[str, str]]] = {}  # new column: {from column: {code: word}}
     counted: dict[str, int] = {}  # distortion: rows, in the file's order; `number` counts within a distortion from 1
-    leave_out: dict[str, str] = {}  # column: regular expression of rows that are no labelled images
+    leave_out: dict[str, Pattern] = {}  # column: regular expression of rows that are no labelled images
     votes: str = ""  # label that is the mean of 1, 2, ... with the counts (or shares) c1, c2, ...
     rest: str = ""  # official split of images that no file puts anywhere
     subset_missing: list[str] = []  # images that the Q-Align and SMART-IQA subset of the official split leaves out
     labels: dict[str, Label] = {}
     label_kind: str = "mos"
     rows: int | None = None  # as published
-    folder: str = ""  # under data/raw, where it is not the set's name
-    module: str = ""  # of this package, for a set that makes itself
+    folder: Inside = ""  # under data/raw, where it is not the set's name, or holds other sets too
+    module: str = ""  # of this package, for a set of sets.yaml that makes itself
     licence: str = "not stated"
     address: str = ""  # for people
-    get: dict[str, str] = {}  # file under the set's folder: public address
-    sha256: dict[str, str] = {}  # of those files, where known
+    get: dict[Inside, str] = {}  # file under the set's folder: public address
     by_hand: str = ""  # what a person does where nothing can be fetched
     citation: str = ""
     note: str = ""
@@ -72,12 +100,17 @@ class Description(Label):
     @field_validator("pattern")
     @classmethod
     def _has_groups(cls, pattern):
-        try:
-            if pattern and not re.compile(pattern).groupindex:
-                raise ValueError("it names no group, as (?P<content>...) does")
-        except re.error as error:
-            raise ValueError(f"it is no regular expression: {error}") from None
+        if pattern and not re.compile(pattern).groupindex:
+            raise ValueError("it names no group, as (?P<content>...) does")
         return pattern
+
+    @model_validator(mode="after")
+    def _fits_its_labels(self):
+        if self.labels and (lost := sorted({*Label.model_fields} & self.model_fields_set)):
+            raise ValueError(f"{', '.join(lost)} beside `labels` would be lost; write it into each of them")
+        if self.votes and self.votes not in self.choices():
+            raise ValueError(f"votes is {self.votes}, which is no label; there is {', '.join(self.choices())}")
+        return self
 
     def choices(self) -> dict[str, Label]:
         """The labels one can choose, by the name of their column; the first is the default."""
@@ -96,15 +129,19 @@ def described(facts: object, where: str) -> Description:
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         raise KeyError(f"{where}: no key {place}; {meant}allowed are {', '.join(known)}")
-    raise ValueError(f"{where}: {place or 'the file'} is {first['input']!r}; {first['msg'].lower()}")
+    raise ValueError(f"{where}: {place or 'the file'} is {repr(first['input'])[:80]}; {first['msg'].lower()}")
 
 
-def described_file(path: Path) -> Description:
-    """The Description in a set.yaml; errors as `described`."""
+def described_file(path: Path, otherwise: dict) -> Description:
+    """The Description in a set.yaml, where it names no `files` with the keys of `otherwise`; errors as `described`."""
     try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        facts = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} is no YAML ({error}); put texts that hold a colon, a brace or a backslash between single quotes"
         ) from None
-    return described(facts, str(path))
+    if not isinstance(facts, dict) or "files" in facts:
+        otherwise = {}
+    if "module" in facts:
+        raise KeyError(f"{path}: no key module; only the sets of this package make themselves")
+    return described(otherwise | facts if otherwise else facts, str(path))

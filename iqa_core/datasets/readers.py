@@ -6,10 +6,12 @@ Nothing is converted or dropped here, so that whatever is wrong later can be nam
 import csv
 import difflib
 import fnmatch
+import io
 import json
 import os
 import posixpath
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -27,24 +29,28 @@ class Files:
     """The files under a folder, found by the end of their path: archives nest, mirrors change letter case."""
 
     def __init__(self, folder: Path):
-        self.folder, self.named, seen = folder, {}, set()
+        self.folder, self.paths, self.ends, seen = folder, [], {}, set()  # ends: end of a path in lower case, all that have it
         for base, folders, names in os.walk(folder, followlinks=True):
             again = (real := os.path.realpath(base)) in seen  # a link that leads back
             seen.add(real)
             folders[:] = [] if again else [f for f in folders if not f.startswith((".", "__MACOSX"))]
-            for name in [] if again else names:
-                if not name.startswith("."):
-                    self.named.setdefault(name.lower(), []).append((Path(base).relative_to(folder) / name).as_posix())
+            inside = Path(base).relative_to(folder)
+            self.paths += [(inside / name).as_posix() for name in names if not again and not name.startswith(".")]
+        for path in self.paths:
+            parts = path.lower().split("/")
+            for k in range(len(parts)):
+                self.ends.setdefault("/".join(parts[k:]), []).append(path)
 
     def pictures(self) -> list[str]:
         """Paths of all image files, sorted."""
-        return sorted(p for name, paths in self.named.items() if posixpath.splitext(name)[1] in PICTURES for p in paths)
+        return sorted(path for path in self.paths if posixpath.splitext(path)[1].lower() in PICTURES)
 
-    def find(self, wanted: str) -> str | None:
-        """The least nested path that ends in `wanted`, None without one; ValueError where two are equally near."""
-        ends = [
-            p for p in self.named.get(posixpath.basename(wanted).lower(), []) if f"/{p}".lower().endswith(f"/{wanted}".lower())
-        ]
+    def find(self, wanted: str, *, under: str | None = None) -> str | None:
+        """The least nested path that ends in `wanted`, None without one; ValueError where two are equally near.
+
+        `under`: the folder that `wanted` is to begin at, "" for the set's own.
+        """
+        ends = [p for p in self.ends.get(wanted.lower(), []) if under is None or above(p, wanted) == under]
         far = {p: (not f"/{p}".endswith(f"/{wanted}"), p.count("/")) for p in ends}
         first, *others = sorted(ends, key=lambda p: (far[p], p)) or [None]
         if others and far[others[0]] == far[first]:
@@ -52,15 +58,30 @@ class Files:
             raise ValueError(f"{told}; keep one of them, or tell its folder in `images: [folder/{{image}}]`")
         return first
 
+    def locate(self, wanted: list[str], *, under: str | None = None) -> list[str | None]:
+        """`find` for all files of a set: they begin at one folder, or at several that hold nothing of each other.
+
+        So no thumbnail stands in for an absent image: of folders that share files one counts, that which most were found under.
+        """
+        found = {path: self.find(path, under=under) for path in wanted}
+        starts = Counter(above(place, path) for path, place in found.items() if place)
+        places = ({above(place, path) for place in self.ends.get(path.lower(), [])} for path in found)
+        if len(starts) > 1 and any(len(folders & {*starts}) > 1 for folders in places):
+            return self.locate(wanted, under=max(starts, key=lambda folder: (starts[folder], -len(folder))))
+        return [found[path] for path in wanted]
+
     def match(self, pattern: str) -> list[Path]:
         """The one file, or for a pattern with * all that match in the least nested folder that has any."""
         if "*" not in pattern:
             return [self.folder / found] if (found := self.find(pattern)) else []
-        fits = [
-            p for paths in self.named.values() for p in paths if fnmatch.fnmatchcase(f"/{p}".lower(), f"*/{pattern}".lower())
-        ]
+        fits = [p for p in self.paths if fnmatch.fnmatchcase(f"/{p}".lower(), f"*/{pattern}".lower())]
         nearest = min(map(posixpath.dirname, fits), key=lambda f: (f.count("/"), f), default="")
         return [self.folder / p for p in sorted(fits) if posixpath.dirname(p) == nearest]
+
+
+def above(place: str, wanted: str) -> str:
+    """The folder at which `wanted` begins, where it lies at `place`."""
+    return "/".join(place.split("/")[: -wanted.count("/") - 1])
 
 
 def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
@@ -113,9 +134,9 @@ def _delimited(path, file):
     except UnicodeDecodeError:
         raise ValueError("it is no UTF-8 text: save it as CSV UTF-8") from None
     if file.delimiter == " ":
-        return [line.split() for line in text.splitlines() if line.strip()]
+        return [line.split() for line in io.StringIO(text) if line.strip()]
     delimiter = file.delimiter or max(",;\t", key=text.partition("\n")[0].count)
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True, strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     rows = [row for row in ([cell.strip() for cell in row] for row in rows) if any(row)]
     if file.decimal != ".":
         number = re.compile(rf"(-?\d+){re.escape(file.decimal)}(\d+)")

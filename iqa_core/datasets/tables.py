@@ -14,36 +14,40 @@ import numpy as np
 import pandas as pd
 
 from .description import Description
-from .readers import CONTRACT, NUMBERS, Files, read_labels
+from .readers import CONTRACT, NUMBERS, Files, above, read_labels
 
 PARTS = {"training": "train", "validation": "val", "testing": "test"} | {part: part for part in ("train", "val", "test", "")}
 AGREE = 0.01  # of a column's range: what two files, or votes and their mean, may differ by
 
 
 def build_table(facts: Description, files: Files, *, root: Path, name: str, label: str) -> pd.DataFrame:
-    """The table of a described set; `table.attrs["notes"]` lists in sentences what was noticed on the way.
+    """The table of a described set, without labels where `label` is empty or no file gives any.
 
+    `table.attrs`: `notes` lists in sentences what was noticed on the way, `left_out` the images of the rows left out.
     FileNotFoundError for an absent label file; ValueError for a file or a row that is wrong, naming it. No row is dropped but
     those that the description leaves out, and these are noted.
     """
     notes = []
-    table = _joined(facts, files, notes)
-    table = _without(_told(_counted(table, facts, name), facts, name), facts, notes)
-    if facts.files:
+    table = _told(_counted(_joined(facts, files, notes), facts, name), facts, name, notes)
+    places, kept = _placed(table, facts, files, root, name, notes), _kept(table, facts, name, notes)
+    table = table[kept].reset_index(drop=True)
+    if label and facts.files:
         _vote(table, facts, name)
         table = _labelled(table, facts, label, name, notes)
-    table = _placed(table, facts, files, root, name)
-    for column in [c for c in table if c not in CONTRACT or re.fullmatch(NUMBERS, c)]:
-        if re.fullmatch(NUMBERS, column):
-            table[column] = numbers(table, column, name, empty=column != "label" or not facts.files)
-        else:  # a further column: numbers where it holds nothing else
-            values = pd.to_numeric(table[column], errors="coerce")
-            table[column] = values if (values.notna() | (table[column] == "")).all() else table[column]
-    table = _split(table, facts, name).assign(label_kind=_filled_up(table, "label_kind", facts.label_kind))
+        table["label_kind"] = _filled_up(table, "label_kind", facts.label_kind)
+    else:
+        unread = [] if label else [c for c in table if re.fullmatch(NUMBERS, c)]
+        table = table.drop(columns=unread).assign(label=np.nan, label_kind="")
+    table = table.assign(**places[kept].reset_index(drop=True))
+    for column in [c for c in table if c not in CONTRACT and not re.fullmatch(NUMBERS, c)]:  # numbers where all are
+        values = pd.to_numeric(table[column], errors="coerce")
+        table[column] = values if (values.notna() | (table[column] == "")).all() else table[column]
+    table = _split(table, facts, name)
     table = table.reindex(columns=[*CONTRACT, *(c for c in table if c not in CONTRACT)])
-    absent = ["reference", "distortion", "distortion2"]
-    table[absent] = table[absent].astype(object).where(table[absent] != "", np.nan)
-    table.attrs["notes"] = notes
+    texts, absent = ["distortion", "content", "reference", "distortion2"], ["reference", "distortion", "distortion2"]
+    table[texts] = table[texts].astype(str)
+    table[absent] = table[absent].where(table[absent] != "", np.nan)
+    table.attrs.update(notes=notes, left_out=[*places.image[~kept]])
     return table
 
 
@@ -99,14 +103,27 @@ def _join(table, part, file, pattern, notes):
         if len(strangers) > len(part) / 2:
             raise ValueError(f"{told}; is it the file of another set?")
         notes += [told] if len(strangers) else []
+        lacking = table.image[~keys.isin(own)]
+        if len(lacking) and not file.fill:  # a file that fills in lists but one part
+            notes.append(f"{file.file} lacks {len(lacking)} of {len(table)} images: {', '.join(lacking[:3])}")
         part = part.drop(columns="image").set_index(own).reindex(keys).fillna("").reset_index(drop=True)
     elif len(part) != len(table):
         raise ValueError(f"{file.file} has {len(part)} rows, those before it {len(table)}; they belong together row by row")
     for column in part:
         if column in table:
             _agree(table, column, part[column], file.file)
-        table[column] = part[column].where(part[column] != "", table.get(column, ""))
+        table[column] = _first_told(part[column], _filled_up(table, column, ""), column, notes)
     return table
+
+
+def _first_told(first, second, column, notes):
+    """The first texts, the second where these are empty; a note where both are there and differ."""
+    apart = (first != "") & (second != "") & (first != second)
+    apart &= pd.to_numeric(first, errors="coerce").isna() | pd.to_numeric(second, errors="coerce").isna()  # numbers: `_agree`
+    if apart.any():
+        told = f"{column} is told twice and differs for {apart.sum()} of {len(apart)} images"
+        notes.append(f"{told}: {first[apart].iloc[0]} is taken, not {second[apart].iloc[0]}")
+    return first.where(first != "", second)
 
 
 def _agree(table, column, others, source):
@@ -127,18 +144,26 @@ def _counted(table, facts, name):
     return table.assign(distortion=np.repeat(kinds, rows), number=[str(k + 1) for n in rows for k in range(n)])
 
 
-def _without(table, facts, notes):
+def _kept(table, facts, name, notes):
+    kept = pd.Series(True, table.index)
+    _need(facts.leave_out, table, name, "leave_out")
     for column, pattern in facts.leave_out.items():
         out = table[column].str.fullmatch(pattern)
         notes += [f"{out.sum()} rows are left out, their {column} is {pattern}"] if out.any() else []
-        table = table[~out].reset_index(drop=True)
-    return table
+        kept &= ~out
+    if not kept.any():
+        raise ValueError(f"{name}: leave_out {facts.leave_out} leaves none of {len(table)} rows; narrow it")
+    return kept
+
+
+def _need(columns, table, name, use):
+    if missing := [column for column in columns if column not in table]:
+        raise KeyError(f"{name} has no column {', '.join(missing)} for {use}; it has {', '.join(table)}")
 
 
 def _written(template, table, name):
     fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
-    if missing := [field for field in fields if field not in table]:
-        raise KeyError(f"{name} has no column {', '.join(missing)} for the path {template}; it has {', '.join(table)}")
+    _need(fields, table, name, f"the path {template}")
     rows = zip(*(table[field] for field in fields), strict=True) if fields else [()] * len(table)
     return [template.format(**dict(zip(fields, row, strict=True))) for row in rows]
 
@@ -150,7 +175,7 @@ def _found(pattern, images):
     return found.assign(content=found.content.str.lower()) if "content" in found else found
 
 
-def _told(table, facts, name):
+def _told(table, facts, name, notes):
     """What file names tell, and codes in words."""
     if facts.pattern:
         told = _found(facts.pattern, table.image)
@@ -160,13 +185,15 @@ def _told(table, facts, name):
         table = table.assign(**told)
     for new, rules in facts.codes.items():
         for source, words in rules.items():
-            if source in table:
-                told = table[source].str.lower().map({code.lower(): word for code, word in words.items()} | {"": ""})
-                if told.isna().any():
-                    row = told.isna().idxmax()
-                    where = table.image[row] if "image" in table else f"row {row + 1}"
-                    raise ValueError(f"{name}: {source} of {where} is {table[source][row]}; known are {', '.join(words)}")
-                table[new] = _filled_up(table, new, told)
+            if source not in table and any(source in file.columns for file in facts.files):
+                continue  # of an optional file
+            _need([source], table, name, f"codes of {new}")
+            told = table[source].str.lower().map({code.lower(): word for code, word in words.items()} | {"": ""})
+            if told.isna().any():
+                row = told.isna().idxmax()
+                where = table.image[row] if "image" in table else f"row {row + 1}"
+                raise ValueError(f"{name}: {source} of {where} is {table[source][row]}; known are {', '.join(words)}")
+            table[new] = _first_told(_filled_up(table, new, ""), told, new, notes)
     return table if "image" in table else table.assign(image=_written(facts.images[0], table, name))
 
 
@@ -226,48 +253,49 @@ def _split(table, facts, name):
     return table.assign(official_split=parts)
 
 
-def _placed(table, facts, files, root, name):
-    """Paths relative to `root`, and the content: as told, else the reference, else the image itself."""
+def _placed(table, facts, files, root, name, notes):
+    """Image and reference relative to `root`, and the content: as told, else the reference, else the image itself."""
     folder = Path(os.path.relpath(files.folder.absolute(), root.absolute())).as_posix()
-    for column in {"image", "reference"} & set(table):
-        table[column] = [_plain(path, (f"{files.folder.absolute().as_posix()}/", f"{folder}/"), name) for path in table[column]]
+    starts = [f"{place.as_posix()}/" for place in (files.folder.absolute(), files.folder.resolve())] + [f"{folder}/"]
+    table = table.assign(image=_plain(table.image, starts, name))
     if (table.image == "").any():
         raise ValueError(f"{name}: row {(table.image == '').idxmax() + 1} names no image; write its file name or drop the row")
-    if facts.reference:
-        table["reference"] = _written(facts.reference, table, name)
+    under = "" if facts.images[0].startswith("./") else None
+    choices = [_plain(_written(template, table, name), starts, name) for template in facts.images]
+    images = _located(choices, files, under, facts, name, notes)
+    wanted = _written(facts.reference, table, name) if facts.reference else _filled_up(table, "reference", "")
+    wanted = _plain(wanted, starts, name)
+    reference = pd.Series([found or path for found, path in zip(files.locate(wanted, under=under), wanted, strict=True)])
     if facts.content:
         table["content"] = _written(facts.content, table, name)
-    reference = _filled_up(table, "reference", "")
     content = _filled_up(table, "content", reference.where(reference != "", table.image))
-    images = _located([_written(template, table, name) for template in facts.images], files, name)
-    references = [path and (files.find(path) or path) for path in reference]
-    placed = {"image": images, "reference": references}
-    inside = {c: [path and posixpath.normpath(f"{folder}/{path}") for path in paths] for c, paths in placed.items()}
-    return table.assign(content=content, **inside)
+    placed = {"image": images, "reference": reference, "content": content}
+    inside = {c: [path and posixpath.normpath(f"{folder}/{path}") for path in placed[c]] for c in ("image", "reference")}
+    return pd.DataFrame(placed | inside)
 
 
-def _plain(path, starts, name):
-    """A path as a file tells it, with slashes, relative to the set's folder, which it may name at its start."""
-    path = path.replace("\\", "/")
+def _plain(paths, starts, name):
+    """Paths as a file tells them, with slashes, relative to the set's folder, which they may name at their start."""
+    paths = [posixpath.normpath(path.replace("\\", "/")) if path else "" for path in paths]
     for start in starts:
-        path = path.removeprefix(start)
-    path = posixpath.normpath(path) if path else ""
-    if path.startswith(("/", "../")) or path in (".", "..") or re.match(r"[A-Za-z]:", path):
-        raise ValueError(f"{name}: {path} lies outside {starts[1][:-1]}; link its folder into it, and write paths from there")
-    return path
+        paths = [path.removeprefix(start) for path in paths]
+    if out := [path for path in paths if path in (".", "..") or re.match(r"/|\.\./|[A-Za-z]:/", path)]:
+        raise ValueError(f"{name}: {out[0]} lies outside {starts[-1][:-1]}; link its folder into it, write paths from there")
+    return paths
 
 
-def _located(choices, files, name):
+def _located(choices, files, under, facts, name, notes):
     """Of the lists of wanted paths the one of which most are there, each as it is there, else as wanted."""
-    counts, places = [], []
+    tried = []
     for wanted in choices:
-        found = [files.find(path) for path in wanted]
-        places.append([f or w for f, w in zip(found, wanted, strict=True)])
-        counts.append(sum(path is not None for path in found))
-        if counts[-1] == len(wanted):
+        found = files.locate(wanted, under=under)
+        tried.append((sum(path is not None for path in found), found, wanted))
+        if tried[-1][0] == len(wanted):
             break
-    best = places[counts.index(max(counts))]
-    if not any(counts) and len(others := files.pictures()) >= max(len(best) / 2, 1):
-        told = f"{name}: none of {len(best)} images is in {files.folder}, as {', '.join(best[:3])}"
+    count, found, wanted = max(tried, key=lambda choice: choice[0])
+    starts = sorted({above(place, path) or "." for place, path in zip(found, wanted, strict=True) if place})
+    notes += [f"images lie in {len(starts)} folders: {', '.join(starts[:4])}"] if len(starts) > 1 else []
+    if not count and not facts.folder and len(others := files.pictures()) >= max(len(wanted) / 2, 1):
+        told = f"{name}: none of {len(wanted)} images is in {files.folder}, as {', '.join(wanted[:3])}"
         raise ValueError(f"{told}; {len(others)} others are, as {', '.join(others[:3])}: labels of another set?")
-    return best
+    return [place or path for place, path in zip(found, wanted, strict=True)]

@@ -6,7 +6,9 @@ or (h, w, 1). Operators work on float images in [0, 1] and are clipped and round
 numbers of patches are those published for images of 512 x 384, and do not grow with the image.
 """
 
+import re
 import zlib
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -52,17 +54,20 @@ def distort(
     `regions.saliency_mask`. Equal levels are one uniform distortion. Grey images: an operator that needs colour sees them as
     RGB and its result goes back to luma, so saturation and colour diffusion leave them as they are, a colour shift
     doubles edges and colour blocks come out grey; all others, noise included, work on the one channel.
-    KeyError for an unknown name, ValueError for a level outside 1..5, an image or a mask of another kind, or a mask without
-    `background_level`.
+    KeyError for an unknown name, ValueError for a level outside 1..5, a seed below 0, an image or a mask of another kind, or
+    a mask without `background_level`.
     """
     if name not in REGISTRY:
         raise KeyError(f"no distortion {name!r}; there are {', '.join(list_distortions())}")
-    if image.dtype != np.uint8 or (image.ndim != 2 and image.shape[2:] not in ((1,), (3,))) or min(image.shape[:2]) < 32:
-        raise ValueError(f"image is {image.dtype} {image.shape}; wanted uint8 (h, w, 3) or (h, w), at least 32 pixels a side")
+    kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
+    if not re.fullmatch(r"uint8 \(\d+, \d+(, [13])?\)", kind) or min(image.shape[:2]) < 32:
+        raise ValueError(f"image is {kind}; wanted an array, uint8 (h, w, 3) or (h, w), at least 32 pixels a side")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; wanted a whole number, 0 or more")
     if mask is not None and background_level is None:
         raise ValueError("a mask says where background_level begins; give background_level too, or no mask")
-    if mask is not None and mask.shape != image.shape[:2]:
-        raise ValueError(f"mask is {mask.shape}; wanted {image.shape[:2]}, as the image")
+    if mask is not None and np.shape(mask) != image.shape[:2]:
+        raise ValueError(f"mask is {np.shape(mask)}; wanted {image.shape[:2]}, as the image")
     result = _apply(REGISTRY[name], image, level, seed)
     if background_level in (None, level):
         return result
@@ -71,10 +76,11 @@ def distort(
 
 
 def _apply(kind, image, level, seed):
+    parameter = kind.parameter(level)
     generator = np.random.default_rng([seed, zlib.crc32(kind.name.encode()), round(level * 1000)])
     pixels = np.atleast_3d(image) / 255.0
     grey = pixels.shape[2] == 1
-    result = kind.apply(np.repeat(pixels, 3, axis=2) if grey and kind.rgb else pixels, kind.parameter(level), generator)
+    result = kind.apply(np.repeat(pixels, 3, axis=2) if grey and kind.rgb else pixels, parameter, generator)
     result = np.clip(result, 0, 1)
     if grey and kind.rgb:
         result = result @ np.array(LUMA)

@@ -94,11 +94,12 @@ def color_quantization(image, colors, generator):
 
 @distortion(0.4, 0.2, 0.1, 0, -0.4, source=SOURCE, number=7)
 def color_saturation_1(image, factor, generator):
-    """S of HSV is multiplied by `factor`: paler, grey at level 4, pale complementary colours at 5. Those go beyond 1, and the
-    image is scaled down to it, as the generator does."""
+    """S of HSV is multiplied by `factor`: paler, grey at level 4, pale complementary colours at 5. Those exceed
+    their V, and the image is divided by the largest excess of all pixels, at most 1.4, as MATLAB's hsv2rgb does even where
+    nothing is beyond 1."""
     value = image.max(axis=2, keepdims=True)
     result = value - (value - image) * factor
-    return result / max(1, result.max())
+    return result / max(1, (result / np.maximum(value, 1e-12)).max())
 
 
 @distortion(1, 2, 3, 6, 9, source=SOURCE, number=8, rgb=True)

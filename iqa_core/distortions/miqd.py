@@ -62,12 +62,13 @@ def jpeg_compression(image, quality, generator):
 
 
 def _streak(radius, sigma, degrees):
-    """Weights of a motion blur as ImageMagick's: 2 ceil(radius) + 1 steps of a pixel from the middle in one direction, a
-    falling half of a Gaussian of `sigma` pixels."""
+    """Weights of a motion blur as ImageMagick's: a pixel becomes the mean of 2 ceil(radius) + 1 steps of a pixel from itself in
+    one direction, weighted by the falling half of a Gaussian of `sigma` pixels. 0 degrees: it looks right, so a point smears
+    to the left."""
     reach = 2 * int(np.ceil(radius - NEARLY))
     steps, angle = np.arange(reach + 1), np.deg2rad(degrees)
     kernel = np.zeros((2 * reach + 1,) * 2)
-    place = reach + np.rint(steps * np.sin(angle)).astype(int), reach + np.rint(steps * np.cos(angle)).astype(int)
+    place = reach - np.rint(steps * np.sin(angle)).astype(int), reach - np.rint(steps * np.cos(angle)).astype(int)
     np.add.at(kernel, place, np.exp(-((steps / sigma) ** 2) / 2))
     return kernel / kernel.sum()
 
@@ -93,24 +94,16 @@ def defocus_blur(image, parameter, generator):
 
 @distortion((0.4, 1, 0.4), (0.55, 1.5, 0.9), (1.2, 2.5, 0.99), (2, 2, 2), (4, 5, 4), source=SOURCE)
 def glass_blur(image, parameter, generator):
-    """A Gaussian blur, pixels swapped with random neighbours, and the blur again; (sigma in pixels, farthest swap, rounds),
-    the last two cut to whole numbers, so that levels up to 3 swap nothing and are two blurs.
-
-    The generator swaps pixel after pixel from one corner on. Here a round takes the pixels of a grid as wide as a swap
-    reaches, whose swaps cannot meet, at once, and the grid's positions in random order: every pixel away from the
-    border is swapped once a round, as there, and none is carried along a line."""
+    """A Gaussian blur, every pixel replaced by a random neighbour's, and the blur again; (sigma in pixels, farthest neighbour,
+    rounds), the last two cut to whole numbers, so that levels up to 3 move nothing and are two blurs. All pixels of a round
+    are copied at once, as MIQD's generator does it, where ImageNet-C swaps one after another."""
     sigma, reach, rounds = parameter[0], int(parameter[1] + NEARLY), int(parameter[2] + NEARLY)
     image = ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
-    height, width, channels = image.shape
-    pixels = image.reshape(-1, channels)
-    for phase in [phase for _ in range(rounds) for phase in generator.permutation(4 * reach**2)]:
-        row, column = divmod(int(phase), 2 * reach)
-        rows, columns = np.arange(reach + row, height - reach, 2 * reach), np.arange(reach + column, width - reach, 2 * reach)
-        here = (rows[:, None] * width + columns).ravel()
-        down, right = generator.integers(-reach, reach, (2, len(here)))
-        there = here + down * width + right
-        pixels[np.concatenate([here, there])] = pixels[np.concatenate([there, here])]
-    return ndimage.gaussian_filter(pixels.reshape(image.shape), (sigma, sigma, 0), mode="nearest")
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    for _ in range(rounds):
+        down, right = generator.integers(-reach, reach, (2, *y.shape))
+        image = image[np.clip(y + down, 0, y.max()), np.clip(x + right, 0, x.max())]
+    return ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
 
 
 # ---- weather
@@ -135,7 +128,7 @@ def _plasma(side, decay, generator):
 @distortion((0.1, 3), (0.3, 2.05), (0.7, 1.6), (1.5, 1.5), (5, 1.3), source=SOURCE)
 def fog(image, parameter, generator):
     """A cloud of (amount, decay) is added, then all scaled so that the brightest pixel can stay as it was; a small decay
-    makes rough fog."""
+    makes rough fog. The scale falls with the amount (1/6 at level 5), so the strongest fog is grey, not white."""
     (amount, decay), (height, width), brightest = parameter, image.shape[:2], image.max()
     cloud = _plasma(max(height, width), decay, generator)[:height, :width, None]
     return (image + amount * cloud) * brightest / (brightest + amount)

@@ -23,7 +23,7 @@ def fuse(subject: np.ndarray, background: np.ndarray, mask: np.ndarray) -> np.nd
     leave it set; where the weight lies between .05 and .95 the result is averaged with its own 3 x 3 Gaussian blur (sigma
     .8); values are cut to whole numbers. More than 32 pixels from the mask only the background is left.
     """
-    mask = mask != 0
+    mask = np.asarray(mask) != 0
     weight = ndimage.gaussian_filter(mask.astype(float), 10.1, radius=32, mode="mirror")
     weight[ndimage.binary_erosion(mask, np.ones((3, 3)), iterations=2, border_value=1)] = 1
     weight = np.clip(weight, 0, 1).reshape(mask.shape + (1,) * (subject.ndim - 2))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -22,10 +23,10 @@ class Distortion:
         """The operator's parameter at a level in 1..5, fractional levels included.
 
         Between two tabled levels it runs log-linearly, or linearly where the table holds a zero or changes sign; each
-        component of a tuple by itself. Whole numbers are rounded by the operator.
+        component of a tuple by itself. Whole numbers are rounded by the operator. ValueError for what is no such number.
         """
-        if not 1 <= level <= 5:
-            raise ValueError(f"{self.name}: level is {level}; it runs from 1 to 5, fractions allowed")
+        if not isinstance(level, Real) or not 1 <= level <= 5:
+            raise ValueError(f"{self.name}: level is {level!r}; it runs from 1 to 5, fractions allowed")
         if isinstance(self.parameters[0], tuple):
             return tuple(_between(level, column) for column in zip(*self.parameters, strict=True))
         return _between(level, self.parameters)

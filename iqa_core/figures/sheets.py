@@ -5,9 +5,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from ..distortions import LEVELS, REGISTRY, distort, list_distortions
+from ..pixels import read_image
 from .predictions import bare
 
 GAP = 0.03  # between pictures, of their width
@@ -19,8 +19,7 @@ def distortion_sheet(photo: Path, *, source: str = "KADID-10k", seed: int = 0):
 
     `photo`: an image file; about 512 x 384, the size the parameters are made for. `source`: as `list_distortions`.
     """
-    with Image.open(photo) as opened:
-        image = np.asarray(opened.convert("RGB"))
+    image = read_image(photo)
     kinds = sorted((REGISTRY[name] for name in list_distortions(source)), key=lambda kind: (kind.number or 0, kind.name))
     height, width = image.shape[:2]
     tall = 7 / 5 * height / width + 0.14  # inches a row: five pictures on 7 inches, and a line of text
