@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import kendalltau
 
-from iqa_core.stats import affordable, bootstrap, codes, midranks, over_contents, percentile_interval, plcc, srcc, vectors
+from iqa_core.stats import codes, correlation_interval, midranks, over_contents, plcc, srcc, standard_error, vectors
 
 
 def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int = 0) -> dict:
@@ -26,10 +26,11 @@ def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int
       plcc             Pearson's correlation of the raw predictions, in [-1, 1]
       plcc_poly3, plcc4, plcc5   PLCC after a third-order polynomial and the 4- and 5-parameter logistic, in [0, 1]
       rmse             after the 5-parameter logistic, in label units: std(label) * sqrt(1 - plcc5 ** 2)
-      intervals        {"srcc", "plcc", "krcc"}: (low, high), 95 % percentile bootstrap; fitted figures are points
+      intervals        {"srcc", "plcc", "krcc"}: (low, high), 95 %: standard error by bootstrap, Student's t on Fisher's
+                       z scale (`stats.correlation_interval`); fitted figures are points
       unit, draws      what was resampled, "content" (whole contents, when `content` (n,) is given) or "image", and how
                        often: above 50,000 rows less than asked for, in proportion
-    Below 15 contents the interval is too narrow: see `per_content`.
+    Below 15 contents it covers less than it says (docs/statistics.md): see `per_content`.
     Fewer than three rows, or constant predictions or labels: everything NaN, 0 draws, a RuntimeWarning. A fit with fewer
     different predictions than parameters: NaN, a RuntimeWarning.
     Errors: ValueError for lengths that differ and for values that are not finite.
@@ -54,10 +55,10 @@ def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int
         warnings.warn(f"correlations are NaN: {' and '.join(why)}", RuntimeWarning, stacklevel=2)
         return result
 
-    arrays, draws = (x, y, codes(x), codes(y)), affordable(draws, len(x))
-    samples = bootstrap(_three, *arrays, group=content, draws=draws, seed=seed)
+    arrays = x, y, codes(x), codes(y)
+    errors, units, draws = standard_error(_three, *arrays, content=content, draws=draws, seed=seed, fisher=True)
     points = dict(zip(("srcc", "plcc", "krcc"), _three(*arrays), strict=True))
-    intervals = {name: percentile_interval(column) for name, column in zip(points, samples.T, strict=True)}
+    intervals = {name: correlation_interval(points[name], error, units) for name, error in zip(points, errors, strict=True)}
     fitted = logistic5(x, y)(x)
     return (
         result
@@ -110,7 +111,7 @@ def logistic4(predicted, label) -> Callable:
     Returns a function of an array of predictions, in label units. Fewer than 4 different predictions: a function that
     answers NaN, and a RuntimeWarning. Source: VQEG 2000, Final report on the validation of objective models, phase I.
     """
-    return _fit(predicted, label, 4, lambda z, *shape: np.column_stack([_sigmoid(z, *shape), np.ones_like(z)]))
+    return _fit(predicted, label, 4, _basis4)
 
 
 def logistic5(predicted, label) -> Callable:
@@ -122,19 +123,57 @@ def logistic5(predicted, label) -> Callable:
     return _fit(predicted, label, 5, lambda z, *shape: np.column_stack([_sigmoid(z, *shape), z, np.ones_like(z)]))
 
 
+def fit_scale(predicted, label) -> dict:
+    """A monotone map from predictions to a label's scale, for scores on that scale; fit it on val rows, never on test.
+
+    Returns what `apply_scale` needs, JSON-able: kind "logistic4" with coefficients [b1, b2, b3, b4] of `logistic4`, b4 > 0
+    (rising when b1 > b2), and n. The curve levels off beyond the predictions it saw; ranks stay, but where scores so far out
+    round to one number. Scores may pass the ends of the scale. Fewer than 4 different predictions, or constant labels: kind
+    "constant" with the mean label, and a RuntimeWarning; one too for a falling map, which turns the predictions' order round.
+    Errors: ValueError as `vectors`, and for no rows.
+    """
+    x, y = vectors(predicted=predicted, label=label)
+    different = len(np.unique(x)), len(np.unique(y))
+    if different[0] < 4 or different[1] < 2:
+        if not len(x):
+            raise ValueError("no rows to fit a scale on: pass the predictions and labels of the val rows")
+        warnings.warn(
+            f"no scale: {different[0]} different predictions (4 needed) and {different[1]} different labels (2 needed), so "
+            "every score becomes the mean label",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return dict(kind="constant", coefficients=[float(y.mean())], n=len(x))
+    mean, scale, (centre, log_slope), weights = _solve(x, y, _basis4, search=True)
+    if weights[0] < 0:
+        warnings.warn("the scale falls: higher predictions go with lower labels", RuntimeWarning, stacklevel=2)
+    fitted = [weights.sum(), weights[1], mean + scale * centre, scale / np.exp(log_slope)]
+    return dict(kind="logistic4", coefficients=[float(value) for value in fitted], n=len(x))
+
+
+def apply_scale(scale: dict, predicted) -> np.ndarray:
+    """Predictions of any shape on the scale that `fit_scale` found, in label units. Errors: ValueError for another kind."""
+    x, coefficients = np.asarray(predicted, dtype=float), scale.get("coefficients")
+    if scale.get("kind") == "constant":
+        return np.full(x.shape, coefficients[0])
+    if scale.get("kind") != "logistic4":
+        raise ValueError(f"scale of kind {scale.get('kind')!r}; fit_scale makes 'logistic4' and 'constant'")
+    upper, lower, centre, width = coefficients
+    return lower + (upper - lower) * expit((x - centre) / width)
+
+
 def _sigmoid(z: np.ndarray, centre: float, log_slope: float) -> np.ndarray:
     return expit(np.exp(log_slope) * (z - centre))
 
 
-def _fit(predicted, label, parameters: int, basis: Callable, *, search: bool = True) -> Callable:
-    """Least-squares curve that is linear in the columns of basis(z, centre, log_slope), z being standardised predictions.
+def _basis4(z: np.ndarray, *shape: float) -> np.ndarray:
+    return np.column_stack([_sigmoid(z, *shape), np.ones_like(z)])
 
-    Only the sigmoid's centre and slope are searched for: all else has a closed form given these two, so a falling curve is
-    no harder than a rising one (variable projection, Golub and Pereyra 1973, DOI 10.1137/0710036).
-    """
+
+def _fit(predicted, label, parameters: int, basis: Callable, *, search: bool = True) -> Callable:
+    """Least-squares curve, a function of predictions, linear in the columns of `basis`; NaN and said where it cannot be."""
     x, y = vectors(predicted=predicted, label=label)
-    order = np.lexsort([y, x])  # so that the order of rows changes no digit
-    x, y, different = x[order], y[order], len(np.unique(x))
+    different = len(np.unique(x))
     if different < parameters:
         warnings.warn(
             f"a fit of {parameters} parameters failed, with {different} different predictions: it is NaN",
@@ -142,19 +181,28 @@ def _fit(predicted, label, parameters: int, basis: Callable, *, search: bool = T
             stacklevel=3,
         )
         return lambda predicted: np.full(np.shape(predicted), np.nan)
+    mean, scale, shape, weights = _solve(x, y, basis, search=search)
+    return lambda predicted: (basis((np.ravel(predicted) - mean) / scale, *shape) @ weights).reshape(np.shape(predicted))
+
+
+def _solve(x: np.ndarray, y: np.ndarray, basis: Callable, *, search: bool) -> tuple:
+    """mean, scale, shape, weights of the curve basis((x - mean) / scale, *shape) @ weights of least squares.
+
+    Only the sigmoid's shape, centre and log slope, is searched for: all else has a closed form given these two, so a
+    falling curve is no harder than a rising one (variable projection, Golub and Pereyra 1973, DOI 10.1137/0710036).
+    """
+    order = np.lexsort([y, x])  # so that the order of rows changes no digit
+    x, y = x[order], y[order]
     mean, scale, spread = x.mean(), x.std(), y.std() or 1.0
+    z = (x - mean) / scale
 
-    def design(predicted, shape):
-        return basis((np.ravel(predicted) - mean) / scale, *shape)
-
-    def solve(shape):
-        columns = design(x, shape)
+    def weigh(shape):
+        columns = basis(z, *shape)
         weights = np.linalg.lstsq(columns, y, rcond=1e-9)[0]  # less would fit the rounding of an all but flat sigmoid
         return weights, np.mean(((columns @ weights - y) / spread) ** 2)
 
-    shape = _search((x - mean) / scale, lambda shape: solve(shape)[1]) if search else ()
-    weights = solve(shape)[0]
-    return lambda predicted: (design(predicted, shape) @ weights).reshape(np.shape(predicted))
+    shape = _search(z, lambda shape: weigh(shape)[1]) if search else ()
+    return mean, scale, shape, weigh(shape)[0]
 
 
 def _search(z: np.ndarray, loss: Callable) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Correlations: properties first, then agreement with SciPy, then the fits, then what is refused or said."""
 
+import json
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from iqa_core import stats
-from iqa_core.metrics import correlations, logistic4, logistic5, per_content, polynomial3
+from iqa_core.metrics import apply_scale, correlations, fit_scale, logistic4, logistic5, per_content, polynomial3
 
 POINTS = ("srcc", "plcc", "plcc_poly3", "plcc4", "plcc5", "krcc")
 pairs = st.lists(st.tuples(st.integers(-30, 30), st.integers(-30, 30)), min_size=6, max_size=40)  # small range: many ties
@@ -111,7 +112,10 @@ def test_intervals_are_those_of_scipy_on_the_same_resamples(content):
     tools = dict(srcc=scipy.stats.spearmanr, plcc=scipy.stats.pearsonr, krcc=scipy.stats.kendalltau)
     for name, tool in tools.items():
         samples = stats.bootstrap(lambda x, y, tool=tool: tool(x, y).statistic, x, y, group=content, draws=100, seed=3)
-        assert result["intervals"][name] == pytest.approx(stats.percentile_interval(samples), abs=1e-12), name
+        units = 60 if content is None else 10
+        half = scipy.stats.t.ppf(0.975, units - 1) * np.arctanh(samples).std() * np.sqrt(units / (units - 1))
+        ends = np.tanh(np.arctanh(tool(x, y).statistic) + np.array([-half, half]))
+        assert result["intervals"][name] == pytest.approx(ends, abs=1e-12), name
 
 
 def test_interval_brackets_the_point_repeats_with_the_seed_and_names_its_unit():
@@ -135,7 +139,7 @@ def test_clustered_images_have_a_wider_interval_by_content():
 
 
 def test_many_rows_draw_less_and_say_so(monkeypatch):
-    monkeypatch.setattr(stats, "FEW_ROWS", 100)
+    monkeypatch.setattr("iqa_core.stats.intervals.FEW_ROWS", 100)
     assert correlations(*noisy(200), draws=1000)["draws"] == 500
 
 
@@ -200,6 +204,46 @@ def test_a_fit_that_fails_is_nan_and_said():
         assert np.isnan(polynomial3(x[:20], y[:20])(x)).all()
 
 
+# ---- a scale for scores
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_scale_is_the_fitted_logistic_survives_json_and_keeps_every_rank(unit):
+    low, high = UNITS[unit]
+    x, y = noisy(150)
+    x = low + (high - low) * x / 6
+    scale = json.loads(json.dumps(fit_scale(x, y), allow_nan=False))
+    assert (scale["kind"], scale["n"]) == ("logistic4", 150)
+    assert apply_scale(scale, x) == pytest.approx(logistic4(x, y)(x), abs=1e-9)
+    far = np.linspace(low - (high - low), high + (high - low), 200).reshape(2, 100)  # beyond what was fitted
+    scores = apply_scale(scale, far)
+    assert scores.shape == (2, 100) and (np.diff(scores.ravel()) > 0).all()
+    assert stats.srcc(apply_scale(scale, x), x) == 1
+    assert abs(np.mean(apply_scale(scale, x) - y)) < 1e-6  # scores are on the label's scale
+
+
+def test_a_falling_scale_is_said():
+    x, y = noisy()
+    with pytest.warns(RuntimeWarning, match="the scale falls"):
+        scale = fit_scale(-x, y)
+    assert (np.diff(apply_scale(scale, np.linspace(-6, 0, 50))) < 0).all()
+
+
+@pytest.mark.parametrize(("x", "y"), [([2.0] * 5, [1, 2, 3, 4, 5]), ([1, 2, 3, 1], [1, 2, 3, 4]), (range(9), [4.0] * 9)])
+def test_a_scale_that_cannot_be_fitted_is_the_mean_label_and_said(x, y):
+    with pytest.warns(RuntimeWarning, match=r"no scale: \d different predictions \(4 needed\)"):
+        scale = fit_scale(x, list(y))
+    assert scale == dict(kind="constant", coefficients=[np.mean(y)], n=len(y))
+    assert (apply_scale(scale, [[1.0, 9.0]]) == np.full((1, 2), np.mean(y))).all()
+
+
+def test_scales_that_are_refused():
+    with pytest.raises(ValueError, match="no rows to fit a scale on"):
+        fit_scale([], [])
+    with pytest.raises(ValueError, match="kind 'isotonic'; fit_scale makes 'logistic4' and 'constant'"):
+        apply_scale(dict(kind="isotonic", coefficients=[]), [1.0])
+
+
 # ---- per content
 
 
@@ -210,9 +254,9 @@ def test_per_content_is_the_mean_of_scipys():
     values = {name: scipy.stats.spearmanr(x[content == name], y[content == name]).statistic for name in "ab"}
     assert result["values"] == pytest.approx(values)
     assert result["srcc"] == pytest.approx(np.mean(list(values.values())))
-    assert result["interval"] == pytest.approx(
-        scipy.stats.t.interval(0.95, 1, np.mean(list(values.values())), scipy.stats.sem(list(values.values())))
-    )
+    mean, error = result["srcc"], scipy.stats.sem(list(values.values()))
+    half = scipy.stats.t.ppf(0.975, 1) * error / (1 - mean**2)
+    assert result["interval"] == pytest.approx(np.tanh(np.arctanh(mean) + np.array([-half, half])))
     assert (result["n"], result["contents"], result["left_out"]) == (70, 2, 1)
 
 

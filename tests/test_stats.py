@@ -1,16 +1,27 @@
-"""Intervals, paired comparison, the content-blind baseline and the instrument built on it."""
+"""Intervals, the content-blind baseline and the instrument built on it; slow: what the intervals cover."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 import statsmodels.api as sm
+from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import GradientBoostingRegressor
 
 from iqa_core import stats
-from iqa_core.stats import bootstrap, content_blind, partial_srcc, percentile_interval, srcc, t_interval
+from iqa_core.stats import (
+    bootstrap,
+    content_blind,
+    correlation_interval,
+    partial_srcc,
+    percentile_interval,
+    srcc,
+    standard_error,
+    t_interval,
+)
+from iqa_core.stats.intervals import affordable
 
 properties = settings(max_examples=40, deadline=None)
 
@@ -77,8 +88,8 @@ def test_t_interval_is_scipys():
 
 
 def test_draws_fall_above_50000_rows():
-    assert [stats.affordable(2000, n) for n in (50_000, 100_000, 10**7)] == [2000, 1000, 200]
-    assert stats.affordable(100, 10**7) == 100
+    assert [affordable(2000, n) for n in (50_000, 100_000, 10**7)] == [2000, 1000, 200]
+    assert affordable(100, 10**7) == 100
 
 
 def test_resamples_without_a_value_are_left_out():
@@ -86,13 +97,45 @@ def test_resamples_without_a_value_are_left_out():
     assert np.isnan(percentile_interval([np.nan])).all()
 
 
-# ---- two models
+@given(st.floats(-0.999, 0.999), st.floats(0, 5), st.integers(2, 500))
+@properties
+def test_a_correlations_interval_holds_it_stays_within_one_and_turns_with_it(value, error, units):
+    low, high = correlation_interval(value, error, units)
+    assert -1 <= low <= value + 1e-12 and value - 1e-12 <= high <= 1
+    assert correlation_interval(-value, error, units) == pytest.approx((-high, -low))
 
 
-def two_models(n=240):
-    generator = np.random.default_rng(0)
-    y = generator.normal(size=n)
-    return y + 0.3 * generator.normal(size=n), y + generator.normal(size=n), y
+def test_a_correlations_interval_is_the_textbook_one_with_t_for_z():
+    """Fisher's interval of Pearson's r, SciPy's: error 1 / sqrt(n - 3), normal, hence many units."""
+    x, y = np.random.default_rng(0).normal(size=(2, 60))
+    expected = scipy.stats.pearsonr(x, y + x).confidence_interval(0.95)
+    assert correlation_interval(stats.plcc(x, y + x), 1 / np.sqrt(57), 10**8) == pytest.approx(tuple(expected), abs=1e-6)
+    assert correlation_interval(0.3, 0.1, 6)[1] == pytest.approx(np.tanh(np.arctanh(0.3) + 0.1 * scipy.stats.t.ppf(0.975, 5)))
+    assert correlation_interval(1.0, np.inf, 6) == pytest.approx((np.nan, np.nan), nan_ok=True)
+    assert correlation_interval(-1.0, 0.0, 6) == (-1, -1)
+    assert np.isnan(correlation_interval(0.5, 0.1, 1)).all()
+
+
+@pytest.mark.parametrize("content", [None, np.arange(40) // 5])
+def test_standard_error_of_a_mean_is_that_of_theory(content):
+    values = np.random.default_rng(0).normal(size=40)
+    units = values if content is None else values.reshape(8, 5).mean(axis=1)
+    error, number, draws = standard_error(np.mean, values, content=content, draws=4000)
+    assert error == pytest.approx(units.std(ddof=1) / np.sqrt(len(units)), rel=0.05)
+    assert (number, draws) == (len(units), 4000)
+
+
+def test_standard_error_leaves_out_what_has_no_value_and_says_when_nothing_has():
+    assert np.isnan(standard_error(lambda x: np.nan, np.arange(5), draws=10)[0])
+    some = standard_error(lambda x: x.mean() if x[0] > 1 else np.nan, np.arange(5), draws=200)[0]
+    assert 0 < some < 2
+    with pytest.warns(RuntimeWarning, match="1 content or image to resample"):
+        assert np.isnan(standard_error(lambda x: np.zeros(2), np.arange(5), content=["a"] * 5)[0]).all()
+
+
+def test_a_mean_over_contents_of_perfect_values_has_no_width():
+    result = stats.over_contents(srcc, np.arange(12), np.arange(12) ** 2, content=np.arange(12) // 4)
+    assert (result["value"], result["interval"]) == (1, (1, 1))
 
 
 # ---- content-blind baseline
@@ -324,7 +367,8 @@ def test_within_contents_it_is_the_mean_of_the_parts():
     }
     assert result["values"] == pytest.approx(parts)
     assert result["value"] == pytest.approx(np.mean(list(parts.values())))
-    assert result["interval"] == pytest.approx(t_interval(list(parts.values())))
+    mean, error = result["value"], scipy.stats.sem(list(parts.values()))
+    assert result["interval"] == pytest.approx(correlation_interval(mean, error / (1 - mean**2), 3))
     assert (result["n"], result["contents"], result["left_out"]) == (144, 3, 1)
 
 
@@ -377,3 +421,38 @@ def test_a_pixel_blind_rule_comes_out_near_zero_and_one_that_looks_does_not(seed
     others = baseline.T[~(baseline == baseline[:, :1]).all(axis=0)]
     alone = [given_baseline(baseline[:, 0], other)["value"] for other in others]
     assert max(alone) > joint["value"] + 0.05  # given one blind rule alone, another is praised: hence all jointly
+
+
+# ---- what the intervals cover
+
+
+@pytest.fixture
+def simulations(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    import simulate_statistics
+
+    return simulate_statistics
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("contents", [6, 21])
+@pytest.mark.parametrize("population", ["equal contents", "as the demo", "unlike contents"])
+def test_the_interval_of_the_mean_over_contents_covers_95_percent(simulations, population, contents):
+    covered = simulations.cover_within(population, contents, 1000)["t on z"]["value"]
+    assert 0.92 <= covered <= 0.98  # the band is .93 to .97; .007 is one Monte-Carlo error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("population", ["few offsets", "offsets that agree"])
+def test_the_pooled_interval_covers_95_percent_with_21_contents(simulations, population):
+    assert 0.93 <= simulations.cover_pooled(population, 21, 600, draws=200)["t on z"]["value"] <= 0.98
+
+
+@pytest.mark.slow
+def test_where_the_pooled_interval_falls_short_is_as_the_page_says(simulations):
+    """Contents whose offsets have nothing to do with their labels; and the percentile interval with 6 contents."""
+    offsets = {contents: simulations.cover_pooled("offsets that do not", contents, 400, draws=200) for contents in (6, 21)}
+    assert 0.83 <= offsets[6]["t on z"]["value"] <= 0.92
+    assert 0.88 <= offsets[21]["t on z"]["value"] <= 0.96
+    few = simulations.cover_pooled("few offsets", 6, 400, plain=400, draws=200)
+    assert few["percentile"]["value"] < 0.9 < few["t on z"]["value"]
