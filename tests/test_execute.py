@@ -1,14 +1,22 @@
-"""The strict runner: everything is checked before anything runs, order, resume, and what is said when a cell fails."""
+"""The strict runner: everything is checked before anything runs, order, resume, what is said when a cell fails, and sweeps:
+runs side by side in processes, and shares of several machines."""
 
+import functools
 import json
+import operator
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from conftest import REPOSITORY
 
-from iqa_core.apps import execute
+from iqa_core import runs
+from iqa_core.apps import execute, resume, sweep
 
 CELL = """\
 experiment: str = "lab"  # folder of runs
@@ -69,30 +77,25 @@ def test_an_experiment_in_order_then_resumed(tiny, capfd):
     again = execute.execute("tiny", resume=True, overrides={"colour": "#00ff00"})
     assert [entry.state for entry in again] == ["skipped", "skipped"]
     assert "skipped: finished 20" in capfd.readouterr().out
-    folder = tiny.root / "data/runs/tiny/01_first"
-    (job,) = execute.plan("tiny/01_first", root=tiny.root)
-    assert not execute._is_done(job, folder, root=tiny.root), "other parameters"
-    (job,) = execute.plan("tiny/01_first", root=tiny.root, overrides={"colour": "#00ff00"})
-    assert execute._is_done(job, folder, root=tiny.root)
-    (tiny.root / "data/demo").mkdir(parents=True)
-    (tiny.root / "data/demo/labels.csv").write_text("image,label")
-    assert not execute._is_done(job, folder, root=tiny.root), "other labels"
-    (tiny.root / "data/demo/labels.csv").unlink()
-    tiny.notebook("01_first", CELL, START, LOOK + "\n# changed")
-    assert not execute._is_done(job, folder, root=tiny.root), "another notebook"
 
 
 def test_a_cell_that_fails(tiny):
-    tiny.notebook("01_first", CELL, START, "print('so far')", "first = 1\nraise ValueError('no images in here')", LOOK)
+    failing = "first = epochs\nif first == 1:\n    raise ValueError('no images in here')"
+    tiny.notebook("01_first", CELL, START, "print('so far')", failing, LOOK)
+    tiny.notebook("02_second", CELL)
+    tiny.parameters("tiny/02_second", "")
     done = command("run", "tiny", project=tiny)
     assert done.returncode == 1
-    assert "tiny/01_first: notebooks/01_first.ipynb failed in cell 5, `first = 1`: ValueError: no images in here" in done.stderr
-    assert "as far as it came: data/runs/tiny/01_first/01_first.ipynb" in done.stderr
+    message = "tiny/01_first: notebooks/01_first.ipynb failed in cell 5, `first = epochs`: ValueError: no images in here"
+    assert f"error: {message}\n" in done.stderr
+    assert f"\n{message}\n" in done.stdout, "said when it happens as well, since others follow"
+    assert "as far as it came: data/runs/tiny/01_first/01_first.ipynb\nnot started: tiny/02_second\n" in done.stderr
     assert "Traceback" not in done.stderr
     assert "so far" in done.stdout
     assert "so far" in (tiny.root / "data/runs/tiny/01_first/01_first.ipynb").read_text()
     assert not (tiny.root / "data/runs/tiny/01_first/_SUCCESS").exists()
-    assert not (tiny.root / "data/runs/tiny/01_first--more").exists(), "the next notebook is not run"
+    assert (tiny.root / "data/runs/tiny/01_first--more/_SUCCESS").exists(), "an independent run is"
+    assert not (tiny.root / "data/runs/tiny/02_second").exists(), "the next notebook is not run"
 
 
 def test_a_cell_that_takes_too_long(tiny):
@@ -182,3 +185,279 @@ def test_a_users_kernel_does_not_win(project, monkeypatch):
     )
     monkeypatch.setenv("JUPYTER_PATH", str(project.root))
     execute.prepare_environment(project.root)
+
+
+# ---------------------------------------------------------------------------------------------------------------- resume
+@pytest.fixture
+def chain(tiny):
+    """01_first prepares data, 02_train reads it, 10_last reads 02_train's results; all finished, one a second."""
+    (tiny.root / "data/tables").mkdir(parents=True)
+    (tiny.root / "data/splits").mkdir()
+    table, split = tiny.root / "data/tables/set.csv", tiny.root / "data/splits/set-a.csv"
+    table.write_text("image,label\n")
+    split.write_text("image,split\n")
+    known = {"set": "set", "table_hash": runs.file_hash(table)}
+    facts = {
+        "01_first": known | {"split_hashes": {"set-a": runs.file_hash(split)}},
+        "02_train": known | {"split": "set-a", "split_hash": runs.file_hash(split)},
+        "10_last": {"set": "set", "split_hash": "several"},
+    }
+    for second, (stem, recorded) in enumerate(facts.items()):
+        tiny.notebook(stem, CELL, START)
+        run = runs.start(stem, {"experiment": "tiny", "run": stem, "epochs": 3, "colour": "#ff0000", "weights": "x # y"})
+        run.record(**recorded, date=f"2026-01-02T03:04:0{second}+00:00")
+        run.finish({})
+        finish(run.folder, second)
+    return tiny
+
+
+def finish(folder, second):
+    """Sets when a run finished: so many seconds after 03:04:00.5."""
+    os.utime(folder / "_SUCCESS", (1767323040.5 + second,) * 2)
+
+
+def why(project, stem, **parameters):
+    given = {"experiment": "tiny", "run": stem} | parameters
+    folder = project.root / "data/runs/tiny" / stem
+    return resume.why_again(project.root / f"notebooks/{stem}.ipynb", given, folder=folder, root=project.root)
+
+
+def test_what_would_come_out_the_same_is_not_made_again(chain):
+    assert [why(chain, stem) for stem in ("01_first", "02_train", "10_last")] == ["", "", ""]
+    assert why(chain, "02_train", epochs=3, weights="x # y") == "", "given as they are by default"
+
+
+def test_why_a_run_is_made_again(chain):
+    assert why(chain, "02_train", epochs=4, weights=None) == "epochs was 3, is 4; weights was 'x # y', is None"
+    (chain.root / "data/demo").mkdir()
+    (chain.root / "data/demo/labels.csv").write_text("image,label")
+    assert why(chain, "02_train") == "iqa_core or a table of data/demo has changed"
+    (chain.root / "data/demo/labels.csv").unlink()
+    chain.notebook("02_train", CELL, START, "changed = True")
+    assert why(chain, "02_train") == "02_train.ipynb has changed"
+    chain.notebook("02_train", CELL, START)
+    assert why(chain, "02_train") == ""
+    (chain.root / "data/runs/tiny/02_train/_SUCCESS").unlink()
+    assert why(chain, "02_train") == "it has not finished yet"
+
+
+def test_a_changed_table_or_split_makes_its_runs_again(chain):
+    (chain.root / "data/splits/set-a.csv").write_text("image,split\na.png,test\n")
+    assert [why(chain, stem) for stem in ("01_first", "02_train", "10_last")] == [
+        "data/splits/set-a.csv has changed", "data/splits/set-a.csv has changed", "",
+    ]  # fmt: skip
+    (chain.root / "data/splits/set-a.csv").write_text("image,split\n")
+    (chain.root / "data/tables/set.csv").unlink()
+    assert why(chain, "01_first") == why(chain, "02_train") == "data/tables/set.csv is missing"
+
+
+def test_results_of_earlier_notebooks_that_are_newer_are_read_again(chain):
+    home = chain.root / "data/runs/tiny"
+    finish(home / "02_train", 5)
+    assert [why(chain, stem) for stem in ("01_first", "02_train", "10_last")] == ["", "", "02_train has finished since"]
+    finish(home / "02_train", 1)
+    finish(home / "01_first", 5)  # its table and split are the same, and 02_train knows them by their hashes
+    assert [why(chain, stem) for stem in ("02_train", "10_last")] == ["", "01_first has finished since"]
+
+
+def test_a_run_is_made_by_one_process_at_a_time(project, capfd):
+    folder, entered = project.root / "data/runs/tiny/01", threading.Event()
+
+    def second():
+        with resume.alone(folder, lead="x | "):
+            entered.set()
+
+    with resume.alone(folder):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not entered.wait(0.5)
+    assert entered.wait(10)
+    thread.join()
+    assert capfd.readouterr().out == "x | waits: another process is running it\n"
+
+
+# ------------------------------------------------------------------------------------------------------------ side by side
+MEET = """\
+import os, time
+from pathlib import Path
+print('here with', os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])
+(run.folder / 'pid').write_text(f'{os.getpid()} {os.getppid()}')
+end = time.time() + 60
+while len([*run.folder.parent.glob('*/pid')]) < 2 and time.time() < end: time.sleep(0.05)
+assert time.time() < end, 'alone'
+assert colour != 'bad', 'a bad colour'"""
+
+
+@pytest.fixture
+def four_cores(monkeypatch):
+    monkeypatch.setattr(sweep, "cores", lambda: 4)
+    monkeypatch.setattr(sweep, "_devices", list)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+
+
+def test_runs_side_by_side(project, capfd, four_cores):
+    """Two runs wait for each other; one fails, the other finishes, what comes after is not started."""
+    project.notebook("02_train", CELL, START.replace("01_first", "02_train"), MEET, "run.finish({})")
+    project.notebook("10_last", CELL)
+    project.parameters("tiny/02_train--a", "")
+    project.parameters("tiny/02_train--b", "colour: bad")
+    project.parameters("tiny/10_last", "")
+    with pytest.raises(execute.NotebookFailed) as failure:
+        execute.execute("tiny", at_once=2)
+    first, *others = str(failure.value).splitlines()
+    assert first.startswith(
+        "tiny/02_train--b: notebooks/02_train.ipynb failed in cell 4, `import os, time`: AssertionError: a bad"
+    )
+    assert others[-1] == "not started: tiny/10_last"
+    said = capfd.readouterr().out.splitlines()
+    assert {"[1/3] tiny/02_train--a", "[2/3] tiny/02_train--b", "a | here with 2 2", "b | here with 2 2", first} <= {*said}
+    assert [line for line in said if line.startswith("    ")] == [], "every line of a run tells whose it is"
+    home = project.root / "data/runs"
+    assert [path.parent.name for path in home.glob("tiny/*/_SUCCESS")] == ["02_train--a"]
+
+
+SLEEPERS = """\
+import operator
+from iqa_core.apps import sweep
+sweep.cores, sweep._devices = lambda: 2, list
+sleep = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+list(sweep.outcomes(operator.call, [(exec, sleep)] * 3, at_once=2))"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_processes_end_with_the_one_that_started_them(kind):
+    line, told = [sys.executable, "-c", SLEEPERS], dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(line, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, **told) as main:
+        processes = [int(main.stdout.readline()) for _ in range(2)]
+        main.send_signal(kind)
+        others, _ = main.communicate(timeout=30)
+    assert (main.returncode, others) == (-kind, ""), "the third was not begun"
+    for process in processes:
+        within(10, functools.partial(is_gone, process))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or sweep.cores() < 2, reason="signals; two runs at once need two cores")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_no_kernel_is_left(project, kind):
+    project.notebook("02_train", CELL, START.replace("01_first", "02_train"), MEET, "time.sleep(120)")
+    for name in "abc":
+        project.parameters(f"tiny/02_train--{name}", "")
+    environment = os.environ | {"IQA_ROOT": str(project.root), "PYTHONPATH": str(REPOSITORY)}
+    line = [sys.executable, "-m", "iqa_core", "run", "tiny", "--jobs", "2"]
+    with subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as main:
+        files = [project.root / f"data/runs/tiny/02_train--{name}/pid" for name in "ab"]
+        within(90, lambda: all(path.is_file() and path.read_text() for path in files))
+        main.send_signal(kind)
+        assert main.wait(timeout=40) == (130 if kind == signal.SIGINT else -kind)
+    for process in [int(pid) for path in files for pid in path.read_text().split()]:
+        within(20, functools.partial(is_gone, process))
+    assert not (project.root / "data/runs/tiny/02_train--c").exists()
+
+
+def within(seconds, condition):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.1)
+
+
+def is_gone(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_every_call_is_made_once_whatever_becomes_of_the_others(four_cores):
+    calls = [(os.getenv, "OMP_NUM_THREADS"), (int, "x"), (os._exit, 3), (os.getenv, "OPENBLAS_NUM_THREADS"), (os.getpid,)]
+    ended = dict(sweep.outcomes(operator.call, calls, at_once=2))
+    assert {*ended} == {*calls}
+    assert ended[calls[0]] == ended[calls[3]] == "2"
+    assert isinstance(ended[calls[1]], ValueError)
+    assert isinstance(ended[calls[2]], ChildProcessError)
+    assert str(ended[calls[2]]) == "its process ended with exit code 3"
+    assert ended[calls[4]] != os.getpid()
+    assert [outcome for _, outcome in sweep.outcomes(operator.call, [(os.getpid,)], at_once=1)] == [os.getpid()]
+
+
+def test_threads_and_processes_stay_within_the_cores(four_cores, monkeypatch):
+    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(3)] == ["1", "1", "1"]
+    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(1)] == ["4"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert sweep.environments(2)[0] == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def test_each_process_has_its_gpu(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: 2)))
+    monkeypatch.setattr(sweep, "cores", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in sweep.environments(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in sweep.environments(2)] == ["5", "7"]
+    monkeypatch.setattr(sweep, "cores", lambda: 1)
+    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(2)] == ["1", "1"], "a GPU each suffices"
+    with pytest.raises(ValueError, match="--jobs 3: 1 to 2 runs at once are allowed, for 1 cores and 2 GPUs"):
+        sweep.environments(3)
+
+
+@pytest.mark.parametrize("at_once", [0, -1, 5])
+def test_a_number_of_jobs_that_cannot_be(tiny, four_cores, at_once):
+    with pytest.raises(ValueError, match=f"--jobs {at_once}: 1 to 4 runs at once are allowed, for 4 cores and 0 GPUs"):
+        execute.execute("tiny", at_once=at_once)
+    assert not (tiny.root / "data").exists(), "nothing was run"
+
+
+# ---------------------------------------------------------------------------------------------------------------- shards
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_shards_hold_every_run_once(parts):
+    groups = [["01"], ["02--a", "02--b", "02--c", "02--d", "02--e"], ["03"], ["05--a", "05--b"]]
+    shares = [sweep.share(groups, f"{part}/{parts}") for part in range(1, parts + 1)]
+    assert all(mine[:-1] == groups[:1] and left == groups[2:] for mine, left in shares)
+    assert sorted(run for mine, _ in shares for run in mine[-1]) == groups[1]
+    sizes = [len(mine[-1]) for mine, _ in shares]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("shard", ["3/2", "0/2", "x", "1", "1/2/3", "-1/2", "1/0", "0/0", " 1/2"])
+def test_a_shard_that_cannot_be(tiny, shard):
+    with pytest.raises(ValueError, match=r"--shard '.*': write i/n with 1 <= i <= n, as 2/3 for the second of three machines"):
+        execute.execute("tiny", shard=shard)
+    assert not (tiny.root / "data").exists(), "nothing was run"
+
+
+def test_sweeps_on_the_command_line(tiny):
+    done = command("run", "tiny", "--jobs", "1", "--shard", "3/2", project=tiny)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --shard '3/2': write i/n with 1 <= i <= n, as 2/3 for the second of three machines\n"
+
+
+def test_one_file_a_notebook_cannot_be_shared_out(tiny):
+    with pytest.raises(ValueError, match="no notebook has several parameter files here, so there is nothing to share out"):
+        execute.execute("tiny/01_first", shard="1/2")
+
+
+def test_a_shard_runs_what_it_needs_and_its_part(tiny, monkeypatch, capfd):
+    for stem in ("00_data", "02_train", "10_last"):
+        tiny.notebook(stem, CELL)
+        tiny.parameters(f"tiny/{stem}", "")
+    called = []
+
+    def run(job, number, lead, *, root, resume, timeout_s):
+        called.append((number, job.run, resume))
+        return execute.Took(job, "done", 0.0, 0.0)
+
+    monkeypatch.setattr(execute, "_run_or_skip", run)
+    execute.execute("tiny", shard="2/2")
+    assert called == [("[1/2]", "00_data", True), ("[2/2]", "01_first--more", False)], "prepared data is not made twice"
+    said = capfd.readouterr().out
+    assert said.startswith("shard 2/2: 1 of the 2 runs of 01_first\n")
+    assert said.endswith(
+        "left for a call without --shard, once data/runs holds what all shards ran: tiny/02_train, tiny/10_last\n"
+    )
+    called.clear()
+    execute.execute("tiny", shard="3/3", resume=True)
+    assert called == [("[1/1]", "00_data", True)], "a machine too many"
+    assert "shard 3/3: 0 of the 2 runs" in capfd.readouterr().out

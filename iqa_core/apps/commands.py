@@ -30,7 +30,11 @@ def verbs() -> None:
 @app.command()
 def run(
     target: Annotated[str, typer.Argument(help="An experiment (demo) or one of its files (demo/02_train_baseline).")],
-    resume: Annotated[bool, typer.Option("--resume", help="Skip what finished with the same parameters.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip what would come out the same.")] = False,
+    jobs: Annotated[int, typer.Option(help="Runs of one notebook that go side by side, at most as many as cores.")] = 1,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only part I of N of the first notebook with several files: one machine's.")
+    ] = "",
     timeout: Annotated[float, typer.Option(help="Longest time for one cell, in hours.")] = 24.0,
     given: Annotated[
         list[str] | None,
@@ -40,7 +44,8 @@ def run(
     """Run the notebooks of an experiment, headless and in order."""
     from iqa_core.apps import execute
 
-    execute.execute(target, resume=resume, timeout_s=timeout * 3600, overrides=execute.parse_overrides(given or []))
+    wanted = dict(resume=resume, at_once=jobs, shard=shard, timeout_s=timeout * 3600)
+    execute.execute(target, **wanted, overrides=execute.parse_overrides(given or []))
 
 
 def _table(*titles: str, right: tuple[str, ...] = ()):

@@ -1,19 +1,26 @@
 """Runs notebooks headless, strictly: `params/<experiment>/<notebook stem>[--variant].yaml` says which and with what.
 
 All parameter files of a target are checked before the first notebook starts. The executed notebook is kept in the run's
-folder, also when a cell fails. An experiment is a folder; its files run in the order of their names.
+folder, also when a cell fails. An experiment is a folder; its files run in the order of their names. Those whose notebooks
+have the same number do not depend on each other: they may run at once, and one that fails does not stop the others.
 """
 
 import difflib
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from itertools import count, groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
 from iqa_core import runs
+from iqa_core.apps import resume as resuming
+from iqa_core.apps import sweep
 
 KERNEL = "python3"  # the kernelspec that the ipykernel wheel puts into this environment
 DAY = 24 * 3600.0
@@ -51,23 +58,47 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def execute(target: str, *, resume: bool = False, timeout_s: float = DAY, overrides: dict | None = None) -> list[Took]:
+def execute(
+    target: str,
+    *,
+    resume: bool = False,
+    at_once: int = 1,
+    shard: str = "",
+    timeout_s: float = DAY,
+    overrides: dict | None = None,
+) -> list[Took]:
     """Runs the notebooks of `target` ("demo", or "demo/02_train_baseline" for one) and returns what each took.
 
-    `overrides` replaces parameters in every notebook that declares them. `timeout_s` is the longest time of one cell.
-    Raises FileNotFoundError, KeyError and ValueError for what was asked wrongly, NotebookFailed when a cell fails.
+    `resume` skips what would come out the same. `at_once`: runs of notebooks with the same number that go side by side;
+    `shard`: "i/n", this machine's part (see `sweep.share`). `overrides` replaces parameters in every notebook that declares
+    them. `timeout_s` is the longest time of one cell. Raises FileNotFoundError, KeyError and ValueError for what was asked
+    wrongly, NotebookFailed when cells failed, after all runs with the same notebook number.
     """
     root = runs.project_root()
     jobs = plan(target, root=root, overrides=overrides)
+    groups = [list(group) for _, group in groupby(jobs, key=lambda job: resuming.number(job.notebook.stem))]
+    mine, left = sweep.share(groups, shard) if shard else (groups, [])
+    sweep.environments(at_once)  # refuses a wrong number before anything runs
     prepare_environment(root)
-    took = []
+    if shard:
+        shared = groups[len(mine) - 1]
+        print(f"shard {shard}: {len(mine[-1])} of the {len(shared)} runs of {shared[0].notebook.stem}", flush=True)
+    numbers = (f"[{number}/{sum(map(len, mine))}]" for number in count(1))
+    begun, took, failed = time.perf_counter(), [], []
     try:
-        for number, job in enumerate(jobs, start=1):
-            print(f"[{number}/{len(jobs)}] {job.experiment}/{job.run}", flush=True)
-            fresh = {done.job.notebook for done in took if done.state == "done"} - {job.notebook}  # what it reads may be new
-            took.append(_run_or_skip(job, root=root, resume=resume and not fresh, timeout_s=timeout_s))
+        for place, group in enumerate(mine):
+            skip = resume or bool(shard and group is not mine[-1])  # what all machines need may be there: disks are shared
+            work = partial(_run_or_skip, root=root, resume=skip, timeout_s=timeout_s)
+            with closing(_outcomes(group, work, numbers=numbers, at_once=min(at_once, len(group)))) as outcomes:
+                for outcome in outcomes:
+                    (took if isinstance(outcome, Took) else failed).append(outcome)
+            if failed:
+                later = [f"not started: {_names(mine[place + 1 :])}"] if mine[place + 1 :] else []
+                raise NotebookFailed("\n".join([*map(str, failed), *later]))
     finally:
-        _print_times(took)
+        _print_times(took, time.perf_counter() - begun)
+    if left:
+        print(f"left for a call without --shard, once data/runs holds what all shards ran: {_names(left)}")
     return took
 
 
@@ -128,6 +159,10 @@ def check_file(path: Path, *, root: Path, overrides: dict | None = None) -> dict
     return _job(path, root=root, overrides=overrides or {}).parameters
 
 
+def _names(groups: list[list[Job]]) -> str:
+    return ", ".join(f"{job.experiment}/{job.run}" for group in groups for job in group)
+
+
 def _job(path: Path, *, root: Path, overrides: dict) -> Job:
     notebook = root / "notebooks" / f"{path.stem.partition('--')[0]}.ipynb"
     named = {"experiment": path.parent.name, "run": path.stem}
@@ -150,9 +185,8 @@ def _job(path: Path, *, root: Path, overrides: dict) -> Job:
 # --------------------------------------------------------------------------------------------------------------- running
 def prepare_environment(root: Path) -> None:
     """Sets what kernels inherit: threads, memory allocator, and that `python3` is this interpreter with this iqa_core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for name, value in {
-        "OMP_NUM_THREADS": str(cores),
+        "OMP_NUM_THREADS": str(sweep.cores()),
         "OMP_WAIT_POLICY": "passive",  # spinning threads make a step 5 times slower as soon as anything else runs
         # glibc hands large blocks back to the system at every free; keeping them made training on CPU faster
         "MALLOC_MMAP_THRESHOLD_": "100000000000",
@@ -186,31 +220,43 @@ def _check_kernel() -> None:
         )
 
 
-def _run_or_skip(job: Job, *, root: Path, resume: bool, timeout_s: float) -> Took:
+def _outcomes(group: list[Job], work: Callable, *, numbers: Iterator[str], at_once: int) -> Iterator[Took | NotebookFailed]:
+    """What became of independent jobs, as they end; where several run at once, a line begins with the name of its job."""
+    short = [job.run.partition("--")[2] or job.run for job in group]
+    names = short if len({*short}) == len(short) else [job.run for job in group]
+    leads = [f"{name} | " if at_once > 1 else "    " for name in names]
+    for (job, *_), outcome in sweep.outcomes(work, list(zip(group, numbers, leads)), at_once=at_once):  # noqa: B905 endless
+        if isinstance(outcome, ChildProcessError):
+            outcome = NotebookFailed(f"{job.experiment}/{job.run}: {outcome}")
+        if not isinstance(outcome, Took | NotebookFailed):
+            raise outcome
+        if isinstance(outcome, NotebookFailed) and len(group) > 1:
+            print(str(outcome).partition("\n")[0], flush=True)
+        yield outcome
+
+
+def _run_or_skip(job: Job, number: str, lead: str, *, root: Path, resume: bool, timeout_s: float) -> Took:
+    print(f"{number} {job.experiment}/{job.run}", flush=True)
     folder = root / "data/runs" / job.experiment / job.run
-    if resume and _is_done(job, folder, root=root):
-        print(f"    skipped: finished {runs.read_json(folder / 'params.json')['date']}, same parameters, notebook and code")
-        return Took(job, "skipped", 0.0, 0.0)
-    wall, cpu = time.perf_counter(), _children_cpu()
-    (folder / "_SUCCESS").unlink(missing_ok=True)
-    _run(job, folder / f"{job.run}.ipynb", root=root, timeout_s=timeout_s)
-    if not (folder / "_SUCCESS").is_file():
-        raise NotebookFailed(f"{job.notebook.name} ended without run.finish(...), so {job.experiment}/{job.run} is no result")
-    return Took(job, "done", time.perf_counter() - wall, _children_cpu() - cpu)
+    with resuming.alone(folder, lead=lead):
+        why = resuming.why_again(job.notebook, job.parameters, folder=folder, root=root) if resume else "without --resume"
+        if not why:
+            date = runs.read_json(folder / "params.json")["date"]
+            print(f"{lead}skipped: finished {date}, same parameters, notebook, code, table and split", flush=True)
+            return Took(job, "skipped", 0.0, 0.0)
+        if resume:
+            print(f"{lead}runs: {why}", flush=True)
+        wall, cpu = time.perf_counter(), _children_cpu()
+        (folder / "_SUCCESS").unlink(missing_ok=True)
+        _run(job, folder / f"{job.run}.ipynb", lead=lead, root=root, timeout_s=timeout_s)
+        if not (folder / "_SUCCESS").is_file():
+            name = f"{job.experiment}/{job.run}"
+            raise NotebookFailed(f"{job.notebook.name} ended without run.finish(...), so {name} is no result")
+        return Took(job, "done", time.perf_counter() - wall, _children_cpu() - cpu)
 
 
-def _is_done(job: Job, folder: Path, *, root: Path) -> bool:
-    """Whether a run finished with these very parameters (defaults included), this notebook and this code."""
-    if not ((folder / "_SUCCESS").is_file() and (folder / "params.json").is_file()):
-        return False
-    then = runs.read_json(folder / "params.json")
-    defaults = {name: parameter.default for name, parameter in runs.declared_parameters(job.notebook).items()}
-    same = {"notebook_hash": runs.notebook_hash(job.notebook), "code_hash": runs.code_hash(root)}
-    return then["parameters"] == defaults | job.parameters and all(then.get(key) == value for key, value in same.items())
-
-
-def _run(job: Job, output: Path, *, root: Path, timeout_s: float) -> None:
-    """Executes one notebook with papermill; its printed lines are shown, indented; progress bars stay in the output."""
+def _run(job: Job, output: Path, *, lead: str, root: Path, timeout_s: float) -> None:
+    """Executes one notebook with papermill; its printed lines are shown behind `lead`; progress bars stay in the output."""
     import logging
 
     import papermill
@@ -228,7 +274,7 @@ def _run(job: Job, output: Path, *, root: Path, timeout_s: float) -> None:
             execution_timeout=int(timeout_s),
             cwd=root,
             progress_bar=False,
-            stdout_file=_Indented(),
+            stdout_file=_Led(lead),
             config=Config(KernelManager={"transport_encryption": "auto"}),  # others on this machine cannot listen
         )
     except Exception as error:  # a failed cell, a timeout, a dead kernel: all told in the same words
@@ -236,12 +282,15 @@ def _run(job: Job, output: Path, *, root: Path, timeout_s: float) -> None:
         raise NotebookFailed(_what_failed(job, output, error, root=root)) from error
 
 
-class _Indented:
-    """A file that shows what the kernel prints, four spaces in."""
+class _Led:
+    """A file that shows what the kernel prints, every line behind the same beginning."""
+
+    def __init__(self, lead: str):
+        self.lead = lead
 
     def write(self, text: str) -> None:
         for line in text.splitlines():
-            print(f"    {line}")
+            print(f"{self.lead}{line}", flush=True)
 
     def flush(self) -> None:
         sys.stdout.flush()
@@ -279,15 +328,15 @@ def _children_cpu() -> float:
     return times.children_user + times.children_system
 
 
-def _print_times(took: list[Took]) -> None:
-    """One line a notebook: wall and CPU seconds; then the load of the machine, since times hold for an idle one."""
+def _print_times(took: list[Took], elapsed: float) -> None:
+    """One line a notebook, one for all: wall and CPU seconds; then the load of the machine: times hold for an idle one."""
     if not took:
         return
     width = max(len(entry.job.run) for entry in took)
     for entry in took:
         print(f"{entry.job.run:{width}}  {entry.state:7}  {entry.seconds:7.1f} s  {entry.cpu_seconds:8.1f} CPU s")
-    total, cpu = sum(entry.seconds for entry in took), sum(entry.cpu_seconds for entry in took)
-    print(f"{'all':{width}}  {'':7}  {total:7.1f} s  {cpu:8.1f} CPU s")
+    cpu = sum(entry.cpu_seconds for entry in took)
+    print(f"{'all':{width}}  {'':7}  {elapsed:7.1f} s  {cpu:8.1f} CPU s")
     if hasattr(os, "getloadavg"):
         one, five, fifteen = os.getloadavg()
         print(f"load average {one:.1f} {five:.1f} {fifteen:.1f} (1, 5, 15 minutes) on {os.cpu_count()} cores", flush=True)
