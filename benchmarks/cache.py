@@ -13,6 +13,7 @@ as JPEG of quality 90 to 95; the 1,000 of which a cache is built are those again
 uint8 crops, half of them mirrored; none converts them to floats.
 """
 
+import itertools
 import os
 import resource
 import tempfile
@@ -25,7 +26,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from iqa_core.cache import PixelCache
-from iqa_core.loading import batches
+from iqa_core.loading import Batches
 from iqa_core.runs import project_root
 
 PHOTOGRAPHS, BLOCKS, CROPS, SIZE = 160, 4, 25, (384, 512)
@@ -95,7 +96,8 @@ def epoch(way: str, files: list[Path], copies: list[Path], folder: Path) -> floa
     if way == "cache":
         cache, labels = PixelCache(files, folder, resize=SIZE), np.zeros(len(files))
         options = dict(crop=224, batch_size=96, crops_per_image=CROPS, generator=np.random.default_rng(0))
-        count = sum(len(crops) for crops, _ in batches(cache, labels, **options))
+        data = Batches(cache, labels, **options)
+        count = sum(len(crops) for crops, *_ in itertools.islice(data, len(data)))
     else:
         data = Decoded(files, resize=True) if way == "decode per crop" else Decoded(copies, resize=False)
         workers = 0 if way == "decode per crop" else os.cpu_count()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.distributed as dist
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
@@ -22,6 +23,8 @@ def predict(
     reference: Sequence[np.ndarray] | None = None,
     crops: int | None = None,
     batch_size: int = 32,
+    random: Sequence[int] | None = None,
+    share: bool = False,
     progress: bool = False,
 ) -> np.ndarray:
     """Predicted labels (n,) of uint8 RGB images (h, w, 3) of any size; docs/preprocessing.md tells what is done to them.
@@ -29,6 +32,9 @@ def predict(
     An image smaller than the contract's crop is enlarged to it (`pixels.resize`) and then looks blurred to the model.
     `reference`: as many images of the same sizes, for models whose contract wants them. `crops` overrides the contract's
     number of crops, of which the model gets at most `batch_size` at a time. It is left in the mode that it was in.
+    `random`: integers that seed crops at random places instead, as published code takes them; image i has its own
+    generator. `share`: the processes of torchrun, which must then all call this, take every so manieth image each, and
+    every process gets all predictions.
     ValueError if references lack or are too many, crops are asked of a model for whole images, an image is too narrow to be
     enlarged, or a prediction is not finite.
     """
@@ -38,20 +44,28 @@ def predict(
         raise ValueError("this model reads whole images; leave `crops=` out")
     crops = contract.crops if crops is None else crops
     model.eval()
-    device = next(model.parameters()).device
-    scores = np.empty(len(images))
-    per_batch = max(1, batch_size // (crops or 4))
+    device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
+    scores = np.zeros(len(images))
+    rank, world = (dist.get_rank(), dist.get_world_size()) if share and dist.is_initialized() else (0, 1)
+    own, per_batch = range(rank, len(images), world), max(1, batch_size // (crops or 4))
     try:
-        for start in tqdm(range(0, len(images), per_batch), desc="predict", disable=not progress, mininterval=2):
-            numbers = range(start, min(start + per_batch, len(images)))
-            some = [_inputs(images[i], None if reference is None else reference[i], contract, crops) for i in numbers]
+        for start in tqdm(range(0, len(own), per_batch), desc="predict", disable=not progress, mininterval=2):
+            numbers = own[start : start + per_batch]
+            seeds = [None if random is None else (*random, i) for i in numbers]
+            others = [None if reference is None else reference[i] for i in numbers]
+            parts = zip(numbers, others, seeds, strict=True)
+            some = [_inputs(images[i], other, contract, crops, seed) for i, other, seed in parts]
             views = [_batch(parts) for parts in zip(*some, strict=True)]
             passes = [[view[k : k + batch_size] for view in views] for k in range(0, len(views[0]), batch_size)]
-            out = torch.cat([model(*(_floats(view, device) for view in few)).float().cpu() for few in passes]).numpy()
+            out = torch.cat([model(*(_floats(view, device, dtype) for view in few)).float().cpu() for few in passes]).numpy()
             ends = np.cumsum([len(parts[0]) for parts in some])[:-1]
-            scores[numbers.start : numbers.stop] = [part.mean() for part in np.split(out, ends)]
+            scores[list(numbers)] = [part.mean() for part in np.split(out, ends)]
     finally:
         model.train(training)
+    if world > 1:
+        every = torch.from_numpy(scores).to(device)
+        dist.all_reduce(every)  # all others hold a zero
+        scores = every.cpu().numpy()
     if not np.isfinite(scores).all():
         raise ValueError(f"{(~np.isfinite(scores)).sum()} predictions are not finite; are the weights damaged?")
     return contract.offset + contract.scale * scores
@@ -66,7 +80,7 @@ def _check_reference(images, reference, contract):
         raise ValueError(f"{len(images)} images, but {len(reference)} references; give one an image")
 
 
-def _inputs(image, reference, contract, crops):
+def _inputs(image, reference, contract, crops, seed=None):
     """What the model takes for one image: uint8 batches (k, 3, h, w), one or two of them, of k crops."""
     for pixels in (image, image if reference is None else reference):
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -79,6 +93,9 @@ def _inputs(image, reference, contract, crops):
     smallest = max(contract.crop or 0, contract.context or 0)
     pixels = resize(image, contract.resize, first, at_least=smallest)
     corners = grid(*pixels.shape[:2], crop=contract.crop, crops=crops) if contract.crop else None
+    if corners and seed:
+        ends = np.array(pixels.shape[:2]) - contract.crop + 1
+        corners = np.random.default_rng(seed).integers(0, ends, (crops or len(corners), 2)).tolist()
     views = [_crops(pixels, contract.crop, corners)]
     if contract.reference:
         views.append(_crops(resize(reference, contract.resize, second, at_least=smallest), contract.crop, corners))
@@ -98,9 +115,9 @@ def _batch(parts):
     return torch.cat(parts) if len({part.shape[2:] for part in parts}) == 1 else [part[0] for part in parts]
 
 
-def _floats(view, device):
+def _floats(view, device, dtype):
     """A batch or list of images in [0, 1]."""
-    return [image.to(device).float() / 255 for image in view] if isinstance(view, list) else view.to(device).float() / 255
+    return [_floats(image, device, dtype) for image in view] if isinstance(view, list) else view.to(device).to(dtype) / 255
 
 
 def measure(table: pd.DataFrame, names: Sequence[str], *, root: Path, processes: int = -1) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -131,9 +132,23 @@ class Run:
         self.home = root / "data/runs"
         self.folder = folder = self.home / experiment / name
         self.rows: list[dict] = []
-        self._begun = time.perf_counter()
+        self._begun, self._board = time.perf_counter(), None
+        self.first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, the one that writes
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "_SUCCESS").unlink(missing_ok=True)
+        if self.first:
+            (folder / "_SUCCESS").unlink(missing_ok=True)
+        self.unfinished = self._unfinished() if self.first else {}  # facts of the run that this one goes on with
+        if self.first and not self.unfinished:
+            for name in ("last.ckpt", "train.log"):
+                (folder / name).unlink(missing_ok=True)
+
+    def _unfinished(self) -> dict:
+        """Date and code of a run of the same parameters that left a checkpoint here; {} if there is none."""
+        if not all((self.folder / name).is_file() for name in ("last.ckpt", "params.json")):
+            return {}
+        then = read_json(self.folder / "params.json")
+        same = then["parameters"] == self.parameters
+        return {key: then.get(key) for key in ("date", "code_hash", "git")} if same else {}
 
     def path(self, name: str) -> Path:
         """Where the run's file `name` lies (its folder exists)."""
@@ -141,18 +156,45 @@ class Run:
         return self.folder / name
 
     def log(self, row: dict) -> None:
-        """Adds one row (a validation) to `history.csv` and one readable line to `train.log` and the output."""
+        """Adds one row (a validation) to `history.csv`, to TensorBoard's scalars in `tensorboard/`, and to `train.log`.
+
+        A row that a training taken up again gives a second time is in each of them once.
+        """
         self.rows.append(dict(row))
+        if not self.first:
+            return
         write_rows(self.path("history.csv"), self.rows)
-        line = "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
-        with self.path("train.log").open("a" if len(self.rows) > 1 else "w", encoding="utf-8") as file:
-            file.write(line + "\n")
-        print(line, flush=True)
+        self._draw(row)
+        words = [f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()]
+        log, line = self.path("train.log"), "  ".join(words)
+        same = "  ".join(word for word in words if not word.startswith("seconds "))
+        told = log.read_text(encoding="utf-8") if log.is_file() else ""
+        if same not in re.sub(r"  seconds \S+", "", told):
+            self.say(line)
+
+    def say(self, text: str) -> None:
+        """Adds lines to `train.log` and the output."""
+        if self.first:
+            with self.path("train.log").open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+            print(text, flush=True)
+
+    def _draw(self, row: dict) -> None:
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            shutil.rmtree(self.path("tensorboard"), ignore_errors=True)  # a training taken up again gives all its rows
+            self._board = SummaryWriter(self.path("tensorboard"))
+        for key, value in row.items():
+            if isinstance(value, float):
+                self._board.add_scalar(key, value, row.get("step", len(self.rows)))
+        self._board.flush()
 
     def record(self, **facts: object) -> None:
         """Merges facts into `params.json`; `model`, `set` and `split_hash` also go to the row of `index.csv`."""
         path = self.path("params.json")
-        write_json(path, (read_json(path) if path.is_file() else {}) | facts)
+        if self.first:
+            write_json(path, (read_json(path) if path.is_file() else {}) | facts)
 
     def variant(self, name: str, **parameters: object) -> "Run":
         """A run inside this one (`<run>/<name>/`, a row of the index of its own), with these parameters changed."""
@@ -162,7 +204,12 @@ class Run:
         return run
 
     def finish(self, headline: dict) -> None:
-        """Writes `metrics.json`, the row of `data/runs/index.csv`, then `_SUCCESS`. Nested values stay out of the row."""
+        """Writes `metrics.json`, the row of `data/runs/index.csv`, then `_SUCCESS`, and removes the checkpoint.
+
+        Nested values stay out of the row.
+        """
+        if not self.first:
+            return
         write_json(self.path("metrics.json"), headline)
         facts = self.parameters | read_json(self.path("params.json"))
         known = {"experiment": self.experiment, "run": self.name, "seconds": round(time.perf_counter() - self._begun, 1)}
@@ -170,6 +217,9 @@ class Run:
         row |= {key: value for key, value in headline.items() if not isinstance(value, dict | list | tuple)}
         _replace_index_row(self.home / "index.csv", row)
         write_text(self.path("_SUCCESS"), "")
+        self.path("last.ckpt").unlink(missing_ok=True)
+        if self._board is not None:
+            self._board.close()
 
 
 def start(notebook_stem: str, namespace: dict) -> Run:
@@ -190,7 +240,10 @@ def start(notebook_stem: str, namespace: dict) -> Run:
     experiment = parameters["experiment"] = _safe(parameters.get("experiment") or "lab", "experiment")
     name = parameters["run"] = _safe(parameters.get("run") or notebook_stem, "run")
     run = Run(root, parameters, experiment=experiment, name=name)
-    run.path("params.json").unlink(missing_ok=True)
+    if run.first:
+        run.path("params.json").unlink(missing_ok=True)
+    if run.unfinished:
+        run.record(goes_on_with=run.unfinished)
     run.record(**_circumstances(notebook, parameters, root=root), experiment=experiment, run=name, parameters=parameters)
     print(f"run {experiment}/{name}: {len(parameters)} parameters, files in {run.folder.relative_to(root)}", flush=True)
     return run

@@ -11,10 +11,25 @@ from conftest import REPOSITORY
 LEVELS = [
     ["__main__"],
     ["apps"],
-    ["figures", "mmos", "leakage", "attention", "training", "evaluation"],
+    ["figures", "mmos", "leakage", "attention", "training", "recipe", "evaluation"],
     ["runs", "models", "loading"],
     ["datasets", "distortions"],
-    ["metrics", "full_reference", "stats", "splits", "download", "files", "cache", "pixels"],
+    [
+        "metrics",
+        "full_reference",
+        "stats",
+        "splits",
+        "download",
+        "files",
+        "cache",
+        "pixels",
+        "augment",
+        "checkpoints",
+        "journal",
+        "losses",
+        "processes",
+        "schedules",
+    ],
 ]
 ORDER = [name for level in LEVELS for name in level]
 PACKAGE = REPOSITORY / "iqa_core"

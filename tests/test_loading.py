@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from iqa_core import loading
-from iqa_core.loading import batches, grid, random_crops
+from iqa_core.augment import STRENGTH, draw_jitter, jitter
+from iqa_core.loading import Batches, grid, random_crops
 from iqa_core.pixels import resize
 
 
@@ -41,17 +42,98 @@ def test_flips_are_none_two_or_all_eight():
         crops = random_crops([image], [0] * 200, crop=16, generator=np.random.default_rng(0), flips=flips)
         counts[flips] = len({c.numpy().tobytes() for c in crops.contiguous()})
     assert counts == {"none": 1, "horizontal": 2, "all": 8}
-    with pytest.raises(ValueError, match="flips is 'both'; there are none, horizontal, all"):
+    crops = random_crops([image], [0] * 2000, crop=16, generator=np.random.default_rng(0), flips="vertical")
+    turned = [bool((c == torch.from_numpy(image[::-1].copy()).permute(2, 0, 1)).all()) for c in crops]
+    assert 0.67 < np.mean(turned) < 0.73
+    with pytest.raises(ValueError, match="flips is 'both'; there are none, horizontal, vertical, all"):
         random_crops([image], [0], crop=16, generator=np.random.default_rng(0), flips="both")
 
 
-def test_an_epoch_takes_every_image_equally_often_with_its_label():
+def taken(number=None, *, start=None, **changes):
+    """(image, label) of every crop of so many batches, of the rest of an epoch if None, and the batches' maker."""
     images = [np.full((20, 20, 3), i, np.uint8) for i in range(10)]
-    seen = [(int(c[0, 0, 0]), float(v)) for crops, labels in
-            batches(images, np.arange(10) * 2.0, crop=16, batch_size=6, crops_per_image=3, generator=np.random.default_rng(0))
-            for c, v in zip(crops, labels, strict=True)]  # fmt: skip
-    assert len(seen) == 30 and all(label == 2 * value for value, label in seen)
+    options = dict(crop=16, batch_size=6, crops_per_image=3, generator=np.random.default_rng(0)) | changes
+    data = Batches(images, np.arange(10) * 2.0, **options)
+    if start:
+        data.load_state_dict(start)
+    some = [next(data) for _ in range(len(data) if number is None else number)]
+    return [(int(c[0, 0, 0]), float(v)) for crops, labels, _ in some for c, v in zip(crops, labels, strict=True)], data
+
+
+def test_an_epoch_takes_every_image_equally_often_with_its_label():
+    seen, data = taken()
+    assert len(data) == 5 and len(seen) == 30 and all(label == 2 * value for value, label in seen)
     assert sorted(v for v, _ in seen) == sorted(list(range(10)) * 3)
+    both, _ = taken(10)
+    assert both[:30] == seen != both[30:] and sorted(both[30:]) == sorted(seen)
+
+
+@pytest.mark.parametrize(("batch_size", "batches"), [(6, 5), (8, 4), (9, 3), (20, 2), (21, 1), (100, 1)])
+def test_a_last_batch_of_less_than_half_the_size_is_left_out(batch_size, batches):
+    seen, data = taken(batch_size=batch_size)
+    assert (len(data), len(seen)) == (batches, min(30, batches * batch_size))
+
+
+@pytest.mark.parametrize("number", [0, 3, 5, 7])
+def test_batches_are_taken_up_anywhere_as_if_never_left(number):
+    images = [np.random.default_rng(i).integers(0, 256, (30, 40, 3), dtype=np.uint8) for i in range(7)]
+    options = dict(crop=16, batch_size=3, crops_per_image=2, flips="all", colour_jitter=True)
+    first = Batches(images, np.arange(7.0), generator=np.random.default_rng(0), **options)
+    for _ in range(number):
+        next(first)
+    second = Batches(images, np.arange(7.0), generator=np.random.default_rng(9), **options)
+    second.load_state_dict(first.state_dict())
+    for _ in range(8):
+        (a, b, (order, amounts)), (c, d, (order2, amounts2)) = next(first), next(second)
+        assert torch.equal(a, c) and torch.equal(b, d) and order == order2 and torch.equal(amounts, amounts2)
+
+
+def test_processes_cut_the_crops_of_one_between_them():
+    images = [np.random.default_rng(i).integers(0, 256, (30, 40, 3), dtype=np.uint8) for i in range(7)]
+    options = dict(crop=16, batch_size=5, crops_per_image=2, flips="all", colour_jitter=True)
+    shares = ((0, 1), (0, 3), (1, 3), (2, 3))
+    generators = (np.random.default_rng(0) for _ in shares)
+    made = [Batches(images, np.arange(7.0), generator=g, share=s, **options) for g, s in zip(generators, shares, strict=True)]
+    whole, *parts = made
+    for _ in range(4):
+        crops, labels, (order, amounts) = next(whole)
+        for rank, part in enumerate(parts):
+            own, all_labels, (same, others) = next(part)
+            assert torch.equal(own, crops[rank::3]) and torch.equal(all_labels, labels)
+            assert same == order and torch.equal(others, amounts[rank::3])
+
+
+# ---- colours
+
+
+def colourful(number=6):
+    pixels = torch.rand(number, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+    pixels[0], pixels[1, 0], pixels[2, 1:] = 0.5, 1.0, 0.0  # grey; saturated; black but for red
+    return pixels
+
+
+def test_jitter_is_torchvision_s_with_every_crop_s_own_amounts():
+    from torchvision.transforms import functional as theirs
+
+    changes = (theirs.adjust_brightness, theirs.adjust_contrast, theirs.adjust_saturation, theirs.adjust_hue)
+    generator, pixels = np.random.default_rng(0), colourful()
+    for _ in range(5):
+        order, amounts = draw_jitter(generator, len(pixels))
+        assert sorted(order) == [0, 1, 2, 3] and len(amounts.unique()) == 24
+        expected = []
+        for image, amount in zip(pixels, amounts, strict=True):
+            for change in order:
+                image = changes[change](image, float(amount[change]) + (change < 3))
+            expected.append(image)
+        torch.testing.assert_close(jitter(pixels, order, amounts), torch.stack(expected), rtol=0, atol=5e-4)
+
+
+def test_jitter_by_nothing_changes_nothing_and_amounts_reach_their_strength():
+    pixels = colourful()
+    torch.testing.assert_close(jitter(pixels, [3, 1, 0, 2], torch.zeros(6, 4)), pixels, rtol=0, atol=1e-6)
+    amounts = draw_jitter(np.random.default_rng(0), 4000)[1].numpy()
+    np.testing.assert_allclose(np.abs(amounts).max(0), STRENGTH, rtol=0.01)
+    np.testing.assert_allclose(amounts.mean(0), 0, atol=0.004)
 
 
 def test_as_few_crops_as_cover_the_image():
@@ -84,7 +166,7 @@ def test_resize_is_torchvision_s():
     np.testing.assert_array_equal(image[top : top + 48, left : left + 48], expected)
 
 
-@pytest.mark.parametrize("flips", ["none", "horizontal", "all"])
+@pytest.mark.parametrize("flips", ["none", "horizontal", "vertical", "all"])
 def test_crops_are_those_of_plain_indexing_and_the_random_stream_is_kept(flips):
     """The demo's figures stand on it: per crop one draw of a corner, one of three chances; flipped, then transposed."""
     images = [np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3), dtype=np.uint8) for i in range(3)]

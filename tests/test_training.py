@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from iqa_core import evaluation, training
-from iqa_core.models import Contract
+from iqa_core import evaluation, recipe, training
+from iqa_core.models import Contract, create_model
+from iqa_core.schedules import Place, learning_rate
 from iqa_core.training import fit
 
 
@@ -28,6 +29,7 @@ def data(number=48, seed=0, contents=4):
     return images, pd.DataFrame({"label": 10 + light / 4, "content": np.arange(number) % contents})
 
 
+PINNED = [0.74601, 0.64130, 0.56734, 0.52881]  # of `trained(epochs=4)`
 OPTIONS = dict(epochs=6, batch_size=8, crops_per_image=2, backbone_lr=1e-2, head_lr=3e-2, weight_decay=1e-4)
 
 
@@ -129,10 +131,287 @@ def test_the_two_learning_rates_reach_their_groups():
     assert not torch.equal(model.head.weight, start.head.weight)
 
 
+# ---- learning rates
+
+
+def rates(name, base, *, steps=1000, epochs=10, head=True, warmup=0.0, decay_epochs=6, each=1):
+    """The rates of every `each`th step."""
+    options = dict(head=head, warmup=warmup, decay_epochs=decay_epochs)
+    return [learning_rate(name, base, Place(s, steps, s * epochs // steps, epochs), **options) for s in range(0, steps, each)]
+
+
 def test_the_learning_rate_warms_up_then_falls_to_a_hundredth():
-    rates = [training._rate(step, 1000, 0.05) for step in range(1001)]
-    assert rates[0] < 0.03 and max(rates) == pytest.approx(1, abs=1e-3) and rates.index(max(rates)) == pytest.approx(50, abs=1)
-    assert rates[1000] == pytest.approx(0.01) and all(np.diff(rates[51:]) < 0)
+    found = [
+        *rates("cosine", 1.0, warmup=0.05),
+        learning_rate("cosine", 1.0, Place(1000, 1000, 10, 10), head=True, warmup=0.05, decay_epochs=6),
+    ]
+    assert found[0] < 0.03 and max(found) == pytest.approx(1, abs=1e-3) and found.index(max(found)) == pytest.approx(50, abs=1)
+    assert found[1000] == pytest.approx(0.01) and all(np.diff(found[51:]) < 0)
+
+
+def test_constant_and_step():
+    assert set(rates("constant", 0.3)) == {0.3}
+    assert rates("step", 1.0, decay_epochs=3, each=100) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+    warm = rates("step", 1.0, warmup=0.05)
+    assert warm[0] < 0.03 and warm[50] == 1.0
+
+
+SMART = {  # as the published code computes them: peak rate, epochs, rates in order
+    (5e-7, 10): "5.00 5.12 5.48 6.03 6.73 7.50 8.27 8.97 9.52 9.88 e-7",
+    (5e-6, 10): "5.00 4.90 4.62 4.18 3.62 3.00 2.38 1.82 1.38 1.10 e-6",
+}
+
+
+@pytest.mark.parametrize("case", SMART)
+def test_smart_s_cosine_ends_at_1e_6_whatever_it_starts_from(case):
+    *expected, unit = SMART[case].split()
+    base, epochs = case
+    found = rates("smart", base, steps=epochs, epochs=epochs)
+    assert [f"{rate / float('1' + unit):.2f}" for rate in found] == expected
+
+
+def test_smart_s_other_published_runs():
+    backbone = rates("smart", 1e-7, steps=15, epochs=15)
+    assert backbone[0] == 1e-7 and f"{backbone[-1]:.1e}" == "9.9e-07" and all(np.diff(backbone) > 0)
+    assert rates("smart", 1e-6, steps=15, epochs=15) == pytest.approx([1e-6] * 15)
+    assert f"{rates('smart', 5e-6, steps=10)[-1]:.1e}" == "1.1e-06"
+    assert f"{rates('smart', 5e-5, steps=10)[-1]:.1e}" == "2.2e-06"
+
+
+def test_hyperiqa_s_code():
+    expected = [2e-4] * 7 + [2e-5] * 3 + [2e-6] * 3 + [2e-7] * 3
+    assert rates("hyperiqa", 2e-4, steps=16, epochs=16) == pytest.approx(expected)
+    assert rates("hyperiqa", 2e-5, steps=16, epochs=16, head=False) == [2e-5] * 16
+
+
+def test_maniqa_s_code_swings_with_a_period_of_100_steps():
+    found = rates("maniqa", 1e-5, steps=400, epochs=2)
+    module = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-5)
+    theirs, expected = torch.optim.lr_scheduler.CosineAnnealingLR(module, T_max=50, eta_min=0), []
+    for _ in range(400):
+        expected.append(module.param_groups[0]["lr"])
+        module.step()
+        theirs.step()
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert found[50] == pytest.approx(0, abs=1e-12) and found[:100] == pytest.approx(found[100:200], abs=1e-12)
+
+
+def test_schedules_reach_both_groups_and_the_row():
+    rows = trained(schedule="hyperiqa", backbone_lr=1e-3, head_lr=1e-2, epochs=12)[1]
+    assert [row["backbone_lr"] for row in rows] == [1e-3] * 12
+    assert [row["head_lr"] for row in rows] == pytest.approx([1e-2] * 7 + [1e-3] * 3 + [1e-4] * 2)
+
+
+# ---- groups, optimizers, quirks
+
+
+def test_groups_are_the_parts_named_and_the_rest():
+    model = create_model("hyperiqa", backbone="resnet18", head="published", pretrained=False)
+    for names in (["backbone"], ["backbone", "local"]):  # the published code's slow group holds both
+        slow, fast = recipe.groups(model, names, (2e-5, 2e-4), (0.0, 5e-4))
+        assert sum(p.numel() for p in slow["params"]) == sum(p.numel() for n in names for p in getattr(model, n).parameters())
+        assert len(slow["params"]) + len(fast["params"]) == len(list(model.parameters()))
+        assert (slow["lr"], fast["lr"], slow["weight_decay"], fast["weight_decay"]) == (2e-5, 2e-4, 0.0, 5e-4)
+    with pytest.raises(KeyError, match="has no part swin to learn as backbone; it has backbone, local, hyper"):
+        recipe.groups(model, ["swin"], (1, 1), (0, 0))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_every_optimizer_learns(optimizer):
+    rows = trained(optimizer=optimizer)[1]
+    assert rows[-1]["train_l1"] < 0.6 * rows[0]["train_l1"]
+
+
+def test_the_backbone_s_weight_decay_may_be_none():
+    def shrunk(**changes):
+        model = Brightness()
+        before = model.backbone.weight.norm().item(), model.head.weight.norm().item()
+        options = dict(backbone_lr=1e-3, head_lr=1e-3, weight_decay=200.0, epochs=1, schedule="constant", warmup=0.0)
+        list(fit(model, *data(), *data(24), **OPTIONS | options | changes))
+        return model.backbone.weight.norm().item() / before[0] < 0.3, model.head.weight.norm().item() / before[1] < 0.3
+
+    assert shrunk() == (True, True) and shrunk(backbone_weight_decay=0.0) == (False, True)
+
+
+def test_a_limit_of_the_gradient_s_norm_is_kept_and_none_is_none():
+    def moved(**changes):
+        model, start = Brightness(), Brightness()
+        start.load_state_dict(model.state_dict())
+        options = dict(optimizer="sgd", backbone_lr=1.0, head_lr=1.0, weight_decay=0.0, epochs=1, batch_size=96, warmup=0.0)
+        list(fit(model, *data(), *data(24), **OPTIONS | options | changes))
+        return sum((a - b).square().sum().item() for a, b in zip(model.parameters(), start.parameters(), strict=True)) ** 0.5
+
+    assert moved(clip=1e-3) == pytest.approx(1e-3, rel=0.01) and moved(clip=None) > 0.1
+
+
+def test_hyperiqa_s_quirks(tmp_path):
+    def weights(**changes):
+        seen = []
+        model = Brightness()
+        for _ in fit(model, *data(), *data(24), **OPTIONS | dict(epochs=3, checkpoint=tmp_path / "c") | changes):
+            seen.append((model.backbone.weight.detach().clone(), model.head.weight.detach().clone()))
+        steps = [state["step"].item() for state in torch.load(tmp_path / "c", weights_only=True)["optimizer"]["state"].values()]
+        (tmp_path / "c").unlink()
+        return seen, steps
+
+    seen, steps = weights()
+    assert not torch.equal(seen[0][1], seen[2][1]) and steps == [36] * 4
+    seen, steps = weights(rebuild_optimizer=True)
+    assert not torch.equal(seen[0][1], seen[2][1]) and steps == [12] * 4
+    seen, steps = weights(exhausted_filter=True)
+    assert torch.equal(seen[0][1], seen[2][1]) and not torch.equal(seen[0][0], seen[2][0]) and steps == [36, 36, 12, 12]
+    assert weights(exhausted_filter=True, rebuild_optimizer=True)[1] == [12, 12], "the head has no state in the new optimizer"
+
+
+# ---- rows
+
+
+def test_rows_may_come_by_steps():
+    rows = trained(epochs=2, validate_steps=5)[1]
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 5), (1, 10), (2, 15), (2, 20), (2, 24)]
+
+
+def test_training_ends_when_patience_does(capsys):
+    rows = trained(epochs=40, patience=3, backbone_lr=0.0, head_lr=0.0)[1]
+    assert [row["best"] for row in rows] == [True, False, False, False]
+    assert "stopped after epoch 4, step 48: no better row since epoch 1" in capsys.readouterr().out
+
+
+def test_other_sets_are_watched_and_choose_only_when_named(capsys):
+    images, table = data(24, seed=5)
+    upside_down = table.assign(label=-table.label)
+    options = dict(validate_steps=3, head_lr=1e-3, backbone_lr=1e-3)
+    watched = options | {"monitor": {"other": (images, upside_down)}}
+    plain = [{k: v for k, v in row.items() if k != "seconds"} for row in trained(**options)[1]]
+    model, rows = trained(**watched)
+    kept = [{k: v for k, v in row.items() if k not in ("seconds", "other_srcc", "other_plcc")} for row in rows]
+    assert kept == plain and all(-1 <= row["other_srcc"] <= 1 and -1 <= row["other_plcc"] <= 1 for row in rows)
+    model, rows = trained(**watched, select="other")
+    best = max(row["other_srcc"] for row in rows)
+    predicted = evaluation.predict(model, images)
+    assert training.srcc(predicted, upside_down.label.to_numpy()) == pytest.approx(best)
+    val = [row for row in rows if row["val_best"]][-1]
+    assert val["val_score"] == max(row["val_score"] for row in rows)
+    told = capsys.readouterr().out
+    assert (
+        f"val would have chosen epoch {val['epoch']}, step {val['step']}, other_srcc {val['other_srcc']:.4f}; choosing on other"
+        in told
+    )
+
+
+def test_a_log_tells_model_data_and_choice(capsys):
+    trained(epochs=1)
+    told = capsys.readouterr().out
+    assert "model: Brightness; 32 parameters (backbone) learn at 0.01, 9 at 0.03, 0 are fixed" in told
+    assert (
+        "train 48 images of 4 contents, labels 15.1" in told
+        and "crops of 16 pixels" in told
+        and "device: cpu, processes 1" in told
+    )
+    assert "stopped after epoch 1, step 12: all epochs are done\nweights chosen on val: epoch 1, step 12, val_score" in told
+
+
+def test_validation_at_random_places_is_new_in_every_row_and_repeats_with_the_seed():
+    frozen = dict(backbone_lr=0.0, head_lr=0.0, epochs=3)
+    first, again = ([row["val_l1"] for row in trained(random_validation=True, **frozen)[1]] for _ in range(2))
+    assert first == again and len(set(first)) == 3
+    assert len({row["val_l1"] for row in trained(**frozen)[1]}) == 1
+
+
+# ---- losses and scales
+
+
+@pytest.mark.parametrize("loss", ["l1", "l2", "plcc", "fidelity", "rank"])
+def test_every_loss_teaches_the_order(loss):
+    assert trained(4, backbone_lr=0.0, head_lr=0.0, epochs=1)[1][0]["val_srcc"] < -0.95, "what it starts from"
+    assert trained(4, loss=loss, rank_weight=0.3, epochs=3)[1][-1]["val_srcc"] > 0.95
+
+
+def test_one_crop_a_step():
+    assert trained(batch_size=1, epochs=1, crops_per_image=1)[1][0]["step"] == 48
+
+
+def test_the_ranking_term_is_added_with_its_weight():
+    frozen = dict(backbone_lr=0.0, head_lr=0.0, epochs=1)
+    found = [trained(rank_weight=weight, **frozen)[1][0] for weight in (0.0, 1.0, 2.0)]
+    gained = [row["train_loss"] - found[0]["train_loss"] for row in found]
+    assert gained[1] > 0.01 and gained[2] == pytest.approx(2 * gained[1], rel=1e-4)
+    assert len({row["train_l1"] for row in found}) == 1
+
+
+@pytest.mark.parametrize(("scale", "expected"), [("raw", (0, 1)), ("unit", None)])
+def test_scores_may_be_held_against_raw_labels_or_those_from_0_to_1(scale, expected):
+    labels, model = data()[1].label, Brightness()
+    list(fit(model, *data(), *data(24), **OPTIONS | dict(label_scale=scale, epochs=1)))
+    low = labels.min()
+    assert (model.contract.offset, model.contract.scale) == pytest.approx(expected or (low, labels.max() - low))
+
+
+class Votes(Brightness):
+    def __init__(self):
+        super().__init__()
+        self.contract = Contract("test", crop=16, crops=4, low=1.0, high=5.0)
+        self.head = nn.Linear(8, 5)
+
+    def distribution(self, images):
+        return self.head(self.backbone(images.mean((2, 3))).tanh()).softmax(1)
+
+    def forward(self, images):
+        return self.distribution(images) @ torch.arange(1.0, 6.0)
+
+
+def test_emd_learns_votes_and_wants_them():
+    images, table = data()
+    light = (table.label.to_numpy() - 15) / 54
+    votes = np.stack([np.exp(-((light * 4 + 1 - k) ** 2)) for k in range(1, 6)], 1)
+    table = table.assign(**{f"c{k}": votes[:, k - 1] for k in range(1, 6)}, label=votes @ np.arange(1, 6) / votes.sum(1))
+    model, options = Votes(), OPTIONS | dict(loss="emd", epochs=8)
+    rows = list(fit(model, images, table, images, table, **options))
+    assert rows[-1]["train_loss"] < 0.3 * rows[0]["train_loss"] and rows[-1]["val_l1"] < 0.4 * table.label.std()
+    assert (model.contract.offset, model.contract.scale) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="emd learns votes: the table needs c1 to c5, and their mean as its label"):
+        list(fit(Votes(), *data(), *data(24), **options))
+    with pytest.raises(ValueError, match="Brightness predicts a score, choose another loss"):
+        list(fit(Brightness(), images, table, *data(24), **options))
+
+
+def test_four_losses_of_a_tiny_run_are_pinned():
+    assert [row["train_loss"] for row in trained(epochs=4)[1]] == pytest.approx(PINNED, abs=1e-4)
+
+
+class Memory(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.contract = Contract("test", crop=24, crops=1)
+        self.backbone, self.head = nn.Linear(24 * 24 * 3, 32), nn.Linear(32, 1)
+
+    def forward(self, images):
+        return self.head(self.backbone(images.flatten(1)).relu())[:, 0]
+
+
+def test_eight_images_are_learnt_by_heart():
+    random = np.random.default_rng(0)
+    images, table = (
+        [random.integers(0, 256, (24, 24, 3), dtype=np.uint8) for _ in range(8)],
+        pd.DataFrame({"label": random.random(8)}),
+    )
+    options = dict(epochs=150, batch_size=8, flips="none", backbone_lr=1e-3, head_lr=1e-2, weight_decay=0.0, validate_every=50)
+    rows = list(fit(Memory(), images, table, images, table, **OPTIONS | options))
+    assert rows[-1]["train_l1"] < 0.02 * table.label.std() and rows[-1]["val_srcc"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [("optimizer", "lion", "adamw, adam, sgd"), ("schedule", "poly", "cosine, constant, step, smart, hyperiqa, maniqa"),
+     ("loss", "srcc", "l1, l2, plcc, rank, fidelity, emd"), ("label_scale", "z", "standardised, raw, unit"),
+     ("select", "test", "val")],
+)  # fmt: skip
+def test_unknown_names_are_refused_with_the_known_ones(name, value, known):
+    with pytest.raises(KeyError, match=f"{name} is '{value}'; there are {known}"):
+        list(fit(Brightness(), *data(), *data(24), **OPTIONS | {name: value}))
+
+
+# ---- what is refused
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
@@ -172,6 +451,20 @@ def test_a_validation_without_a_value_never_becomes_the_best():
 def test_numbers_below_one_are_refused():
     with pytest.raises(ValueError, match="{'epochs': 0}: at least 1 is wanted"):
         list(fit(Brightness(), *data(), *data(24), **OPTIONS | dict(epochs=0)))
+
+
+def test_random_places_are_seeded_by_image_and_inside():
+    class Corner(Brightness):
+        def forward(self, images):
+            return images[:, 0, 0, 0] * 255 + images[:, 1, 0, 0] * 255 * 100 + 0 * self.head.bias
+
+    ys, xs = np.mgrid[:24, :30]
+    images = [np.stack([xs, ys, xs], -1).astype(np.uint8)] * 150
+    model = Corner()
+    one = evaluation.predict(model, images, crops=1, random=(3, 4))
+    assert {int(v) % 100 for v in one} == set(range(15)) and {int(v) // 100 for v in one} == set(range(9))
+    np.testing.assert_array_equal(evaluation.predict(model, images, crops=1, random=(3, 4), batch_size=7), one)
+    assert (evaluation.predict(model, images, crops=1, random=(3, 5)) != one).any()
 
 
 def test_empty_and_uneven_parts_are_refused():

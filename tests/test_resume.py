@@ -1,0 +1,151 @@
+"""Trainings that are killed, or cannot write, and are begun again: the same history and weights, nothing done twice."""
+
+import json
+import os
+import signal
+
+import pandas as pd
+import pytest
+import torch
+from training_jobs import KILLS, OPTIONS, Small, data, killed_training, run
+
+from iqa_core import checkpoints, runs, training
+
+CELL = 'experiment: str = "lab"  # folder\nrun: str = ""  # folder in it\n'
+STEPS = 6  # an epoch
+REDONE = {"first step": 1, "in a write": 1, "after a write": 0, "middle of an epoch": 4, "validation": 0}  # steps begun twice
+
+
+def trained(project, where, *, minutes=60.0):
+    """Exit code of one process that trains in that project."""
+    return run(killed_training, project.root, where, minutes)[0]
+
+
+def results(project):
+    """History without seconds, weights and number of steps begun."""
+    folder = project.root / "data/runs/lab/a"
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    history = pd.read_csv(folder / "history.csv").drop(columns="seconds")
+    return history, weights, len((project.root / "steps.txt").read_text()), (folder / "train.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The results of a training that nobody killed."""
+    from conftest import Project
+
+    project = Project(tmp_path_factory.mktemp("whole"))
+    project.notebook("01_x", CELL)
+    assert trained(project, "nowhere") == 0
+    assert pd.read_csv(project.root / "data/runs/lab/a/history.csv").best.tolist() == [True, True, False]
+    return results(project)
+
+
+@pytest.mark.parametrize("where", KILLS)
+def test_a_killed_training_goes_on_as_if_nothing_had_been(project, whole, where):
+    project.notebook("01_x", CELL)
+    minutes = 0.0 if where == "in a write" else 60.0  # 0: a checkpoint at every step
+    assert trained(project, where, minutes=minutes) == -signal.SIGKILL
+    assert trained(project, "nowhere", minutes=minutes) == 0
+    history, weights, steps, log = results(project)
+    pd.testing.assert_frame_equal(history, whole[0], check_exact=True)
+    assert all(torch.equal(value, whole[1][name]) for name, value in weights.items())
+    assert (whole[2], steps) == (3 * STEPS, 3 * STEPS + REDONE[where])
+    assert [line.split()[1] for line in log.splitlines() if line.startswith("epoch ")] == ["1", "2", "3"]
+    assert "goes on from last.ckpt" in log and log.count("weights chosen on val: epoch") == 1
+    assert not list((project.root / "data/runs/lab/a").glob(".*")), "what was half written is overwritten"
+
+
+def test_scalars_are_drawn_once(project, whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    project.notebook("01_x", CELL)
+    trained(project, "validation")
+    assert trained(project, "nowhere") == 0
+    scalars = EventAccumulator(str(project.root / "data/runs/lab/a/tensorboard")).Reload()
+    drawn = [(event.step, pytest.approx(event.value)) for event in scalars.Scalars("val_srcc")]
+    assert drawn == list(zip(whole[0].step, whole[0].val_srcc, strict=True))
+
+
+def fitted(folder, **changes):
+    training.seed_everything(0)
+    options = OPTIONS | dict(epochs=1, checkpoint=folder / "last.ckpt", say=lambda text: None) | changes
+    return list(training.fit(Small(), *data(), *data(25, seed=1), **options))
+
+
+def test_a_finished_training_is_not_done_again(tmp_path, monkeypatch):
+    rows = fitted(tmp_path)
+    monkeypatch.setattr(training, "_backward", None)
+    again = fitted(tmp_path)
+    assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in rows]
+
+
+def test_a_checkpoint_of_another_training_is_refused_naming_what_differs(tmp_path):
+    fitted(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"belongs to another training: epochs was 1, is 2; seed was 0, is 3; give what was .* or delete"
+    ):
+        fitted(tmp_path, epochs=2, seed=3)
+    images, table = data(25, seed=2)
+    with pytest.raises(ValueError, match=r"table of spaq was None, is '25 rows, [0-9a-f]{12}'"):
+        fitted(tmp_path, monitor={"spaq": (images, table)})
+    (tmp_path / "last.ckpt").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"last.ckpt is damaged, or no checkpoint .* delete it"):
+        fitted(tmp_path)
+
+
+def test_a_checkpoint_holds_nothing_but_plain_values_and_tensors(tmp_path):
+    fitted(tmp_path, monitor={"other": data(9)}, select="other")
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert {"model", "optimizer", "data", "torch", "cuda", "precision", "past", "configuration"} == state.keys()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of file sizes are POSIX")
+def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path):
+    import resource
+
+    path = tmp_path / "last.ckpt"
+    checkpoints.save(path, {"configuration": {}, "a": 1})
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        with pytest.raises(OSError, match=r"cannot be written \(.*; the earlier checkpoint is untouched; free some"):
+            checkpoints.save(path, {"configuration": {}, "a": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and checkpoints.load(path, {})["a"] == 1
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_backward", None)
+    (tmp_path / ".last.ckpt.part").mkdir()  # what root, who may write anywhere, cannot write either
+    with pytest.raises(OSError, match=r"cannot be written \(.*; there is no earlier one; free some space or make the folder"):
+        fitted(tmp_path)
+
+
+def test_a_run_keeps_its_checkpoint_only_for_the_same_parameters(project):
+    project.notebook("01_x", CELL + "seed: int = 0  # of all\n")
+    given = {"experiment": "lab", "run": "a", "seed": 0}
+    run = runs.start("01_x", dict(given))
+    run.path("last.ckpt").write_text("x")
+    run.say("a line")
+    assert runs.start("01_x", dict(given)).path("last.ckpt").is_file() and run.path("train.log").is_file()
+    told = json.loads(run.path("params.json").read_text())
+    assert told["goes_on_with"]["code_hash"] == told["code_hash"], "code that was changed in between would show"
+    assert not runs.start("01_x", given | {"seed": 1}).path("last.ckpt").exists() and not run.path("train.log").exists()
+    run.path("last.ckpt").write_text("x")
+    run.finish({})
+    assert not run.path("last.ckpt").exists()
+
+
+def test_only_the_first_process_writes(project, monkeypatch):
+    project.notebook("01_x", CELL)
+    first = runs.start("01_x", {"experiment": "lab", "run": "a"})
+    before = {path: path.read_bytes() for path in first.folder.iterdir()}
+    monkeypatch.setenv("RANK", "1")
+    second = runs.start("01_x", {"experiment": "lab", "run": "a"})
+    second.log({"epoch": 1, "val_srcc": 0.5})
+    second.say("x")
+    second.record(a=1)
+    second.finish({})
+    assert second.rows and {path: path.read_bytes() for path in first.folder.iterdir()} == before
