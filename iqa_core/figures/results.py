@@ -6,13 +6,13 @@ import pandas as pd
 from ..metrics import per_content
 from ..stats import (
     boosted_blind,
-    bootstrap,
     codes,
     content_blind,
+    correlation_interval,
     midranks,
     partial_srcc,
-    percentile_interval,
     plcc,
+    standard_error,
     t_interval,
 )
 
@@ -25,7 +25,7 @@ def results(tests: list[tuple[pd.DataFrame, pd.Series]], table: pd.DataFrame, *,
 
     `tests`: for each run its test predictions (column image and one column a method) and its split (part of each table
     row). Rotations are put one under the other, each baseline learnt on its own training contents. Columns: label, method,
-    n, contents, and for srcc (bootstrap by content), content_srcc, partial and gain (t over contents) the value, _low and
+    n, contents, and for srcc (by bootstrap of contents), content_srcc, partial and gain (t over contents) the value, _low and
     _high; gain is how much the partial SRCC exceeds that of a boosted rule which sees no pixels either, paired by content.
     A table without distortions has no baseline and no partial correlation.
     """
@@ -58,7 +58,8 @@ def _under(label, tests, table):
 def _row(name, predicted, test, label, baseline):
     content = test.content if "content" in test else None
     ranked = codes(predicted), codes(test[label])
-    pooled = percentile_interval(bootstrap(_rank_correlation, *ranked, group=content))
+    error, units, _ = standard_error(_rank_correlation, *ranked, content=content, fisher=True)
+    pooled = correlation_interval(_rank_correlation(*ranked), error, units)
     row = {
         "method": name,
         "n": len(test),
@@ -103,7 +104,7 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
         f"Agreement on {first.n} test images"
         + (f" of {first.contents:.0f} contents" if pd.notna(first.contents) else "")
         + f" ({', '.join(runs.set.unique())}, labels: {', '.join(runs.label_kind.unique())}).",
-        "In brackets 95 % intervals: 2,000 bootstrap draws by content (pooled SRCC; by image where a set has no contents), "
+        "In brackets 95 % intervals, t on Fisher's z: pooled SRCC by 2,000 bootstrap draws of contents (else images), "
         "Student's t over contents (per-content SRCC, partial SRCC).",
         "Fewer than 15 contents: the bootstrap intervals are too narrow, and one rotation proves little." if few else "",
         "Partial SRCC: rank correlation within a content given all content-blind fits of distortion type and level jointly."
