@@ -1,10 +1,13 @@
 """Every YAML file of params/ is accepted by its notebook, and every experiment says how to run it and what to expect."""
 
+import inspect
 import re
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY
 
+from iqa_core import pixels, training
 from iqa_core.apps import execute
 
 FILES = sorted((REPOSITORY / "params").glob("*/*.yaml"))
@@ -51,6 +54,20 @@ def test_a_file_says_how_and_what_to_expect(path):
 def test_an_experiment_gives_a_number_to_expect(folder):
     told = [header(path) for path in sorted(folder.glob("*.yaml"))]
     assert any(re.search(r"(?i)\bexpect\W[^\n]*(?<!\w)\d*\.?\d", text) for text in told)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_options_are_arguments_of_fit(path):
+    options = execute.read_parameters(path).get("options", {})
+    assert set(options) <= set(inspect.signature(training.fit).parameters)
+
+
+@pytest.mark.parametrize(("recipe", "shape"), [("hyperiqa-paper-code", "portrait"), ("corrected", "landscape")])
+def test_published_recipes_turn_landscapes_into_portraits_and_the_corrected_one_does_not(recipe, shape):
+    given = execute.read_parameters(REPOSITORY / f"params/koniq10k/02_train_baseline--{recipe}.yaml")
+    height, width, _ = pixels.resize(np.zeros((768, 1024, 3), np.uint8), tuple(given["resize"])).shape
+    assert (height, width) == ((512, 384) if shape == "portrait" else (384, 512))
+    assert given.get("options", {}).get("select", "val") == ("test" if shape == "portrait" else "val")
 
 
 def test_the_header_rule():
