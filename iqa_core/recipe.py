@@ -24,17 +24,7 @@ def check(model: nn.Module, sets: dict, told: dict) -> None:
     for name, (images, table) in sets.items():
         if not len(images) or len(images) != len(table):
             raise ValueError(f"the {name} part has {len(images)} images and {len(table)} rows; give it images, one a row")
-    counts = (
-        "epochs",
-        "batch_size",
-        "crops_per_image",
-        "validate_every",
-        "validate_steps",
-        "accumulate",
-        "patience",
-        "decay_epochs",
-    )
-    if wrong := {name: told[name] for name in counts if told[name] is not None and told[name] < 1}:
+    if wrong := {name: told[name] for name in COUNTS if told[name] is not None and told[name] < 1}:
         raise ValueError(f"{wrong}: at least 1 is wanted")
     choices = dict(
         optimizer=OPTIMIZERS, schedule=SCHEDULES, loss=LOSSES, label_scale=LABEL_SCALES, select=set(sets) - {"train"}

@@ -139,15 +139,15 @@ class Run:
             (folder / "_SUCCESS").unlink(missing_ok=True)
         self.unfinished = self._unfinished() if self.first else {}  # facts of the run that this one goes on with
         if self.first and not self.unfinished:
-            for name in ("last.ckpt", "train.log"):
-                (folder / name).unlink(missing_ok=True)
+            for file in [folder / name for name in ("last.ckpt", "train.log") if (folder / name).is_file()]:
+                file.replace(file.with_name(f"{file.name}.old"))  # hours of work perhaps, of other parameters
 
     def _unfinished(self) -> dict:
         """Date and code of a run of the same parameters that left a checkpoint here; {} if there is none."""
         if not all((self.folder / name).is_file() for name in ("last.ckpt", "params.json")):
             return {}
         then = read_json(self.folder / "params.json")
-        same = then["parameters"] == self.parameters
+        same = then.get("parameters") == self.parameters
         return {key: then.get(key) for key in ("date", "code_hash", "git")} if same else {}
 
     def path(self, name: str) -> Path:
@@ -240,11 +240,9 @@ def start(notebook_stem: str, namespace: dict) -> Run:
     experiment = parameters["experiment"] = _safe(parameters.get("experiment") or "lab", "experiment")
     name = parameters["run"] = _safe(parameters.get("run") or notebook_stem, "run")
     run = Run(root, parameters, experiment=experiment, name=name)
-    if run.first:
-        run.path("params.json").unlink(missing_ok=True)
-    if run.unfinished:
-        run.record(goes_on_with=run.unfinished)
-    run.record(**_circumstances(notebook, parameters, root=root), experiment=experiment, run=name, parameters=parameters)
+    facts = _circumstances(notebook, parameters, root=root) | dict(experiment=experiment, run=name, parameters=parameters)
+    if run.first:  # at once, so that a kill at any moment leaves the earlier file or this one
+        write_json(run.path("params.json"), ({"goes_on_with": run.unfinished} if run.unfinished else {}) | facts)
     print(f"run {experiment}/{name}: {len(parameters)} parameters, files in {run.folder.relative_to(root)}", flush=True)
     return run
 

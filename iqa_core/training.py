@@ -113,6 +113,7 @@ def fit(
     be written, ValueError for one of another training, naming what differs.
     """
     told = {name: value for name, value in locals().items() if name not in OBJECTS | FREE}
+    told = {name: value.item() if isinstance(value, np.generic) else value for name, value in told.items()}
     sets = {"val": (val_images, val_table), **(monitor or {})}
     recipe.check(model, {"train": (train_images, train_table), **sets}, told)
     generator, fabric = seed_everything(seed), processes.start(precision)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -78,6 +79,11 @@ def test_a_finished_training_is_not_done_again(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_backward", None)
     again = fitted(tmp_path)
     assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in rows]
+
+
+def test_numpy_numbers_do_not_spoil_a_checkpoint(tmp_path):
+    rows = fitted(tmp_path, head_lr=np.float64(0.001), clip=np.float32(2.0))
+    assert len(fitted(tmp_path, head_lr=0.001)) == len(rows)
 
 
 def test_a_checkpoint_of_another_training_is_refused_naming_what_differs(tmp_path):

@@ -180,6 +180,28 @@ def test_start_removes_success_and_nothing_else(project, notebook):
     assert not (run.folder / "_SUCCESS").exists()
 
 
+def test_a_checkpoint_of_other_parameters_is_put_aside_and_one_of_the_same_kept(project, notebook):
+    folder = runs.start("02_train_baseline", given()).folder
+    (folder / "last.ckpt").write_bytes(b"hours")
+    runs.start("02_train_baseline", given())
+    assert (folder / "last.ckpt").read_bytes() == b"hours"
+    assert json.loads((folder / "params.json").read_text())["goes_on_with"]["code_hash"]
+    runs.start("02_train_baseline", given(epochs=7))
+    assert not (folder / "last.ckpt").exists() and (folder / "last.ckpt.old").read_bytes() == b"hours"
+
+
+def test_a_start_that_was_killed_does_not_hinder_the_next(project, notebook, monkeypatch):
+    folder = runs.start("02_train_baseline", given()).folder
+    (folder / "last.ckpt").write_bytes(b"hours")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_circumstances", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            runs.start("02_train_baseline", given())
+    assert (folder / "last.ckpt").exists() and runs.start("02_train_baseline", given()).unfinished
+    (folder / "params.json").write_text("{}")
+    assert not runs.start("02_train_baseline", given()).unfinished
+
+
 def test_the_start_cell_a_second_time(notebook):
     run = runs.start("02_train_baseline", given(run="a"))
     assert runs.start("02_train_baseline", given(run=run)).folder == run.folder

@@ -248,8 +248,6 @@ def _run_or_skip(job: Job, number: str, lead: str, *, root: Path, resume: bool, 
             print(f"{lead}runs: {why}", flush=True)
         wall, cpu = time.perf_counter(), _children_cpu()
         (folder / "_SUCCESS").unlink(missing_ok=True)
-        if not resume:
-            (folder / "last.ckpt").unlink(missing_ok=True)
         _run(job, folder / f"{job.run}.ipynb", lead=lead, root=root, timeout_s=timeout_s)
         if not (folder / "_SUCCESS").is_file():
             name = f"{job.experiment}/{job.run}"
