@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")  # no EPS: that runs a program
-MEGAPIXELS = 120  # of a file that is read, else refused: 1.3 to 2 GB of memory at the peak; telephones reach 108
+MEGAPIXELS = 120  # of a file that is read, else refused: 1.3 to 2.2 GB of memory at the peak; telephones reach 108
 ENLARGED = 16  # megapixels that an image may be enlarged to
 REASONS = {
     Image.DecompressionBombError: f"it has more than {MEGAPIXELS} megapixels; make a smaller copy, or cut it into parts",
