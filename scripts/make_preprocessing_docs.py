@@ -182,7 +182,7 @@ def plain() -> list[list[str]]:
         [f"other formats than {formats}", "refused; EPS would start a program", "whatever Pillow opens"],
         [
             f"above {pixels.MEGAPIXELS} megapixels",
-            "refused before decoding; below, 2 GB of memory at most",
+            "refused before decoding; below, little more than 2 GB of memory",
             "a warning above 89, an exception above 179",
         ],
         [
