@@ -86,7 +86,8 @@ def fit(
 
     Images are uint8 (h, w, 3), as in `cache.PixelCache`, one a row of its table (columns label and, optionally, content);
     ones smaller than the crop are enlarged to it, as `predict` does. A step takes `batch_size` crops, where memory is short
-    in `accumulate` parts: the same step for l1, l2 and emd; the other losses then see pairs within a part only.
+    in `accumulate` parts: the same step for l1, l2 and emd in models whose layers do not measure the batch (batch norms and
+    HyperIQA's light head do: they see a part); the other losses then see pairs within a part only.
     The parts of the model that `backbone_parts` names learn at `backbone_lr` and `backbone_weight_decay`, which is
     `weight_decay` unless given, the rest at `head_lr`. `optimizer`: adamw, adam (decay within the gradient), sgd (momentum
     .9). `schedule`, `warmup` (a fraction of all steps), `decay_epochs`: `schedules.learning_rate`. `clip`: the largest norm of
@@ -106,8 +107,8 @@ def fit(
     `checkpoint`: a file written at the start, at every validation, and when it is `checkpoint_minutes` old. If it is there,
     of the same arguments, data and kind of model, its rows are yielded again and training goes on, on a CPU bit for bit.
     Inside torchrun all processes share every batch and every validation, and yield the same rows (but for seconds); the first
-    one writes and calls `say`, which gets sentences for a log. A step is that of one process, but for dropout and batch norms
-    (`processes.set_up`) and for `accumulate`.
+    one writes and calls `say`, which gets sentences for a log. A step is that of one process, but for dropout, for layers
+    that measure the batch (`processes.set_up`; HyperIQA's light head measures its own process's crops) and for `accumulate`.
     ValueError or KeyError for an empty part, an impossible choice or a model that takes whole images or two inputs,
     FloatingPointError for a loss or gradient that is not finite, naming epoch and batch, OSError for a checkpoint that cannot
     be written, ValueError for one of another training, naming what differs.
