@@ -55,7 +55,7 @@ def test_names_that_lead_out_of_the_folder_are_refused_before_anything_is_writte
     assert not (tmp_path / "evil").exists()
 
 
-def test_links_and_passwords_are_refused_before_anything_is_written(tmp_path):
+def test_links_passwords_and_unknown_compression_are_refused_before_anything_is_written(tmp_path):
     with zipfile.ZipFile(tmp_path / "link.zip", "w") as file:
         file.writestr("good.png", b"1")
         link = zipfile.ZipInfo("odd")
@@ -65,6 +65,11 @@ def test_links_and_passwords_are_refused_before_anything_is_written(tmp_path):
     whole = bytearray((tmp_path / "locked.zip").read_bytes())
     whole[whole.rindex(b"PK\x01\x02") + 8] |= 1  # the flag of a password, in the list at the archive's end
     (tmp_path / "locked.zip").write_bytes(whole)
+    whole[whole.rindex(b"PK\x01\x02") + 8] &= ~1
+    whole[whole.rindex(b"PK\x01\x02") + 10] = 9  # the kind of compression there: Deflate64
+    (tmp_path / "newer.zip").write_bytes(whole)
+    with pytest.raises(ValueError, match="newer.zip holds odd, compressed as Python cannot undo; unpack it with 7-Zip"):
+        unpack(tmp_path / "newer.zip", tmp_path / "out")
     for name in ("link.zip", "locked.zip"):
         with pytest.raises(ValueError, match=f"{name} holds odd, a link or a file with a password; unpack it by hand"):
             unpack(tmp_path / name, tmp_path / "out")

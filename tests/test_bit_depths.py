@@ -5,7 +5,8 @@ import zlib
 
 import numpy as np
 import pytest
-from test_pixels import png, save
+from pictures import save
+from test_pixels import png
 
 from iqa_core.pixels import read_image
 

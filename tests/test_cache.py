@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 from filelock import FileLock
+from pictures import noise, save
 from PIL import Image
 
 from iqa_core import cache as store
@@ -20,16 +21,6 @@ from iqa_core import pixels
 from iqa_core.cache import PixelCache
 from iqa_core.loading import Batches
 from iqa_core.pixels import read_image
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def save(folder, name, image, **options):
-    path = folder / name
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
-    return path
 
 
 @pytest.fixture

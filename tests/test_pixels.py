@@ -12,21 +12,12 @@ import pytest
 from conftest import REPOSITORY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pictures import noise, save
 from PIL import Image, ImageOps
 
 from iqa_core import pixels
 from iqa_core.cache import PixelCache
 from iqa_core.pixels import image_sizes, read_image
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def save(folder, name, image, **options):
-    path = folder / name
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
-    return path
 
 
 def test_red_stays_red_in_every_format_and_swapped_channels_are_seen(tmp_path):

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError)
+KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)  # what Python can decompress
 
 
 def unpack(archive: Path, folder: Path) -> int:
@@ -16,7 +17,7 @@ def unpack(archive: Path, folder: Path) -> int:
 
     A file that is there with its full size is left as it is, so an interrupted call can be repeated; a file has its name only
     when it is complete. ValueError for an archive that is damaged; and before anything is written for one that holds links,
-    passwords or names that lead out of the folder, or needs more disk than is free.
+    passwords, unknown compression or names that lead out of the folder, or needs more disk than is free.
     """
     try:
         with zipfile.ZipFile(archive) as file:
@@ -25,6 +26,8 @@ def unpack(archive: Path, folder: Path) -> int:
                 raise ValueError(
                     f"{archive} holds {odd[0]}, a link or a file with a password; unpack it by hand if you trust it"
                 )
+            if odd := [member.filename for member in members if member.compress_type not in KNOWN]:
+                raise ValueError(f"{archive} holds {odd[0]}, compressed as Python cannot undo; unpack it with 7-Zip")
             places = [(_inside(folder, member.filename, archive), member) for member in members]
             missing = [(p, m) for p, m in places if not (p.is_file() and p.stat().st_size == m.file_size)]
             _check_room(sum(member.file_size for _, member in missing), folder, archive)
