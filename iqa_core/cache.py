@@ -79,7 +79,8 @@ class PixelCache(Sequence):
         missing, needed = self._missing(), self.size_needed()
         if not missing or not self._room(needed):
             return self
-        pool = Parallel(workers or _cores(), backend="threading", return_as="generator_unordered")
+        workers = workers or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+        pool = Parallel(workers, backend="threading", return_as="generator_unordered")
         done = pool(delayed(self._add)(i) for i in np.random.default_rng().permutation(missing).tolist())
         bar = tqdm(done, desc=f"decode {needed / 1e9:.2g} GB", total=len(missing), mininterval=2)
         if refused := sorted((error for error in bar if error), key=str):
@@ -94,8 +95,10 @@ class PixelCache(Sequence):
             self._decode(i)
         return damaged
 
-    def subset(self, numbers: Sequence[int]) -> "Subset":
+    def subset(self, numbers: Sequence[int]) -> Sequence:
         """Some of the images, in the order of `numbers`, from this cache."""
+        from torch.utils.data import Subset  # seconds, which filling a cache does not need
+
         return Subset(self, [int(i) for i in numbers])
 
     def _missing(self):
@@ -206,23 +209,6 @@ class PixelCache(Sequence):
             )
 
 
-class Subset(Sequence):
-    """Images of a cache by number, as `PixelCache.subset` makes it."""
-
-    def __init__(self, cache: PixelCache, numbers: list[int]):
-        self.cache, self.numbers = cache, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        return self.cache[self.numbers[i]]
-
-
 def _signed(checksum, *place):
     """The checksum of an image's pixels, continued over its number, offset, height and width."""
     return zlib.crc32(np.array(place, np.int64), checksum)
-
-
-def _cores():
-    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from .full_reference import REGISTRY, fr_measure
 from .loading import grid
+from .metrics import apply_scale
 from .pixels import read_image, resize
 
 
@@ -25,6 +26,7 @@ def predict(
     batch_size: int = 32,
     random: Sequence[int] | None = None,
     share: bool = False,
+    scaled: bool = False,
     progress: bool = False,
 ) -> np.ndarray:
     """Predicted labels (n,) of uint8 RGB images (h, w, 3) of any size; docs/preprocessing.md tells what is done to them.
@@ -34,12 +36,14 @@ def predict(
     number of crops, of which the model gets at most `batch_size` at a time. It is left in the mode that it was in.
     `random`: integers that seed crops at random places instead, as published code takes them; image i has its own
     generator. `share`: the processes of torchrun, which must then all call this, take every so manieth image each, and
-    every process gets all predictions.
-    ValueError if references lack or are too many, crops are asked of a model for whole images, an image is too narrow to be
-    enlarged, or a prediction is not finite.
+    every process gets all predictions. `scaled`: on the scale that the contract's calibration leads to.
+    ValueError if references lack or are too many, crops are asked of a model for whole images or scaled scores of one
+    without calibration, an image is too narrow to be enlarged, or a prediction is not finite.
     """
     contract, training = model.contract, model.training
     _check_reference(images, reference, contract)
+    if scaled and not contract.calibration:
+        raise ValueError("this model has no calibration; trained by notebook 02, where val labels are, it gets one")
     if crops is not None and not contract.crop:
         raise ValueError("this model reads whole images; leave `crops=` out")
     crops = contract.crops if crops is None else crops
@@ -68,7 +72,8 @@ def predict(
         scores = every.cpu().numpy()
     if not np.isfinite(scores).all():
         raise ValueError(f"{(~np.isfinite(scores)).sum()} predictions are not finite; are the weights damaged?")
-    return contract.offset + contract.scale * scores
+    predicted = contract.offset + contract.scale * scores
+    return apply_scale(contract.calibration, predicted) if scaled else predicted
 
 
 def _check_reference(images, reference, contract):

@@ -27,16 +27,35 @@ def _set(table):
     return f"{len(table):,} images{contents}, labels {table.label.min():.4g} to {table.label.max():.4g}"
 
 
-def ending(rows: list[dict], steps: int, select: str, column: str) -> str:
-    """Why it stopped and which row was chosen; where another set than val chose, also the row of val's choice."""
-    last, best = rows[-1], [row for row in rows if row["best"]][-1]
+def column(select: str) -> str:
+    """The column of a training's rows whose highest value chooses the weights."""
+    return "val_score" if select == "val" else f"{select}_srcc"
+
+
+def chosen(rows: list[dict], select: str = "val") -> dict:
+    """Which row of a training chose the weights; where that was not val's choice, what both choices give on that other set.
+
+    Keys selected_on, selected_epoch, selected_step and, on another set than val, <set>_srcc and <set>_plcc of the chosen row
+    and <set>_srcc_val_selected, <set>_plcc_val_selected of the row that val would have chosen.
+    """
+    best = [row for row in rows if row["best"]][-1]
+    told = {"selected_on": select, "selected_epoch": best["epoch"], "selected_step": best["step"]}
+    if select == "val":
+        return told
+    own, names = [row for row in rows if row["val_best"]][-1], (f"{select}_srcc", f"{select}_plcc")
+    return told | {name: best[name] for name in names} | {f"{name}_val_selected": own[name] for name in names}
+
+
+def ending(rows: list[dict], steps: int, select: str) -> str:
+    """Why it stopped and which row was chosen; where another set than val chose, also what val's choice gives there."""
+    last, told, name = rows[-1], chosen(rows, select), column(select)
+    best = [row for row in rows if row["best"]][-1]
     why = "all epochs are done" if last["step"] == steps else f"no better row since epoch {best['epoch']}"
     lines = [f"stopped after epoch {last['epoch']}, step {last['step']}: {why}"]
-    lines.append(f"weights chosen on {select}: epoch {best['epoch']}, step {best['step']}, {column} {best[column]:.4f}")
-    if honest := [row for row in rows if row.get("val_best")]:
-        own = honest[-1]
+    lines.append(f"weights chosen on {select}: epoch {best['epoch']}, step {best['step']}, {name} {best[name]:.4f}")
+    if select != "val":
+        honest = told[f"{name}_val_selected"]
         lines.append(
-            f"val would have chosen epoch {own['epoch']}, step {own['step']}, {column} {own[column]:.4f}; "
-            f"choosing on {select} itself adds {best[column] - own[column]:+.4f}"
+            f"chosen on val they give {name} {honest:.4f}; choosing on {select} itself adds {best[name] - honest:+.4f}"
         )
     return "\n".join(lines)

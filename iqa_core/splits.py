@@ -43,10 +43,21 @@ def list_schemes() -> dict[str, str]:
 
 def _rotation(table, k, n=4):
     """Part k of n (4 unless said) tests; all n together test every content once; val is 4 contents or a tenth of the rest."""
-    if table.reindex(columns=["reference"]).replace("", None).isna().any(axis=None):
-        table = table.drop(columns="reference", errors="ignore")
-    rest = table.content.nunique() * (n - 1) / max(n, 1)
-    return rotation(table, k, parts=n, val=max(4, round(rest / 10))).split
+    if not 1 <= k <= n:
+        raise ValueError(f"rotation is {k}; it runs from 1 to {n}")
+    reference = table.reindex(columns=["reference"]).reference.replace("", None)
+    names = table.content if reference.isna().any() else reference.map(lambda path: Path(path).name)
+    names = dict(zip(table.content, names, strict=True))
+    # contents stand in the order of the sha256 of their reference's file name (else their own) and are dealt into near-equal
+    # parts; val is what was dealt next, the first of part k + 1
+    order = sorted(names, key=lambda content: (hashlib.sha256(names[content].encode()).hexdigest(), content))
+    val = max(4, round(len(order) * (n - 1) / n / 10))
+    if len(order) < n + val + 1:
+        raise ValueError(f"{len(order)} contents are too few for {n} parts with {val} to validate on; add contents")
+    dealt = [order[start::n] for start in range(n)]
+    after = [content for step in range(1, n) for content in dealt[(k - 1 + step) % n]]
+    place = dict.fromkeys(dealt[k - 1], "test") | dict.fromkeys(after[:val], "val") | dict.fromkeys(after[val:], "train")
+    return table.content.map(place)
 
 
 def _random80(table, seed):
@@ -120,27 +131,6 @@ SCHEMES = {
     "leave-<distortion>-out": _leave_out,
     "leave-<distortion>-out-<seed>": _leave_out,
 }
-
-
-def rotation(table: pd.DataFrame, number: int, *, parts: int = 4, val: int = 4) -> pd.DataFrame:
-    """Rotation `number` (1..parts) of a table by content: columns image, split.
-
-    Contents stand in the order of the sha256 of their file names (of `reference`, else `content` itself) and are dealt into
-    near-equal parts. Rotation k tests part k, validates on the `val` contents dealt next (the first of part k + 1) and
-    trains on the rest; all rotations together test every content once. ValueError for a number outside 1..parts or too
-    few contents.
-    """
-    if not 1 <= number <= parts:
-        raise ValueError(f"rotation is {number}; it runs from 1 to {parts}")
-    names = table.reference.map(lambda path: Path(path).name) if "reference" in table else table.content
-    names = dict(zip(table.content, names, strict=True))
-    order = sorted(names, key=lambda content: (hashlib.sha256(names[content].encode()).hexdigest(), content))
-    if len(order) < parts + val + 1:
-        raise ValueError(f"{len(order)} contents are too few for {parts} parts with {val} to validate on; add contents")
-    dealt = [order[start::parts] for start in range(parts)]
-    after = [content for step in range(1, parts) for content in dealt[(number - 1 + step) % parts]]
-    place = dict.fromkeys(dealt[number - 1], "test") | dict.fromkeys(after[:val], "val") | dict.fromkeys(after[val:], "train")
-    return pd.DataFrame({"image": table.image, "split": table.content.map(place)})
 
 
 def save_split(split: pd.DataFrame, path: Path) -> str:

@@ -17,6 +17,7 @@ from . import journal, processes, recipe
 from .augment import jitter
 from .checkpoints import Keeper
 from .evaluation import predict
+from .journal import chosen as chosen  # as training.chosen, for notebooks
 from .loading import Batches
 from .losses import LOSSES, hinge
 from .metrics import per_content, plcc
@@ -25,14 +26,7 @@ from .schedules import Place, learning_rate
 from .stats import srcc
 
 READ_EVERY = 16  # steps: losses are read from the device, which has to wait for it, so many at once
-OBJECTS = {
-    "model",
-    "train_images",
-    "train_table",
-    "val_images",
-    "val_table",
-    "monitor",
-}  # `recipe.identity` names what matters of them
+OBJECTS = {"model", "train_images", "train_table", "val_images", "val_table", "monitor"}  # told by `recipe.identity`
 FREE = {"checkpoint", "checkpoint_minutes", "say"}  # a training goes on whatever these are
 
 
@@ -131,18 +125,17 @@ def fit(
     parts = {"model": model, "optimizer": optimizer, "data": data, "precision": fabric.strategy.precision}
     keeper = Keeper(checkpoint, configuration, parts, minutes=checkpoint_minutes, rank=share[0])
     say = say if share[0] == 0 else _silent
-    say(journal.opening(fabric, model, groups, tables, data, told))
-
     past = {"rows": [], "losses": [], "kept": {}, "seconds": 0.0}
     found = keeper.restore()
-    fabric.barrier()  # all have read the file before the first process writes it
+    processes.agree(fabric, data.taken)  # also: all have read the file before the first process writes it
     if found:
         past = found
-        say(f"goes on from {checkpoint.name}, {data.taken} of {steps} steps done; delete that file to begin anew")
+        say(f"goes on from {checkpoint.name}, {data.taken} of {steps} steps done, processes {fabric.world_size}")
         yield from past["rows"]
     else:
+        say(journal.opening(fabric, model, groups, tables, data, told))
         keeper.save(past)
-    rows, chosen_by = past["rows"], "val_score" if select == "val" else f"{select}_srcc"
+    rows, chosen_by = past["rows"], journal.column(select)
     started, pending = time.perf_counter() - past["seconds"], []
     bar = tqdm(total=steps, initial=data.taken, desc="train", mininterval=5, disable=share[0] > 0)
     model.train()
@@ -155,12 +148,15 @@ def fit(
         if keep:
             keeper.save(past)
         if due:
+            rates = {
+                f"{name}_lr": group["lr"] for name, group in zip(("backbone", "head"), optimizer.param_groups, strict=True)
+            }
             row = {"epoch": -(-step // len(data)), "step": step}
             row |= dict(zip(("train_loss", "train_l1"), np.mean(past["losses"], axis=0).tolist(), strict=True))
+            processes.same_buffers(fabric, model)
             for name, (images, table) in sets.items():
                 row |= _validate(model, images, table, name, random=(seed, step) if random_validation else None)
-            row |= {f"{name}_lr": group["lr"] for name, group in zip(("backbone", "head"), optimizer.param_groups, strict=True)}
-            row |= {"seconds": round(time.perf_counter() - started, 1), "best": _better(row, rows, chosen_by, "best")}
+            row |= rates | {"seconds": round(time.perf_counter() - started, 1), "best": _better(row, rows, chosen_by, "best")}
             if select != "val":
                 row["val_best"] = _better(row, rows, "val_score", "val_best")
             if row["best"]:
@@ -182,7 +178,7 @@ def fit(
         if exhausted_filter and epoch > 0:
             for parameter in groups[1]["params"]:
                 parameter.grad = None  # which optimizers leave alone
-        norm = fabric.clip_gradients(network, optimizer, max_norm=clip or np.inf, error_if_nonfinite=False)
+        norm = fabric.clip_gradients(network, optimizer, max_norm=np.inf if clip is None else clip, error_if_nonfinite=False)
         optimizer.step()
         pending.append((epoch + 1, batch + 1, torch.stack([*values, norm.to(values[0].dtype)])))
         bar.update()
@@ -190,7 +186,7 @@ def fit(
     if not past["kept"]:
         raise ValueError("no validation gave an SRCC: are the labels or the predictions of the val part all the same?")
     model.load_state_dict(past["kept"])
-    say(journal.ending(rows, steps, select, chosen_by))
+    say(journal.ending(rows, steps, select))
 
 
 def _silent(text):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from make_demo_labels import pseudo_mos
 from PIL import Image
 from tqdm import tqdm
 
@@ -95,7 +96,7 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         parts = pool.map(measured, photos, [names] * len(photos))
         table = pd.concat(tqdm(parts, total=len(photos), mininterval=2), ignore_index=True)
-    table["label"] = demo.pseudo_mos(table.mdsi, table.haarpsi)
+    table["label"] = pseudo_mos(table.mdsi, table.haarpsi)
     text = PAGE.read_text(encoding="utf-8")
     inside = f"{MARKS[0]}\n{section(table, human)}\n{MARKS[1]}"
     PAGE.write_text(re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda _: inside, text, flags=re.DOTALL), encoding="utf-8")

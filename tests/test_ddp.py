@@ -53,6 +53,19 @@ def test_a_shared_training_that_is_left_goes_on(done):
         assert rows["left"] == rows["whole"] and len(rows["whole"]) == 5
 
 
+def test_all_processes_validate_and_keep_the_same_running_averages(done):
+    first, second = (torch.load(done / f"norms-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert first["rows"] == second["rows"]
+    assert all(torch.equal(value, second["weights"][name]) for name, value in first["weights"].items())
+    assert first["weights"]["backbone.1.running_mean"].any()
+
+
+def test_processes_with_different_checkpoints_are_refused(done):
+    for rank in (0, 1):
+        told = (done / f"refused-{rank}.txt").read_text()
+        assert "found checkpoints of different steps (0, 2); let all machines share data/runs" in told
+
+
 def test_processes_without_crops_are_refused(monkeypatch):
     class Four:
         world_size, global_rank = 4, 1

@@ -16,7 +16,7 @@ from iqa_core.pixels import read_image
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {
     "01_prepare_data": {},
-    "02_train_baseline": {"epochs": 1, "crops": 1, "measures": ["psnr", "vsi"]},
+    "02_train_baseline": {"epochs": 1, "contract": {"crops": 1}, "measures": ["psnr", "vsi"]},
     "10_export_figures": {},
 }
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from iqa_core import pixels
 from iqa_core.evaluation import predict
+from iqa_core.metrics import fit_scale
 from iqa_core.models import Contract, list_models
 from iqa_core.pixels import read_image, resize
 
@@ -29,6 +30,18 @@ class Recorder(nn.Module):
 
 def picture(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_scores_on_another_scale():
+    model, images = Recorder(crop=16, crops=4), [picture(40, 50, i) // (i + 1) for i in range(8)]
+    predicted = predict(model, images)
+    mos = 1 + 4 * predicted**2
+    with pytest.raises(ValueError, match="this model has no calibration"):
+        predict(model, images, scaled=True)
+    model.contract.calibration = fit_scale(predicted, mos)
+    scaled = predict(model, images, scaled=True)
+    assert np.abs(scaled - mos).max() < 0.1 and (np.argsort(scaled) == np.argsort(predicted)).all()
+    assert (predict(model, images) == predicted).all()
 
 
 def test_a_reference_is_cropped_at_the_same_places():

@@ -196,16 +196,13 @@ def chain(tiny):
     table, split = tiny.root / "data/tables/set.csv", tiny.root / "data/splits/set-a.csv"
     table.write_text("image,label\n")
     split.write_text("image,split\n")
-    known = {"set": "set", "table_hash": runs.file_hash(table)}
-    facts = {
-        "01_first": known | {"split_hashes": {"set-a": runs.file_hash(split)}},
-        "02_train": known | {"split": "set-a", "split_hash": runs.file_hash(split)},
-        "10_last": {"set": "set", "split_hash": "several"},
-    }
-    for second, (stem, recorded) in enumerate(facts.items()):
+    used = {"01_first": (table, split), "02_train": (table, split), "10_last": ()}
+    for second, (stem, files) in enumerate(used.items()):
         tiny.notebook(stem, CELL, START)
         run = runs.start(stem, {"experiment": "tiny", "run": stem, "epochs": 3, "colour": "#ff0000", "weights": "x # y"})
-        run.record(**recorded, date=f"2026-01-02T03:04:0{second}+00:00")
+        if files:
+            run.uses(*files)
+        run.record(date=f"2026-01-02T03:04:0{second}+00:00")
         run.finish({})
         finish(run.folder, second)
     return tiny

@@ -12,7 +12,7 @@ LEVELS = [
     ["__main__"],
     ["apps"],
     ["figures", "mmos", "leakage", "attention", "training", "recipe", "evaluation"],
-    ["runs", "models", "loading"],
+    ["runs", "parameters", "models", "loading"],
     ["datasets", "distortions"],
     [
         "metrics",

@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import REPOSITORY
 
-from iqa_core import runs
+from iqa_core.parameters import declared_parameters
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 HEAD = ("Question", "Reads", "Writes", "Expect")
@@ -134,7 +134,7 @@ def calls(trees):
 
 def parameters(path, trees):
     try:
-        declared = runs.declared_parameters(path)
+        declared = declared_parameters(path)
     except ValueError as error:
         yield str(error)
         return

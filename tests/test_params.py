@@ -5,10 +5,13 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from conftest import REPOSITORY
 
 from iqa_core import pixels, training
 from iqa_core.apps import execute
+from iqa_core.models import create_model
+from iqa_core.schedules import Place, learning_rate
 
 FILES = sorted((REPOSITORY / "params").glob("*/*.yaml"))
 FOLDERS = sorted({path.parent for path in FILES})
@@ -62,12 +65,56 @@ def test_options_are_arguments_of_fit(path):
     assert set(options) <= set(inspect.signature(training.fit).parameters)
 
 
-@pytest.mark.parametrize(("recipe", "shape"), [("hyperiqa-paper-code", "portrait"), ("corrected", "landscape")])
-def test_published_recipes_turn_landscapes_into_portraits_and_the_corrected_one_does_not(recipe, shape):
-    given = execute.read_parameters(REPOSITORY / f"params/koniq10k/02_train_baseline--{recipe}.yaml")
-    height, width, _ = pixels.resize(np.zeros((768, 1024, 3), np.uint8), tuple(given["resize"])).shape
-    assert (height, width) == ((512, 384) if shape == "portrait" else (384, 512))
-    assert given.get("options", {}).get("select", "val") == ("test" if shape == "portrait" else "val")
+RECIPES = {path.stem.partition("--")[2]: path for path in FILES if path.parent.name == "koniq10k" and "--" in path.stem}
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_published_recipes_choose_on_test_and_turn_landscapes_and_the_corrected_one_does_not(recipe):
+    given = execute.check_file(RECIPES[recipe], root=REPOSITORY)
+    height, width, _ = pixels.resize(np.zeros((768, 1024, 3), np.uint8), tuple(given["contract"]["resize"])).shape
+    assert (height, width) == {"corrected": (384, 512), "maniqa": (224, 224)}.get(recipe, (512, 384))
+    assert given["options"].get("select", "val") == ("val" if recipe == "corrected" else "test")
+
+
+def test_the_corrected_recipe_is_the_notebook_s_but_for_network_sizes_rates_and_flips():
+    own = execute.read_parameters(RECIPES["corrected"])
+    of_the_set = {"data_set", "split", "arguments", "contract", "measures", "scale_label", "seed"}
+    sizes = {"epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr"}
+    assert set(own) <= of_the_set | sizes | {"options"} and set(own["options"]) <= {"flips", "validate_every"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "slow", "fast"),
+    [
+        ("hyperiqa-paper-code", 23_508_032 + 475_360, 2_680_432 + 711_545),
+        ("report-baseline", 23_508_032 + 475_360, 2_680_432 + 711_545),
+        ("smart-iqa", 86_741_176 + 252_128, 263_428 + 1_143_664 + 711_545),
+        ("maniqa", 86_576_872, 135_747_530 - 86_576_872),
+    ],
+)
+def test_group_sizes_and_rates_of_published_recipes(recipe, slow, fast):
+    """As counted in the published codes: the local distortion parts learn with the backbone."""
+    given = execute.check_file(RECIPES[recipe], root=REPOSITORY)
+    with torch.device("meta"):
+        model = create_model(given.get("model", "hyperiqa"), **given["arguments"], pretrained=False)
+    names = given["options"].get("backbone_parts", ["backbone"])
+    decay = given["weight_decay"]
+    groups = training.recipe.groups(model, names, (given["backbone_lr"], given["head_lr"]), (None, decay))
+    assert [sum(p.numel() for p in group["params"]) for group in groups] == [slow, fast]
+    assert [group["weight_decay"] for group in groups] == [decay, decay]
+
+
+def test_the_learning_rates_of_the_smart_iqa_recipe():
+    """Executed from the author's code: the backbone's rate rises towards 1e-6, the head's falls."""
+    given = execute.check_file(RECIPES["smart-iqa"], root=REPOSITORY)
+    place = [Place(epoch * 4404, 44040, epoch, 10) for epoch in range(10)]
+    rates = [
+        [learning_rate(given["options"]["schedule"], given[name], p, head=head, warmup=0.05, decay_epochs=6) for p in place]
+        for head, name in ((False, "backbone_lr"), (True, "head_lr"))
+    ]
+    backbone = [5.00, 5.12, 5.48, 6.03, 6.73, 7.50, 8.27, 8.97, 9.52, 9.88]
+    head = [5.00, 4.90, 4.62, 4.18, 3.62, 3.00, 2.38, 1.82, 1.38, 1.10]
+    assert np.round(np.multiply(rates, [[1e7], [1e6]]), 2) == pytest.approx(np.array([backbone, head]))
 
 
 def test_the_header_rule():

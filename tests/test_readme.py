@@ -24,6 +24,7 @@ from iqa_core.models import list_models, published
 READMES = [path for path in sorted(REPOSITORY.glob("README*.md")) if path.is_file()]
 SHELL = {"bash", "sh", "shell", "console", "powershell", "bat", ""}
 ELSEWHERE = {  # pattern of the whole command: why it is not run here
+    r"torchrun .* -m iqa_core train \S+": "needs several machines; test_distributed.py runs it on one",
     r"git clone \S+( \S+)?": "needs a server",
     r"cd \S+": "only of use after git clone",
     r"(python3?|py)(\.\d+| -3\.\d+)? -m venv \.venv": "make env does it",
@@ -58,7 +59,7 @@ def fault(command):
             ["make", "-n", *words[1:], f"PYTHON={sys.executable}"], cwd=REPOSITORY, capture_output=True, text=True
         )
         return None if done.returncode == 0 else done.stderr.strip()
-    verb = re.fullmatch(r"\S*python3? -m iqa_core run (\S+)(.*)", command)
+    verb = re.fullmatch(r"\S*python3? -m iqa_core (?:run|train) (\S+)(.*)", command)
     if verb:
         given = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
         execute.plan(verb[1], root=REPOSITORY, overrides=execute.parse_overrides(given))

@@ -1,6 +1,5 @@
 """Trainings that are killed, or cannot write, and are begun again: the same history and weights, nothing done twice."""
 
-import json
 import os
 import signal
 
@@ -127,21 +126,6 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_first_step(tmp_pa
     (tmp_path / ".last.ckpt.part").mkdir()  # what root, who may write anywhere, cannot write either
     with pytest.raises(OSError, match=r"cannot be written \(.*; there is no earlier one; free some space or make the folder"):
         fitted(tmp_path)
-
-
-def test_a_run_keeps_its_checkpoint_only_for_the_same_parameters(project):
-    project.notebook("01_x", CELL + "seed: int = 0  # of all\n")
-    given = {"experiment": "lab", "run": "a", "seed": 0}
-    run = runs.start("01_x", dict(given))
-    run.path("last.ckpt").write_text("x")
-    run.say("a line")
-    assert runs.start("01_x", dict(given)).path("last.ckpt").is_file() and run.path("train.log").is_file()
-    told = json.loads(run.path("params.json").read_text())
-    assert told["goes_on_with"]["code_hash"] == told["code_hash"], "code that was changed in between would show"
-    assert not runs.start("01_x", given | {"seed": 1}).path("last.ckpt").exists() and not run.path("train.log").exists()
-    run.path("last.ckpt").write_text("x")
-    run.finish({})
-    assert not run.path("last.ckpt").exists()
 
 
 def test_only_the_first_process_writes(project, monkeypatch):

@@ -56,78 +56,6 @@ def test_project_root_that_is_none(monkeypatch, tmp_path):
         runs.project_root()
 
 
-def test_declared_parameters(notebook):
-    declared = runs.declared_parameters(notebook)
-    assert list(declared)[:3] == ["experiment", "run", "epochs"]
-    assert declared["colour"].default == "#ff0000"
-    assert declared["colour"].comment == "a default with a # in it"
-    assert (declared["weights"].default, declared["weights"].annotation) == (None, "str | None")
-    assert declared["rate"].default == 1e-4
-    assert declared["stages"].default == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("cell", "message"),
-    [
-        ("epochs = 3", "only lines like `epochs: int = 3"),
-        ("import os", "only lines like"),
-        ("size: tuple = (1, 2)  # x", "the type must be one of int, float"),
-        ("size: int = len('x')  # x", "the default a literal"),
-        ("size: int = 'x'  # x", "size = 'x' .str., but int is wanted"),
-    ],
-)
-def test_a_cell_that_is_no_declaration(project, cell, message):
-    with pytest.raises(ValueError, match=message):
-        runs.declared_parameters(project.notebook("x", cell))
-
-
-def test_notebook_missing_or_untagged(project, notebook):
-    with pytest.raises(FileNotFoundError, match=r"no notebook 2_train.ipynb .* there are: 02_train_baseline"):
-        runs.declared_parameters(notebook.with_name("2_train.ipynb"))
-    notebook.write_text(notebook.read_text().replace('"parameters"', '"other"'))
-    with pytest.raises(ValueError, match="0 cells are tagged `parameters`"):
-        runs.declared_parameters(notebook)
-
-
-def test_an_undeclared_name(notebook):
-    with pytest.raises(KeyError, match=r"no parameter 'epoch'; did you mean 'epochs'\? It has: experiment, run, epochs"):
-        runs.check_parameters(notebook, {"epoch": 3})
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "wanted"),
-    [
-        ("epochs", True, "int"),
-        ("epochs", 3.0, "int"),
-        ("epochs", "3", "int"),
-        ("rate", True, "float"),
-        ("rate", "fast", "float"),
-        ("colour", 3, "str"),
-        ("colour", None, "str"),
-        ("weights", 3, r"str \| None"),
-        ("stages", [1, "2"], r"list\[int\]"),
-        ("stages", [True], r"list\[int\]"),
-        ("stages", 1, r"list\[int\]"),
-        ("monitor", {"a": "b"}, r"dict\[str, float\]"),
-        ("flip", 1, "bool"),
-    ],
-)
-def test_a_value_of_another_type(notebook, name, value, wanted):
-    with pytest.raises(ValueError, match=rf"02_train_baseline.ipynb: {name} = .*, but {wanted} is wanted"):
-        runs.check_parameters(notebook, {name: value})
-
-
-def test_numbers_that_yaml_reads_as_text(notebook):
-    with pytest.raises(ValueError, match="YAML reads 1e-4 as text, write 1.0e-04"):
-        runs.check_parameters(notebook, {"rate": "1e-4"})
-
-
-def test_an_int_is_taken_for_a_float(notebook):
-    checked = runs.check_parameters(notebook, {"rate": 1, "monitor": {"spaq": 2}, "weights": "a.pt", "stages": []})
-    assert checked == {"rate": 1.0, "monitor": {"spaq": 2.0}, "weights": "a.pt", "stages": []}
-    assert isinstance(checked["rate"], float)
-
-
 def test_a_run_from_start_to_end(project, notebook, capsys):
     run = runs.start("02_train_baseline", given(rate=1))
     assert run.folder == project.root / "data/runs/lab/02_train_baseline"
@@ -180,26 +108,37 @@ def test_start_removes_success_and_nothing_else(project, notebook):
     assert not (run.folder / "_SUCCESS").exists()
 
 
-def test_a_checkpoint_of_other_parameters_is_put_aside_and_one_of_the_same_kept(project, notebook):
+def test_a_checkpoint_of_the_same_parameters_notebook_and_code_is_kept_and_any_other_put_aside(project, notebook, monkeypatch):
     folder = runs.start("02_train_baseline", given()).folder
-    (folder / "last.ckpt").write_bytes(b"hours")
-    runs.start("02_train_baseline", given())
-    assert (folder / "last.ckpt").read_bytes() == b"hours"
-    assert json.loads((folder / "params.json").read_text())["goes_on_with"]["code_hash"]
-    runs.start("02_train_baseline", given(epochs=7))
-    assert not (folder / "last.ckpt").exists() and (folder / "last.ckpt.old").read_bytes() == b"hours"
+    for change in ("none", "parameters", "notebook", "code"):
+        for name in ("last.ckpt", "train.log", "history.csv"):
+            (folder / name).write_text(f"hours {change}")
+        if change == "notebook":
+            project.notebook("02_train_baseline", CELL, "changed = True")
+        if change == "code":
+            monkeypatch.setattr(runs, "code_hash", lambda root: "other")
+        runs.start("02_train_baseline", given(epochs=3 if change == "none" else 7))
+        suffix = "" if change == "none" else ".old"
+        assert all((folder / f"{name}{suffix}").read_text() == f"hours {change}" for name in ("last.ckpt", "train.log"))
+        assert (folder / "last.ckpt").exists() == (change == "none")
+    (folder / "last.ckpt").write_text("x")
+    runs.start("02_train_baseline", given(epochs=7)).finish({})
+    assert not (folder / "last.ckpt").exists()
 
 
 def test_a_start_that_was_killed_does_not_hinder_the_next(project, notebook, monkeypatch):
     folder = runs.start("02_train_baseline", given()).folder
-    (folder / "last.ckpt").write_bytes(b"hours")
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "_circumstances", lambda *_, **__: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            runs.start("02_train_baseline", given())
-    assert (folder / "last.ckpt").exists() and runs.start("02_train_baseline", given()).unfinished
+    for where, kept in (("_circumstances", True), ("write_json", True), ("_put_aside", True)):
+        (folder / "last.ckpt").write_bytes(b"hours")
+        with monkeypatch.context() as patch:
+            patch.setattr(runs.Run if where == "_put_aside" else runs, where, lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                runs.start("02_train_baseline", given(epochs=4 if where == "_put_aside" else 3))
+        runs.start("02_train_baseline", given())
+        assert (folder / "last.ckpt").exists() == kept, where
     (folder / "params.json").write_text("{}")
-    assert not runs.start("02_train_baseline", given()).unfinished
+    runs.start("02_train_baseline", given())
+    assert not (folder / "last.ckpt").exists() and (folder / "last.ckpt.old").exists()
 
 
 def test_the_start_cell_a_second_time(notebook):
@@ -216,6 +155,31 @@ def test_start_before_the_parameters_cell(notebook):
 def test_a_name_that_is_no_folder(notebook, name):
     with pytest.raises(ValueError, match="run = .* names a folder"):
         runs.start("02_train_baseline", given(run=name))
+
+
+def test_the_index_is_made_of_the_run_folders(project, notebook):
+    for name in ("a", "b"):
+        run = runs.start("02_train_baseline", given(run=name))
+        run.record(model=name)
+        run.finish({"srcc": 0.5})
+    home = project.root / "data/runs"
+    (home / "index.csv").unlink()
+    (home / "lab/a").rename(home / "lab/c")  # as it came from another machine
+    runs.write_index(home)
+    assert [row["model"] for row in rows_of(home / "index.csv")] == ["a", "b"]
+    runs.start("02_train_baseline", given(run="b"))
+    runs.write_index(home)
+    assert [row["model"] for row in rows_of(home / "index.csv")] == ["a"], "only what has finished"
+
+
+def test_files_of_a_run_are_known_by_their_hashes(project, notebook):
+    run = runs.start("02_train_baseline", given())
+    for name in ("a.csv", "data/b.csv"):
+        (project.root / name).parent.mkdir(exist_ok=True)
+        (project.root / name).write_text(name)
+        run.uses(project.root / name)
+    told = json.loads((run.folder / "params.json").read_text())["files"]
+    assert told == {name: runs.file_hash(project.root / name) for name in ("a.csv", "data/b.csv")}
 
 
 def test_variants(project, notebook):

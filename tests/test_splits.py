@@ -20,30 +20,30 @@ def table():
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_the_committed_splits_are_the_rule_s_and_no_content_crosses(table, number):
     path = ROOT / f"data/splits/demo-rotation{number}.csv"
-    made, saved = splits.rotation(table, number), splits.load_split(path, table)
+    made, saved = splits.make_split(table, f"rotation{number}"), splits.load_split(path, table)
     assert (made.split.to_numpy() == saved.to_numpy()).all()
     assert not splits.crossing_contents(table, saved)
     assert table.content[saved == "val"].nunique() == 4
-    other = splits.rotation(table.sample(frac=1, random_state=number), number).set_index("image").split
+    other = splits.make_split(table.sample(frac=1, random_state=number), f"rotation{number}").set_index("image").split
     assert (other[table.image].to_numpy() == saved.to_numpy()).all(), "the order of rows must not matter"
 
 
 def test_the_rule_is_the_sha256_of_file_names_dealt_in_turn(table):
     order = sorted(table.reference.unique(), key=lambda path: hashlib.sha256(Path(path).name.encode()).hexdigest())
     contents = [Path(path).stem for path in order]
-    parts = splits.rotation(table, 2).split
+    parts = splits.make_split(table, "rotation2").split
     assert set(table.content[parts == "test"]) == set(contents[1::4])
     assert set(table.content[parts == "val"]) == set(contents[2::4][:4])
 
 
 def test_the_rotations_test_every_content_once(table):
-    tested = [c for k in range(1, 5) for c in table.content[splits.rotation(table, k).split == "test"].unique()]
+    tested = [c for k in range(1, 5) for c in table.content[splits.make_split(table, f"rotation{k}").split == "test"].unique()]
     assert sorted(tested) == sorted(table.content.unique())
 
 
 def test_rotations_of_references_of_one_name_do_not_hang_on_the_order_of_rows():
     table = small().assign(reference=lambda rows: rows.content + "/ref.png")
-    first, other = (splits.rotation(rows, 1).set_index("image").split for rows in (table, table[::-1]))
+    first, other = (splits.make_split(rows, "rotation1").set_index("image").split for rows in (table, table[::-1]))
     assert (first == other[first.index]).all()
 
 
@@ -54,7 +54,7 @@ def small(contents=12):
 
 def test_splits_that_do_not_fit_are_refused(tmp_path):
     table, path = small(), tmp_path / "s.csv"
-    good = splits.rotation(table, 1)
+    good = splits.make_split(table, "rotation1")
 
     def saved(split):
         splits.save_split(split, path)
@@ -84,9 +84,9 @@ def test_splits_that_do_not_fit_are_refused(tmp_path):
 
 def test_rotations_outside_their_range_are_refused():
     with pytest.raises(ValueError, match="rotation is 5; it runs from 1 to 4"):
-        splits.rotation(small(), 5)
+        splits.make_split(small(), "rotation5")
     with pytest.raises(ValueError, match="7 contents are too few"):
-        splits.rotation(small(7), 1)
+        splits.make_split(small(7), "rotation1")
 
 
 def parts_of(table, scheme):

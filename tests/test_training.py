@@ -294,9 +294,16 @@ def test_other_sets_are_watched_and_choose_only_when_named(capsys):
     assert val["val_score"] == max(row["val_score"] for row in rows)
     told = capsys.readouterr().out
     assert (
-        f"val would have chosen epoch {val['epoch']}, step {val['step']}, other_srcc {val['other_srcc']:.4f}; choosing on other"
-        in told
+        f"chosen on val they give other_srcc {val['other_srcc']:.4f}; choosing on other itself adds "
+        f"{best - val['other_srcc']:+.4f}" in told
     )
+    chosen = training.chosen(rows, "other")
+    assert (chosen["selected_on"], chosen["other_srcc"], chosen["other_srcc_val_selected"]) == (
+        "other",
+        best,
+        val["other_srcc"],
+    )
+    assert training.chosen(plain)["selected_step"] == [row["step"] for row in plain if row["best"]][-1]
 
 
 def test_a_log_tells_model_data_and_choice(capsys):
@@ -446,6 +453,11 @@ def test_a_validation_without_a_value_never_becomes_the_best():
         pytest.warns(RuntimeWarning, match="have no value"),
     ):
         list(fit(Brightness(), *data(), images, table.assign(label=3.0), **OPTIONS | dict(epochs=1)))
+
+
+def test_a_norm_that_clips_everything_is_refused():
+    with pytest.raises(ValueError, match="clip is 0; a largest norm above 0 is wanted, null for no clipping"):
+        next(fit(Brightness(), *data(), *data(), **OPTIONS, clip=0))
 
 
 def test_numbers_below_one_are_refused():

@@ -6,6 +6,7 @@
 import io
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -175,6 +176,7 @@ def shared_training(rank, folder: Path, world: int, port: int) -> None:
         torch.save({"rows": rows, "predicted": predicted}, folder / f"{name}-{world}-{rank}.pt")
     if world > 1:
         _stopped_and_taken_up(rank, folder, images, val)
+        _norms(rank, folder)
 
 
 def _stopped_and_taken_up(rank, folder, images, val):
@@ -189,8 +191,26 @@ def _stopped_and_taken_up(rank, folder, images, val):
         for row in fitted:
             rows[name].append({key: value for key, value in row.items() if key != "seconds"})
             if len(rows[name]) == stop:
+                if rank == 1:
+                    shutil.copy(folder / "left.ckpt", folder / "own-1.ckpt")
                 break
     torch.save(rows, folder / f"resumed-{rank}.pt")
+    options = SGD | dict(epochs=1, batch_size=4, checkpoint=folder / f"own-{rank}.ckpt", say=Silent(rank))
+    try:
+        next(training.fit(Swin(), *images, *val, **options))
+    except ValueError as error:
+        (folder / f"refused-{rank}.txt").write_text(str(error))
+
+
+def _norms(rank, folder):
+    """The rows and weights of a model with running averages."""
+    training.seed_everything(0)
+    model = Small()
+    options = dict(
+        epochs=2, batch_size=8, crops_per_image=1, backbone_lr=1e-2, head_lr=1e-2, weight_decay=0.0, precision="64-true"
+    )
+    rows = list(training.fit(model, *data(), *data(25, seed=1, noise=15.0), **options, say=Silent(rank)))
+    torch.save({"rows": [row | {"seconds": 0} for row in rows], "weights": model.state_dict()}, folder / f"norms-{rank}.pt")
 
 
 class Silent:

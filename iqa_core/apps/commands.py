@@ -48,6 +48,22 @@ def run(
     execute.execute(target, **wanted, overrides=execute.parse_overrides(given or []))
 
 
+@app.command()
+def train(
+    target: Annotated[str, typer.Argument(help="One parameter file (demo/02_train_baseline).")],
+    processes: Annotated[int | None, typer.Option(help="How many train together; the number of GPUs if not given.")] = None,
+    timeout: Annotated[float, typer.Option(help="Longest time for one cell, in hours; outside torchrun.")] = 24.0,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another value for a parameter, read as YAML; repeatable."),
+    ] = None,
+) -> None:
+    """Run a notebook whose training several processes share. Inside torchrun: this process's share, up to the checkpoint."""
+    from iqa_core.apps.distributed import run_or_share
+
+    run_or_share(target, given or [], processes=processes, timeout_s=timeout * 3600)
+
+
 def _table(*titles: str, right: tuple[str, ...] = ()):
     """A table to print, without rows as yet."""
     from rich import box

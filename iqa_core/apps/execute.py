@@ -21,6 +21,7 @@ import yaml
 from iqa_core import runs
 from iqa_core.apps import resume as resuming
 from iqa_core.apps import sweep
+from iqa_core.parameters import check_parameters, declared_parameters
 
 KERNEL = "python3"  # the kernelspec that the ipykernel wheel puts into this environment
 DAY = 24 * 3600.0
@@ -96,6 +97,7 @@ def execute(
                 later = [f"not started: {_names(mine[place + 1 :])}"] if mine[place + 1 :] else []
                 raise NotebookFailed("\n".join([*map(str, failed), *later]))
     finally:
+        runs.write_index(root / "data/runs")  # which may hold what another machine ran
         _print_times(took, time.perf_counter() - begun)
     if left:
         print(f"left for a call without --shard, once data/runs holds what all shards ran: {_names(left)}")
@@ -107,7 +109,7 @@ def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]
     overrides = dict(overrides or {})
     files = parameter_files(target, root=root)
     jobs = [_job(path, root=root, overrides=overrides) for path in files]
-    known = sorted({name for job in jobs for name in runs.declared_parameters(job.notebook)})
+    known = sorted({name for job in jobs for name in declared_parameters(job.notebook)})
     for name in set(overrides) - set(known):
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
@@ -174,9 +176,9 @@ def _job(path: Path, *, root: Path, overrides: dict) -> Job:
                 raise ValueError(f"{key} is {given[key]!r}, but the file's place makes it {named[key]!r}: leave it out")
         if "run" in overrides:
             raise ValueError("run follows from the file's name and cannot be set; copy the file instead")
-        declared = runs.declared_parameters(notebook)
+        declared = declared_parameters(notebook)
         chosen = {key: value for key, value in overrides.items() if key in declared}
-        parameters = runs.check_parameters(notebook, named | given | chosen)
+        parameters = check_parameters(notebook, named | given | chosen)
     except (KeyError, ValueError, FileNotFoundError) as error:
         raise type(error)(f"{where}: {error.args[0]}") from error
     return Job(parameters["experiment"], parameters["run"], notebook, parameters)
@@ -242,7 +244,7 @@ def _run_or_skip(job: Job, number: str, lead: str, *, root: Path, resume: bool, 
         why = resuming.why_again(job.notebook, job.parameters, folder=folder, root=root) if resume else "without --resume"
         if not why:
             date = runs.read_json(folder / "params.json")["date"]
-            print(f"{lead}skipped: finished {date}, same parameters, notebook, code, table and split", flush=True)
+            print(f"{lead}skipped: finished {date}, same parameters, notebook, code and files", flush=True)
             return Took(job, "skipped", 0.0, 0.0)
         if resume:
             print(f"{lead}runs: {why}", flush=True)

@@ -1,4 +1,4 @@
-"""Which runs need not be made again: those that finished with the same parameters, notebook, code, table and split."""
+"""Which runs need not be made again: those that finished with the same parameters, notebook, code and files."""
 
 from datetime import datetime
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from iqa_core import runs
+from iqa_core.parameters import declared_parameters
 
 
 def alone(folder: Path, *, lead: str = "") -> AcquireReturnProxy:
@@ -22,14 +23,14 @@ def alone(folder: Path, *, lead: str = "") -> AcquireReturnProxy:
 def why_again(notebook: Path, parameters: dict, *, folder: Path, root: Path) -> str:
     """In a few words why the run of a notebook in `folder` is to be made again; "" if it would come out the same.
 
-    `parameters` are those that are not to be the notebook's defaults. Table and split count by the hashes that the run
-    recorded; other results of earlier notebooks of the experiment by the time at which they finished.
+    `parameters` are those that are not to be the notebook's defaults. Files count by the hashes that the run recorded
+    (`runs.Run.uses`); other results of earlier notebooks of the experiment by the time at which they finished.
     """
     if not ((folder / "_SUCCESS").is_file() and (folder / "params.json").is_file()):
         return "it has not finished yet"
     then = runs.read_json(folder / "params.json")
     was = then["parameters"]
-    now = {name: parameter.default for name, parameter in runs.declared_parameters(notebook).items()} | parameters
+    now = {name: parameter.default for name, parameter in declared_parameters(notebook).items()} | parameters
     if changed := [name for name in now | was if was.get(name) != now.get(name)]:
         return "; ".join(f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed)
     if then.get("notebook_hash") != runs.notebook_hash(notebook):
@@ -40,12 +41,8 @@ def why_again(notebook: Path, parameters: dict, *, folder: Path, root: Path) -> 
 
 
 def _changed_file(then: dict, *, root: Path) -> str:
-    """What has become of a table or split whose hash a run recorded when it wrote or read it; "" if it is still the same."""
-    hashes = {f"data/splits/{name}.csv": digest for name, digest in then.get("split_hashes", {}).items()}
-    for name, digest, kind in (("set", "table_hash", "tables"), ("split", "split_hash", "splits")):
-        if name in then and digest in then:
-            hashes[f"data/{kind}/{then[name]}.csv"] = then[digest]
-    for name, digest in hashes.items():
+    """What has become of a file whose hash a run recorded when it wrote or read it; "" if all are still the same."""
+    for name, digest in then.get("files", {}).items():
         if not (root / name).is_file():
             return f"{name} is missing"
         if runs.file_hash(root / name) != digest:
@@ -58,8 +55,8 @@ def _newer_run(then: dict, *, folder: Path) -> str:
     begun = datetime.fromisoformat(then["date"]).timestamp()
     for path in sorted(folder.parent.glob("*/_SUCCESS")):
         newer = number(path.parent.name) < number(folder.name) and int(path.stat().st_mtime) > begun
-        # when a table and its splits were written does not matter to a run that knows them by their hashes
-        if newer and not ("table_hash" in then and "split_hashes" in runs.read_json(path.parent / "params.json")):
+        # two runs that name their files meet in those, whose hashes are compared
+        if newer and not ("files" in then and "files" in runs.read_json(path.parent / "params.json")):
             return f"{path.parent.name} has finished since"
     return ""
 

@@ -15,19 +15,12 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from PIL import Image
-from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
-from ..distortions import REGISTRY, distort, source_code
+from ..distortions import distort, source_code
 
 PHOTOS = Path("data/demo")
 TABLE = PHOTOS / "labels.csv"
-NAMES = (  # of its distortions; the labels hang on this list and its order
-    "brighten", "color_saturation_2", "contrast", "darken", "gaussian_blur", "impulse_noise", "jpeg", "jpeg2000",
-    "motion_blur", "pixelate", "quantization", "white_noise",
-)  # fmt: skip
-LOWEST = {"gaussian_blur": 2, "motion_blur": 2}  # level 1 of these (sigma .1, length 1) changes hardly a pixel
-VERSIONS = 4  # of each distortion type; the last of them gets a second distortion
 
 
 def load(root: Path) -> pd.DataFrame:
@@ -36,42 +29,6 @@ def load(root: Path) -> pd.DataFrame:
     if not path.exists():
         raise FileNotFoundError(f"{TABLE} is missing; restore it from git or run scripts/make_demo_labels.py")
     return pd.read_csv(path, comment="#").assign(label_std=np.nan, official_split="")
-
-
-def recipes(photos: list[str]) -> pd.DataFrame:
-    """What is done to each photograph: columns image, reference, content, distortion, level, distortion2, level2.
-
-    The parameter is log-uniform between the type's lowest level (`LOWEST`, else 1) and level 5; seeded by the photograph's
-    name.
-    """
-    rows = []
-    for photo in sorted(photos):
-        content = Path(photo).stem
-        generator = np.random.default_rng(zlib.crc32(content.encode()))
-        kinds = [(name, version) for name in NAMES for version in range(VERSIONS)]
-        for number, (name, version) in enumerate(kinds):
-            others = [other for other in NAMES if other != name]
-            other = others[generator.integers(len(others))]
-            first, second = _draw_level(name, generator), _draw_level(other, generator)
-            pair = version == VERSIONS - 1
-            rows.append(
-                {
-                    "image": f"data/cache/demo/{content}-{number:02d}.png",
-                    "reference": (PHOTOS / photo).as_posix(),
-                    "content": content,
-                    "distortion": name,
-                    "level": first,
-                    "distortion2": other if pair else "",
-                    "level2": second if pair else np.nan,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _draw_level(name, generator):
-    kind = REGISTRY[name]
-    ends = sorted(np.log([kind.parameter(LOWEST.get(name, 1)), kind.parameter(5)]))
-    return round(kind.level(np.exp(generator.uniform(*ends))), 3)
 
 
 def make_image(row, root: Path) -> np.ndarray:
@@ -112,9 +69,3 @@ def _write_images(rows, root):
         draft = root / f"{row.image}.{os.getpid()}"
         Image.fromarray(make_image(row, root)).save(draft, format="PNG", compress_level=0)
         draft.replace(root / row.image)
-
-
-def pseudo_mos(mdsi: np.ndarray, haarpsi: np.ndarray) -> np.ndarray:
-    """Mean of the normalised ranks of falling MDSI and rising HaarPSI over all rows given, 0..100, higher is better."""
-    ranks = rankdata(-np.asarray(mdsi)) + rankdata(haarpsi)
-    return 100 * (ranks / 2 - 1) / (len(ranks) - 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 def _stays_inside(path):
@@ -27,11 +27,17 @@ def _usable(use, what):
     return AfterValidator(used)
 
 
+def _has_groups(pattern):
+    if pattern and not re.compile(pattern).groupindex:
+        raise ValueError("it names no group, as (?P<content>...) does")
+    return pattern
+
+
 Inside = Annotated[str, AfterValidator(_stays_inside)]
 Pattern = Annotated[str, _usable(re.compile, "regular expression")]
-Template = Annotated[
-    str, _usable(lambda text: text.format_map(defaultdict(str)), "text with columns in braces, as {image}.png")
-]
+Groups = Annotated[Pattern, AfterValidator(_has_groups)]
+FILLED = "text with columns in braces, as {image}.png"
+Template = Annotated[str, _usable(lambda text: text.format_map(defaultdict(str)), FILLED)]
 Place = Annotated[Template, AfterValidator(_stays_inside)]
 
 
@@ -70,15 +76,14 @@ class Description(Label):
 
     std: str = "label_std"
     title: str = ""
-    files: list[
-        LabelFile
-    ] = []  # the first holds the rows, the others are joined by image, without one by row; none: all images
+    # the first holds the rows, the others are joined by image, without one by row; none: all images
+    files: list[LabelFile] = []
     # templates of paths under the set's folder, however nested, with ./ before them exactly there; taken is the one that most
     # images lie at
     images: Annotated[list[Place], Field(min_length=1)] = ["{image}"]
     reference: Place = ""
     content: Template = ""  # no split may divide it; none: the named group `content`, else the reference, else the image
-    pattern: Pattern = ""  # regular expression on `image`, letter case ignored; its named groups become columns
+    pattern: Groups = ""  # regular expression on `image`, letter case ignored; its named groups become columns
     codes: dict[str, dict[str, dict[str, str]]] = {}  # new column: {from column: {code: word}}
     counted: dict[str, int] = {}  # distortion: rows, in the file's order; `number` counts within a distortion from 1
     leave_out: dict[str, Pattern] = {}  # column: regular expression of rows that are no labelled images
@@ -96,13 +101,6 @@ class Description(Label):
     by_hand: str = ""  # what a person does where nothing can be fetched
     citation: str = ""
     note: str = ""
-
-    @field_validator("pattern")
-    @classmethod
-    def _has_groups(cls, pattern):
-        if pattern and not re.compile(pattern).groupindex:
-            raise ValueError("it names no group, as (?P<content>...) does")
-        return pattern
 
     @model_validator(mode="after")
     def _fits_its_labels(self):

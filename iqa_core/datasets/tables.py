@@ -97,9 +97,8 @@ def _join(table, part, file, pattern, notes):
         if own.duplicated().any():
             raise ValueError(f"{file.file} lists {own[own.duplicated()].iloc[0]} twice; keep one row an image")
         strangers = part.image[~own.isin(keys)]
-        told = (
-            f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before it: {', '.join(strangers[:3])}"
-        )
+        told = f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before it: "
+        told += ", ".join(strangers[:3])
         if len(strangers) > len(part) / 2:
             raise ValueError(f"{told}; is it the file of another set?")
         notes += [told] if len(strangers) else []
@@ -164,8 +163,7 @@ def _need(columns, table, name, use):
 def _written(template, table, name):
     fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
     _need(fields, table, name, f"the path {template}")
-    rows = zip(*(table[field] for field in fields), strict=True) if fields else [()] * len(table)
-    return [template.format(**dict(zip(fields, row, strict=True))) for row in rows]
+    return [template.format(**row) for row in table[[*dict.fromkeys(fields)]].to_dict("records")]
 
 
 def _found(pattern, images):

@@ -96,7 +96,7 @@ def headline(data: pd.DataFrame, method: str) -> dict:
 def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
     """What a reader needs beside the numbers: n, contents, units of resampling, splits, crops, seeds, models, label kinds.
 
-    `runs`: one row a training with columns model, set, split, split_hash, seed, crops and label_kind.
+    `runs`: one row a training with columns model, set, split, split_hash, seed, crops, selected_on and label_kind.
     """
     first, few = data.iloc[0], data.contents.min() < 15 if data.contents.notna().all() else False
     hashes = ", ".join(f"{r.split} ({r.split_hash})" for r in runs.itertuples())
@@ -110,7 +110,8 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
         "Partial SRCC: rank correlation within a content given all content-blind fits of distortion type and level jointly."
         if "partial" in data
         else "",
-        f"Trained: {', '.join(runs.model.unique())}; {', '.join(map(str, runs.crops.unique()))} crops an image, "
+        f"Trained: {', '.join(runs.model.unique())}; weights chosen on {', '.join(runs.selected_on.unique())}; "
+        f"{', '.join(map(str, runs.crops.unique()))} crops an image, "
         f"seed {', '.join(map(str, runs.seed.unique()))}, one training a split: {hashes}.",
     ]
     if set(runs.set) == {"demo"}:

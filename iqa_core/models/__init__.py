@@ -11,7 +11,7 @@ depends on; `VARIANTS`, the published sizes by name; `REPORTED`, what their auth
 
 import importlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PARTS = {"layers", "published", "pyramid", "weights"}  # shared by the models, no models themselves
@@ -36,6 +36,11 @@ class Contract:
     high: float | None = None
     offset: float = 0.0  # predicted label = offset + scale x score
     scale: float = 1.0
+    calibration: dict | None = None  # of `metrics.fit_scale`: from predicted labels to another scale, as MOS of 1 to 5
+
+    def changed(self, **fields: object) -> "Contract":
+        """One with other values, where lists, as YAML and JSON have them, become tuples; TypeError for an unknown name."""
+        return replace(self, **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 def list_models() -> list[str]:
@@ -55,6 +60,12 @@ def create_model(name: str, **kwargs):
     model = build(**kwargs)
     model.recipe = {"name": name, "arguments": {k: v for k, v in kwargs.items() if k != "pretrained"}}
     return model
+
+
+def title(model) -> str:
+    """What a model that `create_model` made is called in tables and figures: HyperIQA (light head), SMART-IQA (tiny size)."""
+    name = module_of(model.recipe["name"]).__doc__.partition(":")[0]
+    return name + "".join(f" ({value} {key})" for key, value in model.recipe["arguments"].items() if key in ("head", "size"))
 
 
 def module_of(name: str):

@@ -80,12 +80,7 @@ class CKDN(nn.Module):
         seen, student, teacher = self.qse(restored), self.dte(degraded), self.dte(pristine)
         relative = self.aux_fc(self.aux_csp(seen - self.qse(restored2)).mean((2, 3))).sigmoid()
         dr, fr = self._score(torch.cat([seen - student, seen - teacher])).chunk(2)  # one batch: norms see both, as published
-        return {
-            "dr": dr,
-            "fr": fr,
-            "nr": relative[:, 0],
-            "diff": (student - teacher).square().mean((1, 2, 3)),
-        }
+        return {"dr": dr, "fr": fr, "nr": relative[:, 0], "diff": (student - teacher).square().mean((1, 2, 3))}
 
     def _score(self, difference):
         return self.fc(self.csp(difference).mean((2, 3))).sigmoid()[:, 0]

@@ -25,8 +25,8 @@ UNUSED = ()
 TEST_KWARGS = [{"backbone": "resnet18"}, {"backbone": "tf_efficientnet_lite0", "head": "light", "frozen": 2}]
 TEST_SWITCHES = {"backbone": {"backbone": "resnet26"}, "head": {"head": "light"}, "frozen": {"frozen": 1}}
 PUBLISHED = (  # published state-dict key -> ours
-    (r"^res\.lda([123])_pool\.0\.", r"local.reduce.\1."),
-    (r"^res\.lda([1234])_fc\.", r"local.project.\1."),
+    (r"^(res|swin)\.lda([123])_pool\.0\.", r"local.reduce.\2."),  # swin: SMART-IQA's
+    (r"^(res|swin)\.lda([1234])_fc\.", r"local.project.\2."),
     (r"^res\.", "backbone.body."),
     (r"^conv1\.", "hyper.reduce."),
     (r"^fc([1234])w_conv\.", r"hyper.weight.\1."),

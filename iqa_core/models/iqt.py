@@ -56,9 +56,6 @@ class Frozen(nn.Module):
     .13 (white noise) to 2.7 (darken) of their own standard deviation, measured on a demo photograph.
     """
 
-    def freeze(self):
-        self.requires_grad_(False).eval()
-
     def train(self, mode: bool = True):
         return super().train(False)
 
@@ -79,7 +76,7 @@ class InceptionMaps(Frozen):
         stem = "conv2d_1a conv2d_2a conv2d_2b maxpool_3a conv2d_3b conv2d_4a maxpool_5a mixed_5b"
         self.stem = nn.Sequential(*(net.get_submodule(name) for name in stem.split()))
         self.blocks = net.repeat
-        self.freeze()
+        self.requires_grad_(False).eval()
 
     def side(self, crop: int) -> int:
         """256 -> 29, 192 -> 21: convolutions without padding."""
@@ -106,7 +103,7 @@ class PyramidMaps(Frozen):
         self.pyramid = Pyramid(backbone, pretrained=pretrained)
         fine, middle, grid, coarse = self.pyramid.channels
         self.channels = 16 * fine + 4 * middle + grid + coarse
-        self.freeze()
+        self.requires_grad_(False).eval()
 
     def side(self, crop: int) -> int:
         return crop // 16

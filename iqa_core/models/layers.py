@@ -5,12 +5,15 @@ from torch import nn
 
 
 class Normalise(nn.Module):
-    """Images in [0, 1] -> as the weights expect them. Mean and deviation are saved with the weights, so they cannot drift."""
+    """Images in [0, 1] -> as the weights expect them: by the mean and std of `config`, a timm network's `default_cfg`.
 
-    def __init__(self, mean, std):
+    Both are saved with the weights, so they cannot drift.
+    """
+
+    def __init__(self, config: dict):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1))
 
     def forward(self, images):
         return (images - self.mean) / self.std

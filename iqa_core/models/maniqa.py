@@ -37,11 +37,7 @@ PUBLISHED = ((r"^vit\.", "backbone."),)  # all other names are the published one
 
 
 def build(
-    backbone: str = "vit_base_patch8_224.augreg_in21k_ft_in1k",
-    *,
-    scale: float = 0.8,
-    crop: int = 224,
-    pretrained: bool = True,
+    backbone: str = "vit_base_patch8_224.augreg_in21k_ft_in1k", *, scale: float = 0.8, crop: int = 224, pretrained: bool = True
 ) -> nn.Module:
     """MANIQA for crops of `crop` pixels; as published 135,747,530 parameters, of which 114,164,578 are at work.
 
@@ -70,7 +66,7 @@ class MANIQA(nn.Module):
         self.swintransformer2 = SwinStage(width // 2, self.grid, ratio=2, scale=scale)
         self.fc_score = nn.Sequential(*_head(width // 2), nn.ReLU())
         self.fc_weight = nn.Sequential(*_head(width // 2), nn.Sigmoid())
-        self.normalise = Normalise(self.backbone.default_cfg["mean"], self.backbone.default_cfg["std"])
+        self.normalise = Normalise(self.backbone.default_cfg)
 
     def train(self, mode: bool = True):
         """Attention is fused in training; evaluation keeps the published order of operations, on whose rounding scores hang.
@@ -164,13 +160,10 @@ class SwinLayer(nn.Module):
 
     def __init__(self, width, grid, ratio, rates):
         super().__init__()
-        shifts = (0, WINDOW // 2)
-        self.blocks = nn.Sequential(
-            *(
-                SwinTransformerBlock(width, grid, HEADS, window_size=WINDOW, shift_size=shift, mlp_ratio=ratio, drop_path=rate)
-                for shift, rate in zip(shifts, rates, strict=True)
-            )
-        )
+        options = {"window_size": WINDOW, "mlp_ratio": ratio}
+        pairs = zip((0, WINDOW // 2), rates, strict=True)
+        blocks = [SwinTransformerBlock(width, grid, HEADS, shift_size=s, drop_path=rate, **options) for s, rate in pairs]
+        self.blocks = nn.Sequential(*blocks)
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, places):

@@ -21,6 +21,7 @@ from .pyramid import fetching, timm_model
 log = logging.getLogger(__name__)
 
 CROP = 224  # pixels a side
+IMAGENET = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}  # of torchvision's weights
 TORCHVISION = {"resnet18": "fc", "resnet50": "fc", "efficientnet_b1": "classifier", "efficientnet_b5": "classifier"}
 VARIANTS = {
     "ResNet-18": {"backbone": "resnet18"},
@@ -58,8 +59,8 @@ class Baseline(nn.Module):
         super().__init__()
         told, units = "github.com/SYSU-Video/MIQA: shorter side 288, centre crop of 224", "MMOS, though nothing bounds them"
         self.contract = Contract(told, resize=288, crop=CROP, crops=1, units=units, low=0.0, high=1.0)
-        self.backbone, mean, std = (_torchvision if backbone in TORCHVISION else _timm)(backbone, pretrained)
-        self.normalise = Normalise(mean, std)
+        self.backbone = (_torchvision if backbone in TORCHVISION else _timm)(backbone, pretrained)
+        self.normalise = Normalise(getattr(self.backbone, "default_cfg", IMAGENET))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, 224, 224) in [0, 1] -> scores (b,)."""
@@ -77,12 +78,11 @@ def _torchvision(name, pretrained):
     setattr(body, head, nn.Linear(width, 1))
     if pretrained:
         log.info("%s: torchvision's IMAGENET1K_V1, from the local cache or the network", name)
-    return body, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    return body
 
 
 def _timm(name, pretrained):
     if not timm.is_model(name):
         raise ValueError(f"backbone is {name!r}; it is one of {', '.join(TORCHVISION)}, or a model of timm")
     sized = {"img_size": CROP} if timm.get_pretrained_cfg(name).fixed_input_size else {}
-    body = timm_model(name, pretrained=pretrained, num_classes=1, **sized)
-    return body, body.default_cfg["mean"], body.default_cfg["std"]
+    return timm_model(name, pretrained=pretrained, num_classes=1, **sized)

@@ -92,10 +92,8 @@ def build(
     if pretrained and patch_encoder in OWN_ENCODERS and not full:
         raise ValueError("only MUSIQ at its published size and with a timm pyramid has ImageNet weights; say pretrained=False")
     resize, gelu, correction = CONVENTIONS[convention]
-    if patch_encoder in OWN_ENCODERS:
-        patches = OWN_ENCODERS[patch_encoder](correction)
-    else:
-        patches = PatchPyramid(patch_encoder, pretrained=pretrained)
+    own = OWN_ENCODERS.get(patch_encoder)
+    patches = own(correction) if own else PatchPyramid(patch_encoder, pretrained=pretrained)
     rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
     blocks = [Block(width, heads, mlp, gelu=gelu, drop_path=rate) for rate in rates]
     sides = (*sorted(scales), *[None] * native)
@@ -272,7 +270,7 @@ class PatchPyramid(nn.Module):
         super().__init__()
         options = {"features_only": True, "feature_cls": "getter", "out_indices": (-3,)}  # no later stages
         self.body = timm_model(backbone, pretrained=pretrained, **options).requires_grad_(False).eval()
-        self.normalise = Normalise(self.body.default_cfg["mean"], self.body.default_cfg["std"])
+        self.normalise = Normalise(self.body.default_cfg)
         if self.body.feature_info.reduction() != [8]:
             raise ValueError(f"{backbone} has no stage of stride 8 before its last two; choose another patch_encoder")
 

@@ -12,12 +12,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import yaml
 
 from iqa_core.files import project_root
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the table needs none
-    import numpy as np
     from torch import Tensor
 
 WRAPPERS = ("params", "params_ema", "state_dict", "model_state_dict", "model", "net")  # where checkpoints keep the state dict
@@ -123,7 +123,6 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
 
 def _read(path):
     """What a file holds. Whatever goes wrong in a damaged file, in whichever library, becomes one message."""
-    import numpy as np
     import torch
     from safetensors.torch import load_file
 
@@ -150,7 +149,6 @@ def _read(path):
 
 
 def _unwrap(state, path):
-    import numpy as np
     import torch
 
     for _ in WRAPPERS:  # one in the other, but not without end
@@ -210,7 +208,6 @@ def _port_tensor(path, array):
         array = array.transpose(3, 2, 0, 1)
     elif path[-1] == "kernel":  # attention's are (width, heads, n), its last one (heads, n, width)
         array = array.reshape((-1, array.shape[-1]) if path[-2] == "out" else (len(array), -1)).T
-    import numpy as np
     import torch
 
     return torch.from_numpy(np.array(array, np.float32, order="C"))

@@ -37,8 +37,7 @@ class Pyramid(nn.Module):
         if frozen:
             _freeze(self.body, frozen)
         self.channels = self.body.feature_info.channels()
-        config = self.body.default_cfg
-        self.normalise = Normalise(config["mean"], config["std"])
+        self.normalise = Normalise(self.body.default_cfg)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(b, 3, h, w) in [0, 1] -> maps (b, c, h / s, w / s), the last with s = 4, 8, 16, 32."""
@@ -124,8 +123,6 @@ def conv_norm_pairs(body: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d
     """(parent, name of the norm, convolution, norm) of every batch norm that directly follows a convolution."""
     previous = None
     for path, module in body.named_modules():
-        if next(module.children(), None) is not None and not isinstance(module, nn.BatchNorm2d):
-            continue
         if isinstance(module, nn.BatchNorm2d) and isinstance(previous, nn.Conv2d):
             parent, _, name = path.rpartition(".")
             yield body.get_submodule(parent), name, previous, module

@@ -78,9 +78,7 @@ class RAMIQA(nn.Module):
         noise = 0.02 * torch.randn(1, 1, width)
         self.pos_embed = nn.Parameter(torch.cat([own[:, :1], noise, own[:, 1:]], dim=1))
         self.regress = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Dropout(0.2), nn.Linear(width, 1))
-        self.normalise, self.region_normalise = (
-            Normalise(part.default_cfg["mean"], part.default_cfg["std"]) for part in (self.backbone, self.region)
-        )
+        self.normalise, self.region_normalise = Normalise(self.backbone.default_cfg), Normalise(self.region.default_cfg)
 
     def train(self, mode: bool = True):
         super().train(mode)

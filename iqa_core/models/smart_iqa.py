@@ -42,18 +42,11 @@ TEST_KWARGS = [
     {"backbone": "tf_efficientnet_lite0", "multiscale": False},
 ]
 TEST_SWITCHES = {
-    "size": {"size": "tiny"},
-    "multiscale": {"multiscale": False},
-    "attention": {"attention": False},
-    "gate": {"gate": "static"},
-    "backbone": {"backbone": "resnet26"},
-    "dropout": {"dropout": 0.0},
-    "gate_dropout": {"gate_dropout": 0.0},
-    "drop_path": {"drop_path": 0.5},
-}
+    "size": {"size": "tiny"}, "multiscale": {"multiscale": False}, "attention": {"attention": False},
+    "gate": {"gate": "static"}, "backbone": {"backbone": "resnet26"}, "dropout": {"dropout": 0.0},
+    "gate_dropout": {"gate_dropout": 0.0}, "drop_path": {"drop_path": 0.5},
+}  # fmt: skip
 PUBLISHED = (  # published state-dict key -> ours
-    (r"^swin\.lda([123])_pool\.0\.", r"local.reduce.\1."),
-    (r"^swin\.lda([1234])_fc\.", r"local.project.\1."),
     (r"^swin\.backbone\.", "backbone.body."),
     (r"^multiscale_attention\.attention_net\.", "gate.net."),
     *HYPERIQA,
@@ -84,11 +77,7 @@ def build(
         raise ValueError(f"gate is {gate!r}; there are {', '.join(GATES)}")
     swin, usual_dropout, usual_drop_path = SIZES[size]
     return SmartIQA(
-        Pyramid(
-            backbone or swin,
-            pretrained=pretrained,
-            drop_path_rate=usual_drop_path if drop_path is None else drop_path,
-        ),
+        Pyramid(backbone or swin, pretrained=pretrained, drop_path_rate=usual_drop_path if drop_path is None else drop_path),
         multiscale=multiscale,
         gate=gate if multiscale and attention else None,
         dropout=usual_dropout if dropout is None else dropout,

@@ -15,7 +15,7 @@ from torch import nn
 
 from iqa_core.files import file_hash
 
-from . import Contract, create_model, list_models, module_of, published
+from . import create_model, list_models, module_of, published
 
 # a model makes these itself
 COMPUTED = ("num_batches_tracked", "relative_position_index", "attn_mask", "normalise.mean", "normalise.std")
@@ -152,7 +152,7 @@ def load(folder: Path) -> nn.Module:
         told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         model = create_model(told["name"], **told["arguments"], pretrained=False)
         model.load_state_dict(load_file(folder / "model.safetensors"))
-        model.contract = Contract(**{k: tuple(v) if isinstance(v, list) else v for k, v in told["contract"].items()})
+        model.contract = model.contract.changed(**told["contract"])
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         why = f"{type(error).__name__}: {str(error)[:200]}"
         raise ValueError(f"{folder} is damaged, or of another version of this code; make it again ({why})") from error

@@ -172,23 +172,15 @@ def over_contents(statistic: Callable, *arrays: np.ndarray, content, least: int 
     values = {name: float(statistic(*(array[rows] for array in arrays))) for name, rows in members.items()}
     finite = [name for name in values if np.isfinite(values[name])]
     if not finite or len(finite) < len(values):
-        warnings.warn(
-            f"{len(values) - len(finite)} of {len(values)} contents with at least {least} rows have no value "
-            "(constant, or explained without rest): the mean is over the others",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        told = f"{len(values) - len(finite)} of {len(values)} contents with at least {least} rows have no value"
+        told += " (constant, or explained without rest): the mean is over the others"
+        warnings.warn(told, RuntimeWarning, stacklevel=3)
     used = np.array([values[name] for name in finite])
     value = float(used.mean()) if len(used) else np.nan
     error = used.std(ddof=1) / np.sqrt(len(used)) / max(1 - value**2, 1e-300) if len(used) > 1 else np.nan
-    return dict(
-        value=value,
-        interval=correlation_interval(value, error, len(used)),
-        n=sum(len(members[name]) for name in finite),
-        contents=len(used),
-        left_out=len(names) - len(values),
-        values=values,
-    )
+    row = dict(value=value, interval=correlation_interval(value, error, len(used)))
+    row |= dict(n=sum(len(members[name]) for name in finite), contents=len(used))
+    return row | dict(left_out=len(names) - len(values), values=values)
 
 
 def partial_srcc(predicted, label, baseline, *, content=None, draws: int = 2000, seed: int = 0) -> dict:
@@ -212,17 +204,13 @@ def partial_srcc(predicted, label, baseline, *, content=None, draws: int = 2000,
     if content is not None:
         return over_contents(_partial, *ranked, content=content, least=least) | dict(draws=0)
     value = _partial(*ranked) if n >= least else np.nan
+    row = dict(value=value, interval=(np.nan, np.nan), n=n, contents=None, left_out=0, values={}, draws=0)
     if not np.isfinite(value):
-        warnings.warn(
-            f"no partial correlation: {n} rows, {least} needed, or a prediction or label that the baseline "
-            "explains without rest",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return dict(value=value, interval=(np.nan, np.nan), n=n, contents=None, left_out=0, values={}, draws=0)
+        told = f"no partial correlation: {n} rows, {least} needed, or a prediction or label that the baseline explains"
+        warnings.warn(f"{told} without rest", RuntimeWarning, stacklevel=2)
+        return row
     error, units, draws = standard_error(_partial, *ranked, draws=draws, seed=seed, fisher=True)
-    interval = correlation_interval(value, error, units)
-    return dict(value=value, interval=interval, n=n, contents=None, left_out=0, values={}, draws=draws)
+    return row | dict(interval=correlation_interval(value, error, units), draws=draws)
 
 
 def _partial(*ranked: np.ndarray) -> float:

@@ -36,11 +36,8 @@ def significant_pairs(predicted, label, *, label_std, votes, content=None) -> di
         better += np.bincount(code[apart] + BINS, minlength=2 * BINS + 1)
     counts = similar.sum(), better.sum()
     if min(counts) == 0:
-        warnings.warn(
-            f"{counts[1]:.0f} pairs of images differ significantly and {counts[0]:.0f} do not: what needs both kinds is NaN",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        told = f"{counts[1]:.0f} pairs of images differ significantly and {counts[0]:.0f} do not"
+        warnings.warn(f"{told}: what needs both kinds is NaN", RuntimeWarning, stacklevel=2)
     with np.errstate(invalid="ignore"):
         points, tables, other = _areas(similar, better)
     influence = np.zeros((3, len(x)))
