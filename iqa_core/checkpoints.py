@@ -4,6 +4,7 @@ import os
 import pickle
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -62,8 +63,8 @@ def save(path: Path, state: dict) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except (OSError, RuntimeError) as error:  # torch's writer makes the second of a full disk
-        if draft.is_file():
-            draft.unlink()  # half a file on a disk that may be full
+        with suppress(OSError):  # a folder stands there, or the disk refuses that too
+            draft.unlink(missing_ok=True)  # half a file on a disk that may be full
         kept = "the earlier checkpoint is untouched" if path.exists() else "there is no earlier one"
         fix = "free some space or make the folder writable, then start the run again: it goes on from the last checkpoint"
         why = str(error.__context__ if isinstance(error.__context__, OSError) else error).splitlines()[0]

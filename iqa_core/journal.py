@@ -8,13 +8,13 @@ def opening(fabric, model, groups: list[dict], tables: dict, data, told: dict) -
     learning = [sum(p.numel() for p in group["params"] if p.requires_grad) for group in groups]
     fixed, contract = sum(p.numel() for p in model.parameters()) - sum(learning), model.contract
     hinge = f" + {told['rank_weight']:g} x hinge" if told["rank_weight"] else ""
+    size = f"resized to {contract.resize}" if contract.resize else "as they are"
     device = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else fabric.device
     lines = (
         f"model: {type(model).__name__}; {learning[0]:,} parameters ({', '.join(told['backbone_parts'])}) learn at "
         f"{told['backbone_lr']:g}, {learning[1]:,} at {told['head_lr']:g}, {fixed:,} are fixed",
         "data: " + "; ".join(f"{name} {_set(table)}" for name, table in tables.items()),
-        f"input: crops of {contract.crop} pixels, images resized to {contract.resize}; label = {contract.offset:.4g} + "
-        f"{contract.scale:.4g} x score",
+        f"input: crops of {contract.crop} pixels, images {size}; label = {contract.offset:.4g} + {contract.scale:.4g} score",
         f"steps: {told['epochs']} epochs of {len(data)} with {told['batch_size']} crops; loss {told['loss']}{hinge}, "
         f"{told['optimizer']}, schedule {told['schedule']}, seed {told['seed']}; weights chosen on {told['select']}",
         f"device: {device}, processes {fabric.world_size}, precision {told['precision']}, torch {torch.__version__}",
@@ -58,4 +58,6 @@ def ending(rows: list[dict], steps: int, select: str) -> str:
         lines.append(
             f"chosen on val they give {name} {honest:.4f}; choosing on {select} itself adds {best[name] - honest:+.4f}"
         )
+        if last["step"] < steps:
+            lines.append(f"{select} also decided how many epochs there were to choose from")
     return "\n".join(lines)

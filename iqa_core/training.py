@@ -30,6 +30,9 @@ OBJECTS = {"model", "train_images", "train_table", "val_images", "val_table", "m
 FREE = {"checkpoint", "checkpoint_minutes", "say"}  # a training goes on whatever these are
 
 
+NO_UNITS = {"plcc", "rank", "fidelity"}  # losses that any shift, or any linear map, of the scores leaves as they are
+
+
 def seed_everything(seed: int) -> np.random.Generator:
     """Seed torch's global generator (initialisation, dropout) and return a NumPy one for crops and order."""
     torch.manual_seed(seed)
@@ -89,7 +92,8 @@ def fit(
     `flips`, `colour_jitter`: of crops, see `loading`.
     `label_scale`: what scores are held against: standardised labels, or, where the contract has bounds, the training set's
     range brought to those; raw labels; or unit, that range brought to 0 to 1. `model.contract` keeps the scale. emd learns
-    votes, columns c1, c2, ... of the training table, whose mean must be the label.
+    votes, columns c1, c2, ... of the training table, whose mean must be the label. Losses that do not fix the scores' units
+    (plcc, rank, fidelity) get them at the end, by a straight line fitted on val; their train_l1 and val_l1 mean nothing.
 
     A row comes every `validate_every` epochs, or `validate_steps` steps, and at the end. Best is the highest val_score, the
     mean per-content SRCC (plain SRCC without contents); `patience` rows without a better one end the training. `monitor`:
@@ -186,6 +190,8 @@ def fit(
     if not past["kept"]:
         raise ValueError("no validation gave an SRCC: are the labels or the predictions of the val part all the same?")
     model.load_state_dict(past["kept"])
+    if loss in NO_UNITS:
+        recipe.to_label_units(contract, predict(model, val_images, share=True), val_table.label)
     say(journal.ending(rows, steps, select))
 
 
@@ -253,3 +259,6 @@ def _better(row, rows, column, mark):
 def _without_better(rows):
     """Number of rows since the last best one."""
     return next((number for number, row in enumerate(reversed(rows)) if row["best"]), len(rows))
+
+
+check_options = partial(recipe.check_options, fit)  # of notebooks' `options`

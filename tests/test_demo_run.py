@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from iqa_core import runs
+from iqa_core import datasets, runs, splits, stats
 from iqa_core.apps.execute import execute
 from iqa_core.evaluation import predict
 from iqa_core.pixels import read_image
@@ -73,3 +73,30 @@ def test_figures_come_in_every_format_with_their_numbers(root):
     history = pd.read_csv(root / "data/runs/tiny/02_train_baseline/history.csv")
     assert pd.read_csv(root / "figures/tiny-training_curves.csv").val_l1.tolist() == history.val_l1.tolist()
     assert str(results.n[0]) in (root / "figures/tiny-results.tex").read_text()
+
+
+def test_a_set_without_distortions_chosen_on_test_says_so(root):
+    """As the recipes of published code do it: photographs in the wild, the epoch chosen on test, crops at random places."""
+    table = datasets.saved_table("demo", root=root).iloc[::4][["image", "label"]].reset_index(drop=True)
+    folder = root / "data/raw/wild"
+    folder.mkdir(parents=True)
+    for image in table.image:
+        (folder / Path(image).name).symlink_to(root / image)
+    table.assign(image=table.image.map(lambda image: Path(image).name)).to_csv(folder / "labels.csv", index=False)
+    (root / "data/tables").mkdir(exist_ok=True)
+    wild = datasets.load_table("wild", root=root)
+    wild.to_csv(root / "data/tables/wild.csv", index=False)
+    splits.save_split(splits.make_split(wild, "random70-1"), root / "data/splits/wild-random70-1.csv")
+    (root / "params/wild").mkdir()
+    given = dict(data_set="wild", split="wild-random70-1", epochs=2, contract={"crops": 1}, measures=[])
+    given |= dict(options=dict(select="test", random_validation=True, validate_every=1))
+    (root / "params/wild/02_train_baseline.yaml").write_text(yaml.safe_dump(given))
+    execute("wild")
+    told = json.loads((root / "data/runs/wild/02_train_baseline/metrics.json").read_text())
+    rows = pd.read_csv(root / "data/runs/wild/02_train_baseline/predictions.csv")
+    tested = rows[rows.split == "test"]
+    assert told["selected_on"] == "test" and told["test_srcc"] == pytest.approx(stats.srcc(tested.predicted, tested.label))
+    history = pd.read_csv(root / "data/runs/wild/02_train_baseline/history.csv")
+    assert told["test_srcc"] == pytest.approx(history.test_srcc.max()) and "test_srcc_val_selected" in told
+    index = pd.read_csv(root / "data/runs/index.csv").set_index(["experiment", "run"])
+    assert index.selected_on["wild", "02_train_baseline"] == "test"

@@ -104,6 +104,37 @@ def test_group_sizes_and_rates_of_published_recipes(recipe, slow, fast):
     assert [group["weight_decay"] for group in groups] == [decay, decay]
 
 
+HYPERIQA_CODE = dict(
+    optimizer="adam", schedule="hyperiqa", backbone_parts=["backbone", "local"], clip=None, label_scale="raw",
+    flips="horizontal", rebuild_optimizer=True, exhausted_filter=True, random_validation=True, select="test",
+)  # fmt: skip
+PUBLISHED = {  # (epochs, crops an image, batch, backbone's and head's rate, decay, test crops, split, seed), options
+    "hyperiqa-paper-code": ((16, 25, 96, 2e-5, 2e-4, 5e-4, 25, "koniq10k-random80-1", 0), HYPERIQA_CODE),
+    "report-baseline": ((10, 25, 96, 1e-4, 1e-3, 5e-4, 25, "koniq10k-qalign", 42), HYPERIQA_CODE),
+    "smart-iqa": (
+        (10, 20, 32, 5e-7, 5e-6, 2e-4, 20, "koniq10k-qalign", 42),
+        dict(
+            optimizer="adamw", schedule="smart", backbone_parts=["backbone", "local"], clip=1.0, label_scale="raw",
+            flips="horizontal", random_validation=True, patience=3, select="test",
+        ),
+    ),
+    "maniqa": (
+        (300, 1, 8, 1e-5, 1e-5, 1e-5, 1, "koniq10k-random80-20", 20),
+        dict(optimizer="adam", schedule="maniqa", loss="l2", clip=None, label_scale="unit", flips="vertical", select="test"),
+    ),
+    "corrected": ((10, 4, 96, 1e-4, 1e-3, 1e-4, 25, "koniq10k-official", 0), dict(flips="horizontal", validate_every=1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", sorted(PUBLISHED))
+def test_every_value_of_a_recipe(recipe):
+    given = {"weight_decay": 1e-4} | execute.check_file(RECIPES[recipe], root=REPOSITORY)
+    names = ("epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "weight_decay")
+    values = (*(given[name] for name in names), given["contract"]["crops"], given["split"], given["seed"])
+    assert (values, given["options"]) == PUBLISHED[recipe]
+    training.check_options(given["options"])
+
+
 def test_the_learning_rates_of_the_smart_iqa_recipe():
     """Executed from the author's code: the backbone's rate rises towards 1e-6, the head's falls."""
     given = execute.check_file(RECIPES["smart-iqa"], root=REPOSITORY)

@@ -121,6 +121,20 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path):
     assert path.read_bytes() == before and checkpoints.load(path, {})["a"] == 1
 
 
+def test_a_read_only_disk_with_a_half_written_draft_is_told_in_the_same_words(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    checkpoints.save(path, {"configuration": {}, "a": 1})
+    (tmp_path / ".last.ckpt.part").write_bytes(b"half")
+
+    def refuse(self, *_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    monkeypatch.setattr(type(path), "unlink", refuse)
+    with pytest.raises(OSError, match=r"cannot be written \(.*Read-only.*; the earlier checkpoint is untouched; free"):
+        checkpoints.save(path, {"configuration": {}, "a": 2})
+
+
 def test_a_folder_that_cannot_be_written_is_noticed_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_backward", None)
     (tmp_path / ".last.ckpt.part").mkdir()  # what root, who may write anywhere, cannot write either

@@ -91,6 +91,26 @@ def test_a_run_from_start_to_end(project, notebook, capsys):
     assert not [path for path in run.folder.iterdir() if path.name.startswith(".")], "drafts are renamed"
 
 
+def test_rows_given_again_are_logged_once(project, notebook):
+    rows = [{"epoch": k, "step": 3 * k, "loss": 1 / k} for k in (1, 2, 3)]
+
+    def files(run):
+        history = [row["step"] for row in rows_of(run.folder / "history.csv")]
+        return history, [line.split()[3] for line in (run.folder / "train.log").read_text().splitlines()]
+
+    run = runs.start("02_train_baseline", given())
+    (run.folder / "last.ckpt").write_bytes(b"")
+    for row in [*rows[:2], *rows[:2]]:  # a cell that is run again in the same notebook
+        run.log(row)
+    assert files(run) == (["3", "6"], ["3", "6"]) and run.rows == rows[:2]
+    again = runs.start("02_train_baseline", given())
+    again.log(rows[0])  # and is killed while the rows are given again
+    assert files(again) == (["3", "6"], ["3", "6"])
+    for row in rows:
+        again.log(row)
+    assert files(again) == (["3", "6", "9"], ["3", "6", "9"]) and again.rows == rows
+
+
 def test_a_second_run_replaces_its_row_only(project, notebook):
     for seed, name in ((1, "a"), (2, "b"), (3, "a")):
         runs.start("02_train_baseline", given(run=name)).finish({"srcc": seed})

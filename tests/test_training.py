@@ -460,6 +460,59 @@ def test_a_norm_that_clips_everything_is_refused():
         next(fit(Brightness(), *data(), *data(), **OPTIONS, clip=0))
 
 
+@pytest.mark.parametrize("wrong", [{"head_lr": -1.0}, {"rank_weight": -1.0}, {"backbone_weight_decay": -0.1}])
+def test_rates_and_weights_below_zero_are_refused(wrong):
+    with pytest.raises(ValueError, match="-[01].*: 0 or more is wanted"):
+        next(fit(Brightness(), *data(), *data(), **OPTIONS | wrong))
+
+
+@pytest.mark.parametrize("warmup", [-0.1, 1.0, 2.0])
+def test_a_warm_up_that_is_no_part_of_training_is_refused(warmup):
+    with pytest.raises(ValueError, match="a fraction of all steps: 0 to below 1 is wanted"):
+        next(fit(Brightness(), *data(), *data(), **OPTIONS, warmup=warmup))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"colour_jiter": True},
+            KeyError,
+            "training.fit has no 'colour_jiter'; did you mean 'colour_jitter'\\? It has: backbone_w",
+        ),
+        ({"epochs": 3}, KeyError, "the notebook gives epochs itself; set its parameter"),
+        ({"model": 3}, KeyError, "training.fit has no 'model'"),
+        ({"clip": "1e-1"}, ValueError, "clip = '1e-1' .str.* YAML reads 1e-1 as text, write 1.0e-01"),
+        ({"random_validation": "false"}, ValueError, "random_validation = 'false' .str.*bool"),
+        ({"validate_every": 2.5}, ValueError, "validate_every = 2.5"),
+        ({"backbone_parts": "backbone"}, ValueError, "backbone_parts = 'backbone'"),
+    ],
+)
+def test_options_are_checked_before_any_work(options, error, message):
+    with pytest.raises(error, match=message):
+        training.check_options(options)
+
+
+def test_options_as_recipes_have_them():
+    good = {"clip": None, "backbone_parts": ["backbone", "local"], "patience": 3, "select": "test", "warmup": 0, "flips": "all"}
+    training.check_options(good)
+
+
+@pytest.mark.parametrize("loss", ["plcc", "rank", "fidelity"])
+def test_losses_without_units_end_in_label_units(loss):
+    model = trained(loss=loss)[0]
+    images, table = data(24, seed=1)
+    predicted = evaluation.predict(model, images)
+    slope, start = np.polyfit(predicted, table.label, 1)
+    assert (slope, start) == (pytest.approx(1, abs=1e-3), pytest.approx(0, abs=0.1))
+
+
+def test_colour_jitter_reaches_the_training():
+    still = dict(backbone_lr=0.0, head_lr=0.0, weight_decay=0.0, epochs=1)
+    plain, jittered = (trained(**still, colour_jitter=on)[1][0]["train_loss"] for on in (False, True))
+    assert plain != pytest.approx(jittered, rel=1e-5)
+
+
 def test_numbers_below_one_are_refused():
     with pytest.raises(ValueError, match="{'epochs': 0}: at least 1 is wanted"):
         list(fit(Brightness(), *data(), *data(24), **OPTIONS | dict(epochs=0)))

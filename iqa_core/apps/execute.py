@@ -249,9 +249,9 @@ def _run_or_skip(job: Job, number: str, lead: str, *, root: Path, resume: bool, 
         if resume:
             print(f"{lead}runs: {why}", flush=True)
         wall, cpu = time.perf_counter(), _children_cpu()
-        (folder / "_SUCCESS").unlink(missing_ok=True)
+        before = _finished(folder)
         _run(job, folder / f"{job.run}.ipynb", lead=lead, root=root, timeout_s=timeout_s)
-        if not (folder / "_SUCCESS").is_file():
+        if _finished(folder) in (None, before):
             name = f"{job.experiment}/{job.run}"
             raise NotebookFailed(f"{job.notebook.name} ended without run.finish(...), so {name} is no result")
         return Took(job, "done", time.perf_counter() - wall, _children_cpu() - cpu)
@@ -280,8 +280,12 @@ def _run(job: Job, output: Path, *, lead: str, root: Path, timeout_s: float) -> 
             config=Config(KernelManager={"transport_encryption": "auto"}),  # others on this machine cannot listen
         )
     except Exception as error:  # a failed cell, a timeout, a dead kernel: all told in the same words
-        (output.parent / "_SUCCESS").unlink(missing_ok=True)
         raise NotebookFailed(_what_failed(job, output, error, root=root)) from error
+
+
+def _finished(folder: Path) -> int | None:
+    """When a run's `_SUCCESS` was written, nanoseconds; None without one."""
+    return (folder / "_SUCCESS").stat().st_mtime_ns if (folder / "_SUCCESS").is_file() else None
 
 
 class _Led:

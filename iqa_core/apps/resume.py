@@ -31,7 +31,7 @@ def why_again(notebook: Path, parameters: dict, *, folder: Path, root: Path) -> 
     then = runs.read_json(folder / "params.json")
     was = then["parameters"]
     now = {name: parameter.default for name, parameter in declared_parameters(notebook).items()} | parameters
-    if changed := [name for name in now | was if was.get(name) != now.get(name)]:
+    if changed := [name for name in now | was if was.get(name) != now.get(name) and name != "processes"]:
         return "; ".join(f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed)
     if then.get("notebook_hash") != runs.notebook_hash(notebook):
         return f"{notebook.name} has changed"

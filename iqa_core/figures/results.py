@@ -33,7 +33,7 @@ def results(tests: list[tuple[pd.DataFrame, pd.Series]], table: pd.DataFrame, *,
 
 
 def _under(label, tests, table):
-    blind = {"distortion", "level", "content"} <= set(table.columns)
+    blind = {"distortion", "level", "content"} <= set(table.columns) and table.distortion.notna().any()
     parts = []
     for predictions, split in tests:
         if both := sorted(set(predictions) & set(table) - {"image"}):
@@ -56,7 +56,7 @@ def _under(label, tests, table):
 
 
 def _row(name, predicted, test, label, baseline):
-    content = test.content if "content" in test else None
+    content = test.content if "content" in test and test.content.nunique() < len(test) / 2 else None  # photographs in the wild
     ranked = codes(predicted), codes(test[label])
     error, units, _ = standard_error(_rank_correlation, *ranked, content=content, fisher=True)
     pooled = correlation_interval(_rank_correlation(*ranked), error, units)
