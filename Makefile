@@ -22,9 +22,8 @@ demo: env  ## the core story on the embedded photographs, on a CPU in minutes
 rotations: env  ## the demo's four rotations: every photograph is tested once; resumes where it stopped
 	$(PYTHON) -m iqa_core run rotations --resume
 
-demo-full: env  ## every notebook on the embedded photographs (as yet the same as demo)
-	@echo "demo-full: has nothing of its own yet, it runs the demo"
-	$(MAKE) --no-print-directory demo
+demo-full: demo  ## every notebook on the embedded photographs: the demo, then ablations and a Swin from scratch
+	$(PYTHON) -m iqa_core run demo-full
 
 test: lint  ## lint and all tests but the slow ones
 	$(QUIET) $(PYTHON) -m pytest -m "not slow" -n 2 --dist loadscope

@@ -3,7 +3,7 @@
 python benchmarks/cache.py: CPU seconds, workers included, of three ways to the same crops of 224 from the same photographs
 at 512 x 384, side by side in one process, and their ratios; then how busy building a cache keeps the cores. About a minute.
 
-decode per crop   the file opened, decoded, resized and cropped for every crop, as HyperIQA's and SMART-IQA's loaders do
+decode per crop   the file opened, decoded, resized and cropped for every crop, as HyperIQA's loader does
 small copies      a copy of 512 x 384 of every file, made beforehand (not counted), decoded for every crop by torch's
                   DataLoader in worker processes: PNG or JPEG, whichever is decoded in less time
 cache             `PixelCache` built beforehand (not counted) and opened anew: every checksum is compared once

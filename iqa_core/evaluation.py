@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from .full_reference import REGISTRY, fr_measure
-from .loading import grid
+from .loading import FEATURES, grid
 from .metrics import apply_scale
 from .pixels import read_image, resize
 
@@ -30,6 +30,7 @@ def predict(
     progress: bool = False,
 ) -> np.ndarray:
     """Predicted labels (n,) of uint8 RGB images (h, w, 3) of any size; docs/preprocessing.md tells what is done to them.
+    Also of features, as `features.pyramid_features` gives them, whose crops are fixed.
 
     An image smaller than the contract's crop is enlarged to it (`pixels.resize`) and then looks blurred to the model.
     `reference`: as many images of the same sizes, for models whose contract wants them. `crops` overrides the contract's
@@ -58,10 +59,10 @@ def predict(
             seeds = [None if random is None else (*random, i) for i in numbers]
             others = [None if reference is None else reference[i] for i in numbers]
             parts = zip(numbers, others, seeds, strict=True)
-            some = [_inputs(images[i], other, contract, crops, seed) for i, other, seed in parts]
+            some = [inputs(images[i], other, contract, crops, seed) for i, other, seed in parts]
             views = [_batch(parts) for parts in zip(*some, strict=True)]
             passes = [[view[k : k + batch_size] for view in views] for k in range(0, len(views[0]), batch_size)]
-            out = torch.cat([model(*(_floats(view, device, dtype) for view in few)).float().cpu() for few in passes]).numpy()
+            out = torch.cat([model(*(floats(view, device, dtype) for view in few)).float().cpu() for few in passes]).numpy()
             ends = np.cumsum([len(parts[0]) for parts in some])[:-1]
             scores[list(numbers)] = [part.mean() for part in np.split(out, ends)]
     finally:
@@ -85,8 +86,10 @@ def _check_reference(images, reference, contract):
         raise ValueError(f"{len(images)} images, but {len(reference)} references; give one an image")
 
 
-def _inputs(image, reference, contract, crops, seed=None):
-    """What the model takes for one image: uint8 batches (k, 3, h, w), one or two of them, of k crops."""
+def inputs(image, reference, contract, crops, seed=None):
+    """What the model takes for one image: uint8 batches (k, 3, h, w), one or two of them, of k crops; features as they are."""
+    if getattr(image, "dtype", None) == FEATURES:
+        return [torch.from_numpy(np.array(image))]
     for pixels in (image, image if reference is None else reference):
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             what = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {getattr(pixels, 'shape', '')}"
@@ -120,9 +123,11 @@ def _batch(parts):
     return torch.cat(parts) if len({part.shape[2:] for part in parts}) == 1 else [part[0] for part in parts]
 
 
-def _floats(view, device, dtype):
-    """A batch or list of images in [0, 1]."""
-    return [_floats(image, device, dtype) for image in view] if isinstance(view, list) else view.to(device).to(dtype) / 255
+def floats(view, device, dtype):
+    """A batch or list of uint8 images in [0, 1]; a batch of features as it is."""
+    if isinstance(view, list):
+        return [floats(image, device, dtype) for image in view]
+    return view.to(device).to(dtype) / (255 if view.dtype == torch.uint8 else 1)
 
 
 def measure(table: pd.DataFrame, names: Sequence[str], *, root: Path, processes: int = -1) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 import torch
 
+from .loading import FEATURES
+
 
 def opening(fabric, model, groups: list[dict], tables: dict, data, told: dict) -> str:
     """Model, data, steps and device, a line each. `tables`: of the sets, by name; `told`: the arguments of `training.fit`."""
@@ -9,12 +11,14 @@ def opening(fabric, model, groups: list[dict], tables: dict, data, told: dict) -
     fixed, contract = sum(p.numel() for p in model.parameters()) - sum(learning), model.contract
     hinge = f" + {told['rank_weight']:g} x hinge" if told["rank_weight"] else ""
     size = f"resized to {contract.resize}" if contract.resize else "as they are"
+    crops = f"crops of {contract.crop} pixels, images {size}"
+    source = f"features of {len(data.images[0])} fixed {crops}" if data.images[0].dtype == FEATURES else crops
     device = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else fabric.device
     lines = (
         f"model: {type(model).__name__}; {learning[0]:,} parameters ({', '.join(told['backbone_parts'])}) learn at "
         f"{told['backbone_lr']:g}, {learning[1]:,} at {told['head_lr']:g}, {fixed:,} are fixed",
         "data: " + "; ".join(f"{name} {_set(table)}" for name, table in tables.items()),
-        f"input: crops of {contract.crop} pixels, images {size}; label = {contract.offset:.4g} + {contract.scale:.4g} score",
+        f"input: {source}; label = {contract.offset:.4g} + {contract.scale:.4g} score",
         f"steps: {told['epochs']} epochs of {len(data)} with {told['batch_size']} crops; loss {told['loss']}{hinge}, "
         f"{told['optimizer']}, schedule {told['schedule']}, seed {told['seed']}; weights chosen on {told['select']}",
         f"device: {device}, processes {fabric.world_size}, precision {told['precision']}, torch {torch.__version__}",

@@ -8,6 +8,7 @@ import torch
 
 from .augment import draw_jitter
 
+FEATURES = np.float16  # what images are not: features of crops, (crops, n), may stand for them
 FLIPS = {  # chances: across, down, transposed
     "none": (0, 0, 0),
     "horizontal": (0.5, 0, 0),
@@ -84,13 +85,20 @@ def random_crops(
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
+def random_features(images: Sequence[np.ndarray], numbers: Sequence[int], *, generator, share=(0, 1)) -> torch.Tensor:
+    """Features (n, f) of a random one of the crops of each numbered image; `share` as for `random_crops`."""
+    picks = zip(numbers, generator.integers(len(images[0]), size=len(numbers)), strict=True)
+    return torch.from_numpy(np.stack([images[i][k] for i, k in list(picks)[share[0] :: share[1]]]))
+
+
 class Batches:
     """Batches of random crops, epoch after epoch without end, that can be taken up again anywhere.
 
     In an epoch every image comes `crops_per_image` times, in random order; a last batch of less than half the size is left
     out, so that no step follows one or two images. `next` gives uint8 crops (b, 3, crop, crop), float labels (b,) or (b, k),
-    and what `augment.jitter` wants beside the crops (None without `colour_jitter`). Of several processes, given as `share` =
-    (rank, processes), all draw the same, and each cuts and gets every so manieth crop of the batch, but all labels.
+    and what `augment.jitter` wants beside the crops (None without `colour_jitter`). Images may be features: then `next` gives
+    those of a random one of their crops, (b, f). Of several processes, given as `share` = (rank, processes), all draw the
+    same, and each cuts and gets every so manieth crop of the batch, but all labels.
     """
 
     def __init__(
@@ -125,7 +133,10 @@ class Batches:
             self.order = self.generator.permutation(self.numbers)
         start = self.taken % len(self) * self.batch_size
         numbers = self.order[start : start + self.batch_size]
-        crops, colours = random_crops(self.images, numbers, **self.crops, generator=self.generator), None
+        if self.images[0].dtype == FEATURES:
+            crops, colours = random_features(self.images, numbers, generator=self.generator, share=self.crops["share"]), None
+        else:
+            crops, colours = random_crops(self.images, numbers, **self.crops, generator=self.generator), None
         if self.colour_jitter:
             order, amounts = draw_jitter(self.generator, len(numbers))
             first, step = self.crops["share"]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .loading import FEATURES
 from .losses import LOSSES
 from .models import OF_LABELS
 from .parameters import check_value
@@ -44,6 +45,12 @@ def check(model: nn.Module, sets: dict, told: dict) -> None:
     for name, known in choices.items():
         if told[name] not in known:
             raise KeyError(f"{name} is {told[name]!r}; there are {', '.join(known)}")
+    features = {name for name, (images, _) in sets.items() if images[0].dtype == FEATURES}
+    if features and (features != set(sets) or not hasattr(model, "features")):
+        given = ", ".join(sorted(features))
+        raise ValueError(f"{given} given as features: all sets must be, and {type(model).__name__} must read them")
+    if features and (told["colour_jitter"] or told["random_validation"]):
+        raise ValueError("features are of fixed crops: colour_jitter and random_validation need images")
     if not model.contract.crop or model.contract.reference or model.contract.context:
         raise ValueError("fit trains on crops of single images; this model takes whole images or two of them")
 
@@ -72,13 +79,14 @@ def to_label_units(contract, predicted: np.ndarray, label) -> None:
         contract.offset, contract.scale = float(start + slope * contract.offset), float(slope * contract.scale)
 
 
-def identity(model: nn.Module, tables: dict) -> dict:
-    """What of a model and the tables must be the same to go on, as plain values."""
+def identity(model: nn.Module, tables: dict, image: np.ndarray) -> dict:
+    """What of a model, the tables and the kind of images (one of which is given) must be the same to go on, as plain values."""
     kind = getattr(model, "recipe", {"name": type(model).__name__})
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     scale = {"offset", "scale", "units"}  # which training itself sets
     contract = {name: value for name, value in asdict(model.contract).items() if name not in scale}
-    names = {"model": f"{kind}, parameters {_digest(str(shapes))}", "contract": str(contract)}
+    kind_of_images = f"features {image.shape}" if image.dtype == FEATURES else "images"
+    names = {"images": kind_of_images, "model": f"{kind}, parameters {_digest(str(shapes))}", "contract": str(contract)}
     return names | {f"table of {name}": f"{len(table)} rows, {_digest(table.to_csv())}" for name, table in tables.items()}
 
 

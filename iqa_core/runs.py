@@ -125,10 +125,18 @@ class Run:
         root, known = self.home.parents[1], read_json(self.path("params.json")).get("files", {})
         self.record(files=known | {path.relative_to(root).as_posix(): file_hash(path) for path in files})
 
-    def variant(self, name: str, **parameters: object) -> "Run":
-        """A run inside this one (`<run>/<name>/`, a row of the index of its own), with these parameters changed."""
+    def variant(self, name: str, **parameters: object) -> "Run | None":
+        """A run inside this one (`<run>/<name>/`, a row of the index of its own), with these parameters changed.
+
+        None where it has finished already, with the same parameters, notebook, code and files.
+        """
         changed = {"run": f"{self.name}/{_safe(name, 'variant')}", "parameters": self.parameters | parameters}
-        return Run(self.home.parents[1], read_json(self.path("params.json")) | changed)
+        facts, folder = read_json(self.path("params.json")) | changed, self.folder / name
+        if (folder / "_SUCCESS").is_file():
+            then = read_json(folder / "params.json")
+            if all(then.get(key) == facts.get(key) for key in ("parameters", "notebook_hash", "code_hash", "files")):
+                return None
+        return Run(self.home.parents[1], facts)
 
     def finish(self, headline: dict) -> None:
         """Writes `metrics.json`, `_SUCCESS` and the index, and removes the checkpoint. Nested values stay out of the index.
@@ -187,12 +195,14 @@ def finished(run: str | Path) -> Path:
     return folder
 
 
-def finished_runs(experiment: str, notebook: str) -> list[str]:
-    """Names `<experiment>/<run>` of the finished runs of a notebook, in order; FileNotFoundError if there is none."""
-    folders = sorted((project_root() / "data/runs" / experiment).glob(f"{notebook}*/_SUCCESS"))
+def finished_runs(experiment: str, *notebooks: str) -> list[str]:
+    """Names `<experiment>/<run>` of the finished runs of these notebooks, in order; FileNotFoundError if there is none."""
+    home = project_root() / "data/runs" / experiment
+    folders = [path.parent for notebook in notebooks for path in sorted(home.glob(f"{notebook}*/_SUCCESS"))]
     if not folders:
-        raise FileNotFoundError(f"no finished run of {notebook} in data/runs/{experiment}; run that notebook first")
-    return [f"{experiment}/{path.parent.name}" for path in folders]
+        names = " or ".join(notebooks)
+        raise FileNotFoundError(f"no finished run of {names} in data/runs/{experiment}; run that notebook first")
+    return [f"{experiment}/{folder.name}" for folder in folders]
 
 
 def load_model(run: str | Path):

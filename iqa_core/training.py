@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from . import journal, processes, recipe
 from .augment import jitter
 from .checkpoints import Keeper
-from .evaluation import predict
+from .evaluation import floats, predict
 from .journal import chosen as chosen  # as training.chosen, for notebooks
 from .loading import Batches
 from .losses import LOSSES, hinge
@@ -82,7 +82,8 @@ def fit(
     """Train `model` in place, yielding a row a validation; afterwards it holds the weights of the best row.
 
     Images are uint8 (h, w, 3), as in `cache.PixelCache`, one a row of its table (columns label and, optionally, content);
-    ones smaller than the crop are enlarged to it, as `predict` does. A step takes `batch_size` crops, where memory is short
+    ones smaller than the crop are enlarged to it, as `predict` does. Or features (`features.pyramid_features`), float16, of
+    fixed crops: then the backbone does not learn and nothing is flipped. A step takes `batch_size` crops, where memory is short
     in `accumulate` parts: the same step for l1, l2 and emd in models whose layers do not measure the batch (batch norms and
     HyperIQA's light head do: they see a part); the other losses then see pairs within a part only.
     The parts of the model that `backbone_parts` names learn at `backbone_lr` and `backbone_weight_decay`, which is
@@ -118,7 +119,7 @@ def fit(
     generator, fabric = seed_everything(seed), processes.start(precision)
     share = processes.share(fabric, seed, at_most=min(-(-batch_size // 2), len(train_images) * crops_per_image))
     tables = {"train": train_table} | {name: table for name, (_, table) in sets.items()}
-    configuration = told | recipe.identity(model, tables)
+    configuration = told | recipe.identity(model, tables, train_images[0])
     targets, contract = recipe.targets(model, train_table, loss, label_scale), model.contract
     groups = recipe.groups(model, backbone_parts, (backbone_lr, head_lr), (backbone_weight_decay, weight_decay))
     network, optimizer = processes.set_up(fabric, model, recipe.OPTIMIZERS[optimizer](groups))
@@ -203,7 +204,8 @@ def _backward(fabric, network, crops, target, colours, *, loss, rank_weight, par
     """Gradients of the loss of a batch, of which `crops` are this process's; the loss and the mean absolute error."""
     world, total = fabric.world_size, len(target)
     parts = min(parts, total // world)  # so that none is empty
-    pixels = crops.to(fabric.device).to(memory_format=torch.channels_last).float() / 255
+    pixels = floats(crops, fabric.device, torch.float32)
+    pixels = pixels.to(memory_format=torch.channels_last) if pixels.ndim == 4 else pixels
     target, turn = target.to(fabric.device), torch.arange(total, device=fabric.device) // world % parts
     if colours is not None:
         pixels = jitter(pixels, *colours)

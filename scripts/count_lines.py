@@ -10,7 +10,7 @@ import tokenize
 from pathlib import Path
 
 CORE = {"models", "datasets", "metrics", "stats", "splits", "loading", "cache", "pixels", "training", "evaluation"}
-CORE |= {"augment", "checkpoints", "journal", "losses", "processes", "recipe", "schedules"}  # parts of training
+CORE |= {"augment", "features", "checkpoints", "journal", "losses", "processes", "recipe", "schedules"}  # parts of training
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 PACKAGE = Path(__file__).resolve().parents[1] / "iqa_core"
 

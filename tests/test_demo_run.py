@@ -17,8 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = {
     "01_prepare_data": {},
     "02_train_baseline": {"epochs": 1, "contract": {"crops": 1}, "measures": ["psnr", "vsi"]},
+    "03_train_smart_iqa": {"epochs": 1, "features": 1, "baseline": "tiny/02_train_baseline", "options": {}},
+    "04_ablations": {
+        "epochs": 1, "features": 1, "variants": {"fusion": {"arguments": {"attention": False}}}, "seeds": [0],
+        "compare": [["full", "fusion"]], "options": {},
+    },
+    "05_visualize_attention": {"further": 1},
     "10_export_figures": {},
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +56,8 @@ def test_every_run_is_complete_and_in_the_index(root):
     for stem in TINY:
         assert (root / f"data/runs/tiny/{stem}/_SUCCESS").exists()
     index = pd.read_csv(root / "data/runs/index.csv")
-    assert index.run.tolist() == list(TINY)
+    assert index.run[~index.run.str.contains("/")].tolist() == list(TINY)
+    assert set(index.run[index.run.str.contains("/")]) == {"04_ablations/fusion-seed0", "04_ablations/full-seed0"}
     assert index.split_hash[1] == json.loads((root / "data/runs/tiny/02_train_baseline/params.json").read_text())["split_hash"]
 
 
@@ -68,7 +75,9 @@ def test_figures_come_in_every_format_with_their_numbers(root):
         for suffix in ("pdf", "png", "svg", "csv", "tex"):
             assert (root / f"figures/tiny-{name}.{suffix}").stat().st_size > 100
     results = pd.read_csv(root / "figures/tiny-results.csv")
-    assert set(results.method) == {"HyperIQA (light head)", "psnr", "vsi", "content-blind", "boosted, content-blind"}
+    trained = {"HyperIQA (light head)", "SMART-IQA, fixed backbone"}
+    assert set(results.method) == trained | {"psnr", "vsi", "content-blind", "boosted, content-blind"}
+    assert len(pd.read_csv(root / "figures/tiny-differences.csv")) == 2  # a pair of methods under two labels
     assert set(results.label) == {"label", "label2"}
     history = pd.read_csv(root / "data/runs/tiny/02_train_baseline/history.csv")
     assert pd.read_csv(root / "figures/tiny-training_curves.csv").val_l1.tolist() == history.val_l1.tolist()

@@ -11,8 +11,8 @@ from conftest import REPOSITORY
 LEVELS = [
     ["__main__"],
     ["apps"],
-    ["figures", "mmos", "leakage", "attention", "training", "recipe", "evaluation"],
-    ["runs", "parameters", "models", "loading"],
+    ["figures", "mmos", "leakage", "attention", "training", "recipe", "features", "evaluation"],
+    ["journal", "runs", "parameters", "models", "loading"],
     ["datasets", "distortions"],
     [
         "metrics",
@@ -25,7 +25,6 @@ LEVELS = [
         "pixels",
         "augment",
         "checkpoints",
-        "journal",
         "losses",
         "processes",
         "schedules",

@@ -11,6 +11,7 @@ from conftest import REPOSITORY
 from iqa_core import pixels, training
 from iqa_core.apps import execute
 from iqa_core.models import create_model
+from iqa_core.parameters import declared_parameters
 from iqa_core.schedules import Place, learning_rate
 
 FILES = sorted((REPOSITORY / "params").glob("*/*.yaml"))
@@ -61,42 +62,101 @@ def test_an_experiment_gives_a_number_to_expect(folder):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_options_are_arguments_of_fit(path):
-    options = execute.read_parameters(path).get("options", {})
-    assert set(options) <= set(inspect.signature(training.fit).parameters)
+    given = execute.read_parameters(path)
+    variants = given.get("variants", {})
+    for options in [given.get("options", {}), *(changed.get("options", {}) for changed in variants.values())]:
+        assert set(options) <= set(inspect.signature(training.fit).parameters)
 
 
-RECIPES = {path.stem.partition("--")[2]: path for path in FILES if path.parent.name == "koniq10k" and "--" in path.stem}
+TRAININGS = ("02_train_baseline", "03_train_smart_iqa")
+TRAINED = [path for path in FILES if path.stem.partition("--")[0] in TRAININGS and path.parent.name.startswith("koniq10k")]
+RECIPES = {path.stem: path for path in TRAINED if path.parent.name == "koniq10k"}
+CORRECTED = [path for path in TRAINED if path.stem.endswith("--corrected") or path.parent.name == "koniq10k-10splits"]
+ABLATIONS = [path for path in FILES if path.stem.startswith("04_ablations--") and path.parent.name == "koniq10k"]
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
-def test_published_recipes_choose_on_test_and_turn_landscapes_and_the_corrected_one_does_not(recipe):
-    given = execute.check_file(RECIPES[recipe], root=REPOSITORY)
+def test_published_recipes_choose_on_test_and_turn_landscapes_and_the_corrected_ones_do_not(recipe):
+    given, kind = execute.check_file(RECIPES[recipe], root=REPOSITORY), recipe.partition("--")[2]
     height, width, _ = pixels.resize(np.zeros((768, 1024, 3), np.uint8), tuple(given["contract"]["resize"])).shape
-    assert (height, width) == {"corrected": (384, 512), "maniqa": (224, 224)}.get(recipe, (512, 384))
-    assert given["options"].get("select", "val") == ("val" if recipe == "corrected" else "test")
+    assert (height, width) == {"corrected": (384, 512), "maniqa": (224, 224)}.get(kind, (512, 384))
+    assert given["options"].get("select", "val") == ("val" if kind == "corrected" else "test")
 
 
-def test_the_corrected_recipe_is_the_notebook_s_but_for_network_sizes_rates_and_flips():
-    own = execute.read_parameters(RECIPES["corrected"])
-    of_the_set = {"data_set", "split", "arguments", "contract", "measures", "scale_label", "seed"}
-    sizes = {"epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr"}
-    assert set(own) <= of_the_set | sizes | {"options"} and set(own["options"]) <= {"flips", "validate_every"}
+@pytest.mark.parametrize("path", CORRECTED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_corrected_recipes_are_the_notebooks_but_for_network_sizes_rates_flips_and_the_report_s_clipping(path):
+    own, smart = execute.read_parameters(path), path.stem.startswith("03")
+    of_the_set = {"data_set", "split", "arguments", "contract", "scale_label", "seed"}
+    sizes = {"epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "options"}
+    assert set(own) <= of_the_set | sizes | ({"features", "baseline", "weight_decay"} if smart else {"measures"})
+    assert set(own["options"]) <= {"flips", "validate_every"} | ({"clip"} if smart else set())
+
+
+def test_the_ten_splits_are_trained_by_the_corrected_recipes_and_compared_on_the_same_split():
+    of_splits = [path for path in CORRECTED if path.parent.name == "koniq10k-10splits"]
+    assert len(of_splits) == 10 * len(TRAININGS)
+    for path in of_splits:
+        own, k = execute.read_parameters(path), int(path.stem[-2:])
+        of_one_split = {"split": f"koniq10k-random80-{k}", "seed": k}
+        if "baseline" in own:
+            of_one_split["baseline"] = f"koniq10k-10splits/02_train_baseline--split{k:02}"
+        whole = execute.read_parameters(RECIPES[f"{path.stem.partition('--')[0]}--corrected"])
+        assert own == whole | of_one_split
+
+
+@pytest.mark.parametrize("path", [path for path in TRAINED if path.stem.startswith("03")], ids=lambda path: path.stem)
+def test_what_a_training_is_compared_with_is_trained_on_the_same_split(path):
+    given = execute.check_file(path, root=REPOSITORY)
+    other = execute.read_parameters(REPOSITORY / f"params/{given['baseline']}.yaml")
+    assert other["split"] == given["split"]
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_ablations_choose_on_val_and_compare_variants_that_there_are(path):
+    given = execute.read_parameters(path)
+    changes = [given, *given["variants"].values()]
+    assert not any("select" in changed.get("options", {}) for changed in changes)
+    known = {"full", *given["variants"]}
+    assert {name for pair in given["compare"] for name in pair} <= known and all(len(pair) == 2 for pair in given["compare"])
+    for arguments in (changed["arguments"] for changed in changes if "arguments" in changed):
+        with torch.device("meta"):
+            create_model("smart_iqa", **(given["arguments"] | arguments), pretrained=False)
+
+
+def test_every_command_of_the_reproduction_page_names_a_parameter_file():
+    page = " ".join((REPOSITORY / "docs/reproduction.md").read_text(encoding="utf-8").split())
+    wanted = re.findall(r"`iqa_core run ([^` ]+)([^`]*)`", page)
+    assert len({target for target, _ in wanted}) > 15
+    for target, rest in wanted:
+        notebooks = [path.stem.partition("--")[0] for path in execute.parameter_files(target, root=REPOSITORY)]
+        for name in re.findall(r"--set \"?(\w+)=", rest):
+            assert all(name in declared_parameters(REPOSITORY / f"notebooks/{stem}.ipynb") for stem in notebooks)
+
+
+def test_every_file_of_koniq_is_wanted_on_the_reproduction_page():
+    page = (REPOSITORY / "docs/reproduction.md").read_text(encoding="utf-8")
+    tables = {f"koniq10k/{path.stem}" for path in FILES if path.parent.name == "koniq10k"}
+    assert {name for name in tables if f"run {name}" not in page} <= {"koniq10k/02_train_baseline--maniqa"}
 
 
 @pytest.mark.parametrize(
     ("recipe", "slow", "fast"),
     [
-        ("hyperiqa-paper-code", 23_508_032 + 475_360, 2_680_432 + 711_545),
-        ("report-baseline", 23_508_032 + 475_360, 2_680_432 + 711_545),
-        ("smart-iqa", 86_741_176 + 252_128, 263_428 + 1_143_664 + 711_545),
-        ("maniqa", 86_576_872, 135_747_530 - 86_576_872),
+        ("02_train_baseline--hyperiqa-paper-code", 23_508_032 + 475_360, 2_680_432 + 711_545),
+        ("02_train_baseline--report-baseline", 23_508_032 + 475_360, 2_680_432 + 711_545),
+        ("02_train_baseline--report-baseline-20", 23_508_032 + 475_360, 2_680_432 + 711_545),
+        ("02_train_baseline--maniqa", 86_576_872, 135_747_530 - 86_576_872),
+        ("03_train_smart_iqa--smart-iqa", 86_741_176 + 252_128, 263_428 + 1_143_664 + 711_545),
+        ("03_train_smart_iqa--smart-iqa-small", 50_839_383 - 197_892 - 897_904 - 711_545, 197_892 + 897_904 + 711_545),
+        ("03_train_smart_iqa--smart-iqa-tiny", 29_521_479 - 197_892 - 897_904 - 711_545, 197_892 + 897_904 + 711_545),
     ],
 )
 def test_group_sizes_and_rates_of_published_recipes(recipe, slow, fast):
     """As counted in the published codes: the local distortion parts learn with the backbone."""
     given = execute.check_file(RECIPES[recipe], root=REPOSITORY)
+    name = "smart_iqa" if recipe.startswith("03") else given.get("model", "hyperiqa")
     with torch.device("meta"):
-        model = create_model(given.get("model", "hyperiqa"), **given["arguments"], pretrained=False)
+        model = create_model(name, **given["arguments"], pretrained=False)
     names = given["options"].get("backbone_parts", ["backbone"])
     decay = given["weight_decay"]
     groups = training.recipe.groups(model, names, (given["backbone_lr"], given["head_lr"]), (None, decay))
@@ -108,21 +168,22 @@ HYPERIQA_CODE = dict(
     optimizer="adam", schedule="hyperiqa", backbone_parts=["backbone", "local"], clip=None, label_scale="raw",
     flips="horizontal", rebuild_optimizer=True, exhausted_filter=True, random_validation=True, select="test",
 )  # fmt: skip
+SMART_CODE = dict(
+    optimizer="adamw", schedule="smart", backbone_parts=["backbone", "local"], clip=1.0, label_scale="raw",
+    flips="horizontal", random_validation=True, patience=3, select="test",
+)  # fmt: skip
+OF_MANIQA = dict(optimizer="adam", schedule="maniqa", loss="l2", clip=None, label_scale="unit", flips="vertical", select="test")
+FLIPS = dict(flips="horizontal", validate_every=1)
+QALIGN, OFFICIAL = "koniq10k-qalign", "koniq10k-official"
 PUBLISHED = {  # (epochs, crops an image, batch, backbone's and head's rate, decay, test crops, split, seed), options
-    "hyperiqa-paper-code": ((16, 25, 96, 2e-5, 2e-4, 5e-4, 25, "koniq10k-random80-1", 0), HYPERIQA_CODE),
-    "report-baseline": ((10, 25, 96, 1e-4, 1e-3, 5e-4, 25, "koniq10k-qalign", 42), HYPERIQA_CODE),
-    "smart-iqa": (
-        (10, 20, 32, 5e-7, 5e-6, 2e-4, 20, "koniq10k-qalign", 42),
-        dict(
-            optimizer="adamw", schedule="smart", backbone_parts=["backbone", "local"], clip=1.0, label_scale="raw",
-            flips="horizontal", random_validation=True, patience=3, select="test",
-        ),
-    ),
-    "maniqa": (
-        (300, 1, 8, 1e-5, 1e-5, 1e-5, 1, "koniq10k-random80-20", 20),
-        dict(optimizer="adam", schedule="maniqa", loss="l2", clip=None, label_scale="unit", flips="vertical", select="test"),
-    ),
-    "corrected": ((10, 4, 96, 1e-4, 1e-3, 1e-4, 25, "koniq10k-official", 0), dict(flips="horizontal", validate_every=1)),
+    "02_train_baseline--hyperiqa-paper-code": ((16, 25, 96, 2e-5, 2e-4, 5e-4, 25, "koniq10k-random80-1", 0), HYPERIQA_CODE),
+    "02_train_baseline--report-baseline": ((10, 25, 96, 1e-4, 1e-3, 5e-4, 25, QALIGN, 42), HYPERIQA_CODE),
+    "02_train_baseline--report-baseline-20": ((10, 25, 96, 1e-4, 1e-3, 5e-4, 20, QALIGN, 42), HYPERIQA_CODE),
+    "02_train_baseline--maniqa": ((300, 1, 8, 1e-5, 1e-5, 1e-5, 1, "koniq10k-random80-20", 20), OF_MANIQA),
+    "02_train_baseline--corrected": ((10, 4, 96, 1e-4, 1e-3, 1e-4, 25, OFFICIAL, 0), FLIPS),
+} | {
+    f"03_train_smart_iqa--smart-iqa{size}": ((10, 20, 32, 5e-7, 5e-6, 2e-4, 20, QALIGN, 42), SMART_CODE)
+    for size in ("", "-small", "-tiny")
 }  # fmt: skip
 
 
@@ -132,12 +193,20 @@ def test_every_value_of_a_recipe(recipe):
     names = ("epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "weight_decay")
     values = (*(given[name] for name in names), given["contract"]["crops"], given["split"], given["seed"])
     assert (values, given["options"]) == PUBLISHED[recipe]
-    training.check_options(given["options"])
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_options_pass_the_notebooks_check(path):
+    training.check_options(execute.read_parameters(path)["options"])
+
+
+def test_every_published_recipe_is_pinned():
+    assert set(RECIPES) - set(PUBLISHED) == {"03_train_smart_iqa--corrected"}
 
 
 def test_the_learning_rates_of_the_smart_iqa_recipe():
     """Executed from the author's code: the backbone's rate rises towards 1e-6, the head's falls."""
-    given = execute.check_file(RECIPES["smart-iqa"], root=REPOSITORY)
+    given = execute.check_file(RECIPES["03_train_smart_iqa--smart-iqa"], root=REPOSITORY)
     place = [Place(epoch * 4404, 44040, epoch, 10) for epoch in range(10)]
     rates = [
         [learning_rate(given["options"]["schedule"], given[name], p, head=head, warmup=0.05, decay_epochs=6) for p in place]

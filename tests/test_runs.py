@@ -212,6 +212,14 @@ def test_variants(project, notebook):
     (row,) = rows_of(project.root / "data/runs/index.csv")
     assert (row["run"], row["set"]) == ("02_train_baseline/seed2", "demo")
     assert not (run.folder / "_SUCCESS").exists()
+    again = runs.start("02_train_baseline", given())
+    again.record(set="demo")
+    assert again.variant("seed2", epochs=9) is None, "finished"
+    (project.root / "table.csv").write_text("x")
+    again.uses(project.root / "table.csv")
+    assert again.variant("seed2", epochs=9) is not None, "of other files"
+    again.variant("seed2", epochs=9).finish({})
+    assert again.variant("seed2", epochs=9) is None and again.variant("seed2", epochs=8) is not None
 
 
 def test_run_folder(project, notebook):

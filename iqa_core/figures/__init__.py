@@ -7,16 +7,29 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from .ablations import (
+    ablations,
+    on_left_out,
+    readable_ablations,
+    seed_differences,
+    shuffle_loss,
+    transfer_matrix,
+    transfers,
+    variant_points,
+)
+from .attention import entropy_scatter, gradient_maps, stage_bars, tint, weights_by, window_attention
 from .curves import training_curves
 from .data import by_label, distortion_levels, image_sizes, label_histogram, leaking_pairs
 from .predictions import content_blind_column, distortion_bars, examples, image_grid, scatter
-from .results import headline, readable, results, results_caption, results_tex
+from .results import differences, headline, readable, results, results_caption, results_tex
 from .sheets import distortion_sheet
 
 __all__ = [
-    "by_label", "caption", "content_blind_column", "distortion_bars", "distortion_levels", "distortion_sheet", "examples",
-    "export", "export_table", "headline", "image_grid", "image_sizes", "label_histogram", "leaking_pairs", "readable",
-    "results", "results_caption", "results_tex", "scatter", "style", "training_curves",
+    "ablations", "by_label", "caption", "content_blind_column", "differences", "distortion_bars", "distortion_levels",
+    "distortion_sheet", "entropy_scatter", "examples", "export", "export_table", "gradient_maps", "headline", "image_grid",
+    "image_sizes", "label_histogram", "leaking_pairs", "on_left_out", "readable", "readable_ablations", "results",
+    "results_caption", "results_tex", "scatter", "seed_differences", "shuffle_loss", "stage_bars", "style", "tint",
+    "training_curves", "transfer_matrix", "transfers", "variant_points", "weights_by", "window_attention",
 ]  # fmt: skip
 
 

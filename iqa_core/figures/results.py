@@ -7,8 +7,10 @@ from ..metrics import per_content
 from ..stats import (
     boosted_blind,
     codes,
+    compare,
     content_blind,
     correlation_interval,
+    holm,
     midranks,
     partial_srcc,
     plcc,
@@ -99,7 +101,7 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
     `runs`: one row a training with columns model, set, split, split_hash, seed, crops, selected_on and label_kind.
     """
     first, few = data.iloc[0], data.contents.min() < 15 if data.contents.notna().all() else False
-    hashes = ", ".join(f"{r.split} ({r.split_hash})" for r in runs.itertuples())
+    hashes = ", ".join(f"{r.split} ({r.split_hash})" for r in runs.drop_duplicates("split").itertuples())
     told = [
         f"Agreement on {first.n} test images"
         + (f" of {first.contents:.0f} contents" if pd.notna(first.contents) else "")
@@ -112,7 +114,7 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
         else "",
         f"Trained: {', '.join(runs.model.unique())}; weights chosen on {', '.join(runs.selected_on.unique())}; "
         f"{', '.join(map(str, runs.crops.unique()))} crops an image, "
-        f"seed {', '.join(map(str, runs.seed.unique()))}, one training a split: {hashes}.",
+        f"seed {', '.join(map(str, runs.seed.unique()))}, one training a method and split: {hashes}.",
     ]
     if set(runs.set) == {"demo"}:
         told.append(
@@ -164,3 +166,25 @@ def _cell(row, key):
     if pd.isna(row.get(key)):
         return "--"
     return f"{row[key]:.3f} [{row[key + '_low']:.3f}, {row[key + '_high']:.3f}]"
+
+
+def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=("label", "label2")) -> pd.DataFrame:
+    """One row a label and pair of columns of `data`, predictions for the same images: how much the first exceeds the second.
+
+    With contents the difference of the mean SRCC within contents (t interval over contents, signs of the contents), else of
+    the plain SRCC (bootstrap of images, exchanges). Columns: label, method, than, n, units, unit, difference, low, high, p,
+    p_holm (Holm over the pairs of a label), told_apart (p_holm below .05).
+    """
+    rows = []
+    for label in [label for label in labels if label in data]:
+        content = data.content if "content" in data and data.content.nunique() < len(data) / 2 else None
+        found = [compare(data[one], data[other], data[label], content=content) for one, other in pairs]
+        parts = [pair["within"] or pair for pair in found]
+        adjusted = holm([part["p"] for part in parts]) if parts else []
+        for (one, other), pair, part, p_holm in zip(pairs, found, parts, adjusted, strict=True):
+            units = {"n": pair["n"], "units": part.get("contents", pair["units"]), "unit": pair["unit"]}
+            low, high = part["interval"]
+            told = {"difference": part["difference"], "low": low, "high": high, "p": part["p"], "p_holm": p_holm}
+            rows.append({"label": label, "method": one, "than": other} | units | told | {"told_apart": bool(p_holm < 0.05)})
+    columns = ["label", "method", "than", "n", "units", "unit", "difference", "low", "high", "p", "p_holm", "told_apart"]
+    return pd.DataFrame(rows, columns=columns)

@@ -9,6 +9,8 @@ weights are. Any timm pyramid can stand for ResNet-50.
 channel means and standard deviations, and the generated weights are a correction to learnt static ones.
 """
 
+import math
+
 import torch
 from torch import nn
 
@@ -16,6 +18,7 @@ from . import Contract
 from .pyramid import Pyramid
 
 TARGET = (224, 112, 56, 28, 14, 1)  # widths of the target network
+SIDES = (8, 4, 2, 1)  # of the four stages of a 224 crop by means of 7 x 7
 VARIANTS = {"HyperIQA": {}}
 REPORTED = (
     "KonIQ-10k .906 / .917, LIVE-Challenge .859 / .882, medians of 10 random 80/20 splits, PLCC after a logistic fit (the "
@@ -51,41 +54,67 @@ def build(backbone: str = "resnet50.tv_in1k", head: str = "published", pretraine
     return HEADS[head](backbone, pretrained, frozen)
 
 
-class HyperIQA(nn.Module):
+class OnPooledStages(nn.Module):
+    """A model whose parts behind the backbone read its stages only as means over small areas.
+
+    Those means are its features: where the backbone does not learn they can be computed once, and stand for the images.
+    """
+
+    def __init__(self, backbone: Pyramid):
+        super().__init__()
+        self.backbone = backbone
+
+    def pooled(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Images (b, 3, 224, 224) in [0, 1], or their features (b, n) -> eight maps: the four stages by means of 7 x 7, to
+        8, 4, 2 and 1 a side (b, c, s, s), then the four stages at 7 a side (b, c, 7, 7)."""
+        channels = self.backbone.channels
+        if images.ndim == 2:
+            shapes = [*((c, s, s) for c, s in zip(channels, SIDES, strict=True)), *((c, 7, 7) for c in channels)]
+            parts = images.split([math.prod(shape) for shape in shapes], dim=1)
+            return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+        if images.shape[-2:] != (224, 224):
+            raise ValueError(f"{type(self).__name__} takes crops of 224 x 224, not {tuple(images.shape[-2:])}")
+        stages = self.backbone(images)
+        return [nn.functional.avg_pool2d(m, 7) for m in stages] + [nn.functional.adaptive_avg_pool2d(m, 7) for m in stages]
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, 224, 224) in [0, 1] -> (b, n): all that the model reads of them, the same for every model on this backbone."""
+        return torch.cat([m.flatten(1) for m in self.pooled(images)], 1)
+
+
+class HyperIQA(OnPooledStages):
     """The published network for crops of 224 x 224; scores in the units it was trained on."""
 
     def __init__(self, backbone: str, pretrained: bool, frozen: int):
-        super().__init__()
+        super().__init__(Pyramid(backbone, pretrained=pretrained, frozen=frozen))
         self.contract = Contract("github.com/SSL92/hyperIQA: 25 crops of 224, averaged", crops=25)
-        self.backbone = Pyramid(backbone, pretrained=pretrained, frozen=frozen)
         self.local = LocalDistortionAware(self.backbone.channels)
         last = self.backbone.channels[-1]
         self.hyper = HyperNetwork(last, last // 2, last // 4)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, 3, 224, 224) in [0, 1] -> scores (b,)."""
-        if images.shape[-2:] != (224, 224):
-            raise ValueError(f"HyperIQA's published head takes crops of 224 x 224, not {tuple(images.shape[-2:])}")
-        stages = self.backbone(images)
-        return judge(self.local(stages), *self.hyper(stages[-1]))
+        """(b, 3, 224, 224) in [0, 1], or features (b, n) -> scores (b,)."""
+        maps = self.pooled(images)
+        return judge(self.local(maps[:4]), *self.hyper(maps[7]))
 
 
 class LocalDistortionAware(nn.Module):
-    """Four stages -> one vector (b, 224): 1x1 convolution, 7x7 average pooling, flattening, a linear layer; no activation."""
+    """Four stages, by means of 7 x 7 -> one vector (b, 224): a 1x1 convolution, flattening, a linear layer; no activation.
+
+    The published code convolves first and pools then, which is the same: both are linear.
+    """
 
     def __init__(self, channels):
         super().__init__()
         widths = {1: (16, 16), 2: (32, 16), 3: (64, 16), 4: (channels[3], TARGET[0] - 48)}  # stage: (reduced, given out)
-        sides = {1: 8, 2: 4, 3: 2, 4: 1}  # after pooling a 224 crop
         self.reduce = nn.ModuleDict({str(i): nn.Conv2d(channels[i - 1], widths[i][0], 1, bias=False) for i in (1, 2, 3)})
-        self.project = nn.ModuleDict({str(i): nn.Linear(widths[i][0] * sides[i] ** 2, widths[i][1]) for i in widths})
+        self.project = nn.ModuleDict({str(i): nn.Linear(widths[i][0] * SIDES[i - 1] ** 2, widths[i][1]) for i in widths})
         for layer in [*self.reduce.values(), *self.project.values()]:
             nn.init.kaiming_normal_(layer.weight)
 
-    def forward(self, stages):
-        pooled = [nn.functional.avg_pool2d(self.reduce[i](stages[int(i) - 1]), 7) for i in self.reduce]
-        pooled.append(nn.functional.avg_pool2d(stages[3], 7))
-        return torch.cat([self.project[str(i)](p.flatten(1)) for i, p in enumerate(pooled, 1)], dim=1)
+    def forward(self, pooled):
+        maps = [*(layer(m) for layer, m in zip(self.reduce.values(), pooled, strict=False)), pooled[3]]
+        return torch.cat([layer(m.flatten(1)) for layer, m in zip(self.project.values(), maps, strict=True)], dim=1)
 
 
 class HyperNetwork(nn.Module):

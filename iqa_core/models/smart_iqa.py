@@ -7,22 +7,22 @@ attention") are a softmax over one scalar a stage, not sigmoids; the target netw
 HyperIQA's local vector.
 
 Ours: `gate="static"`, the control without which nobody can say whether weights that adapt to the image are what helps, and
-any timm pyramid in place of Swin.
+any timm pyramid in place of Swin; `size="micro"`, a very small Swin that learns from scratch on a CPU.
 """
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from . import Contract
 from .hyperiqa import PUBLISHED as HYPERIQA
-from .hyperiqa import HyperNetwork, LocalDistortionAware, judge
+from .hyperiqa import HyperNetwork, LocalDistortionAware, OnPooledStages, judge
 from .pyramid import Pyramid
 
-SIZES = {  # size: (backbone, dropout, drop path)
-    "tiny": ("swin_tiny_patch4_window7_224.ms_in1k", 0.30, 0.20),
-    "small": ("swin_small_patch4_window7_224.ms_in22k_ft_in1k", 0.35, 0.25),
-    "base": ("swin_base_patch4_window7_224.ms_in22k_ft_in1k", 0.40, 0.30),
+SIZES = {  # size: (backbone, dropout, drop path, options of timm's Swin)
+    "tiny": ("swin_tiny_patch4_window7_224.ms_in1k", 0.30, 0.20, {}),
+    "small": ("swin_small_patch4_window7_224.ms_in22k_ft_in1k", 0.35, 0.25, {}),
+    "base": ("swin_base_patch4_window7_224.ms_in22k_ft_in1k", 0.40, 0.30, {}),
+    "micro": ("swin_tiny_patch4_window7_224", 0.10, 0.0, dict(embed_dim=24, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8))),
 }
 GATES = ("adaptive", "static")
 VARIANTS = {
@@ -69,15 +69,19 @@ def build(
     `multiscale` fuses all four stages, else the last is read alone, and there is nothing to weigh. `attention` weighs the
     stages: by a `gate` that reads the image ("adaptive", as published) or by four learnt scalars ("static"); without it the
     fusion is plain. `dropout` (hyper- and target network) and `drop_path` (backbone) are those of the size unless given.
-    `backbone` replaces the size's Swin by another timm pyramid.
+    `backbone` replaces the size's Swin by another timm pyramid. ValueError for pretrained weights of micro: there are none.
     """
+    if size == "micro" and pretrained and backbone is None:
+        raise ValueError("there are no pretrained weights of size micro; give pretrained=False")
     if size not in SIZES:
         raise ValueError(f"size is {size!r}; there are {', '.join(SIZES)}")
     if gate not in GATES:
         raise ValueError(f"gate is {gate!r}; there are {', '.join(GATES)}")
-    swin, usual_dropout, usual_drop_path = SIZES[size]
+    swin, usual_dropout, usual_drop_path, options = SIZES[size]
+    options = {} if backbone else options
+    drop_path = usual_drop_path if drop_path is None else drop_path
     return SmartIQA(
-        Pyramid(backbone or swin, pretrained=pretrained, drop_path_rate=usual_drop_path if drop_path is None else drop_path),
+        Pyramid(backbone or swin, pretrained=pretrained, drop_path_rate=drop_path, **options),
         multiscale=multiscale,
         gate=gate if multiscale and attention else None,
         dropout=usual_dropout if dropout is None else dropout,
@@ -85,48 +89,42 @@ def build(
     )
 
 
-class SmartIQA(nn.Module):
+class SmartIQA(OnPooledStages):
     """Crops of 224 x 224 -> scores in the units it was trained on."""
 
     def __init__(self, backbone: Pyramid, *, multiscale: bool, gate: str | None, dropout: float, gate_dropout: float):
-        super().__init__()
+        super().__init__(backbone)
         self.contract = Contract("the authors' code: 20 crops of 224, averaged", crops=20)
-        self.backbone, self.multiscale, self.dropout = backbone, multiscale, dropout
+        self.multiscale, self.dropout = multiscale, dropout
         channels = backbone.channels
         self.local = LocalDistortionAware(channels)
         if gate:
             self.gate = AdaptiveGate(channels[-1], gate_dropout) if gate == "adaptive" else StaticGate()
         self.hyper = HyperNetwork(sum(channels) if multiscale else channels[-1], 512, 256, dropout=dropout)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, 3, 224, 224) in [0, 1] -> scores (b,)."""
-        stages = self.stages(images)
-        return judge(self.local(stages), *self.hyper(self.fuse(stages)), dropout=self.dropout if self.training else 0.0)
+    def forward(self, images: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """(b, 3, 224, 224) in [0, 1], or features (b, n) -> scores (b,). `weights` (b, 4): in place of the gate's."""
+        maps = self.pooled(images)
+        fused = self.fuse(maps[4:], weights)
+        return judge(self.local(maps[:4]), *self.hyper(fused), dropout=self.dropout if self.training else 0.0)
 
-    def stages(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """(b, 3, 224, 224) in [0, 1] -> four maps of 56, 28, 14 and 7 pixels a side."""
-        if images.shape[-2:] != (224, 224):
-            raise ValueError(f"SMART-IQA takes crops of 224 x 224, not {tuple(images.shape[-2:])}")
-        return self.backbone(images)
-
-    def fuse(self, stages: list[torch.Tensor]) -> torch.Tensor:
-        """Four maps -> one (b, c, 7, 7): all pooled, each times its stage weight, and concatenated; or the last alone."""
+    def fuse(self, stages: list[torch.Tensor], weights: torch.Tensor | None = None) -> torch.Tensor:
+        """Four maps (b, c, 7, 7) -> one: each times its stage weight, and concatenated; or the last alone."""
         if not self.multiscale:
             return stages[-1]
-        pooled = [F.adaptive_avg_pool2d(stage, 7) for stage in stages]
         if hasattr(self, "gate"):
-            weights = self.gate(stages[-1])
-            pooled = [p * weights[:, i, None, None, None] for i, p in enumerate(pooled)]
-        return torch.cat(pooled, dim=1)
+            weights = self.gate(stages[-1]) if weights is None else weights
+            stages = [stage * weights[:, i, None, None, None] for i, stage in enumerate(stages)]
+        return torch.cat(stages, dim=1)
 
     def stage_weights(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, 3, 224, 224) in [0, 1] -> (b, 4), from the finest stage to the coarsest; every row sums to 1.
+        """(b, 3, 224, 224) in [0, 1], or features (b, n) -> (b, 4), from the finest stage to the coarsest; rows sum to 1.
 
         ValueError for a model that weighs no stages.
         """
         if not hasattr(self, "gate"):
             raise ValueError("this model has no stage weights: it was built with attention=False or multiscale=False")
-        return self.gate(self.stages(images)[-1])
+        return self.gate(self.pooled(images)[-1])
 
 
 class AdaptiveGate(nn.Module):

@@ -1,0 +1,186 @@
+"""What stage weights are on images, and where a model looks; the numbers come from `iqa_core.attention`."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ..pixels import read_image
+from ..stats import codes, correlation_interval, midranks, plcc, standard_error, t_interval
+from .predictions import bare, show_image
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+CELLS = 32  # along the longer side of a map that is drawn
+RAISES, LOWERS = "#0072B2", "#D55E00"
+
+
+def stage_bars(selected: pd.DataFrame, *, root: Path):
+    """Test images chosen by their label alone, and the weights that the gate gives the four stages of each, from the finest to
+    the coarsest (dotted: a quarter each). A weight scales what the hyper-network reads of a stage; it holds no place in the
+    image, and is no share in the score. The demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep
+    their licences.
+
+    `selected`: columns image, quality, label, predicted, stage1 to stage4.
+    """
+    figure, axes = plt.subplots(2, len(selected), figsize=(2.3 * len(selected), 3.7), squeeze=False, height_ratios=(1, 0.9))
+    for (above, below), row in zip(axes.T, selected.to_dict("records"), strict=True):
+        show_image(above, root / row["image"], f"{row['quality']}: label {row['label']:.3g}, predicted {row['predicted']:.3g}")
+        bare(above)
+        weights = [row[stage] for stage in STAGES]
+        below.bar(range(4), weights, color=[f"C{i}" for i in range(4)])
+        below.axhline(0.25, color="0.3", lw=0.8, ls=":")
+        below.set(ylim=(0, 1), xticks=range(4))
+        below.set_xticklabels([f"stage {i}\n{weight:.3f}" for i, weight in enumerate(weights, 1)], fontsize=7)
+    axes[1][0].set_ylabel("stage weight")
+    return figure, selected[["image", "quality", "label", "predicted", *STAGES]]
+
+
+def tint(selected: pd.DataFrame, *, root: Path):
+    """The published overlay: each image under one even tint a stage, whose opacity is the stage weight. A scalar gate holds no
+    spatial information, so the tint shows nothing that the number above it does not. The demo's photographs are credited in
+    data/demo/CREDITS.md, and these pictures keep their licences.
+
+    `selected`: columns image, quality, stage1 to stage4.
+    """
+    figure, axes = plt.subplots(len(selected), 5, figsize=(7.4, 1.22 * len(selected)), squeeze=False)
+    for line, row in zip(axes, selected.to_dict("records"), strict=True):
+        for axis, stage in zip(line, ["", *STAGES], strict=True):
+            show_image(axis, root / row["image"], "")
+            (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+            if stage:
+                colour = np.full((1, 1, 4), (1, 0, 0, row[stage]))
+                axis.imshow(colour, extent=(left, right, bottom, top), aspect="auto")
+                axis.set_title(f"stage {stage[-1]}: {row[stage]:.3f}", fontsize=7, pad=2)
+            axis.set(xlim=(left, right), ylim=(bottom, top))
+            bare(axis)
+        line[0].set_title(row["quality"], fontsize=7, pad=2)
+    return figure, selected[["image", "quality", *STAGES]]
+
+
+def entropy_scatter(weights: pd.DataFrame, *, label_name: str = "label"):
+    """Entropy of the four stage weights, in bits, against the label of each test image, on the whole scale (2 bits, dotted: all
+    weights equal; 0: one stage has everything) and as far as it is used. Colours are the contents, or black where a set has
+    none. The SRCC's interval is by content, or by image; it says that the two go together, not that the gate sees quality.
+
+    `weights`: columns label, entropy and, optionally, content.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(7, 2.9))
+    contents = weights.get("content", pd.Series("", index=weights.index))
+    grouped = 1 < contents.nunique() < len(weights) / 2
+    palette = plt.get_cmap("tab20").colors if grouped else ["black"]
+    for number, (_, rows) in enumerate(weights.groupby(contents.values if grouped else np.zeros(len(weights)))):
+        for axis in axes:
+            axis.plot(rows.label, rows.entropy, ".", ms=3.5, alpha=0.7, color=palette[number % len(palette)])
+    axes[0].axhline(2, color="0.3", lw=0.8, ls=":")
+    axes[0].set(ylabel="entropy of the stage weights, bits", ylim=(0, 2.1))
+    for axis in axes:
+        axis.set_xlabel(label_name)
+    ranked = codes(weights.entropy), codes(weights.label)
+    value = _srcc(*ranked)
+    error, units, _ = standard_error(_srcc, *ranked, content=weights.get("content"), fisher=True)
+    low, high = correlation_interval(value, error, units)
+    axes[0].set_title(f"n = {len(weights)}, SRCC {value:.2f} [{low:.2f}, {high:.2f}]", loc="left")
+    axes[1].set_title("as far as it is used", loc="left")
+    return figure, pd.DataFrame({"label": weights.label, "entropy": weights.entropy, "content": contents})
+
+
+def _srcc(first, second) -> float:
+    return plcc(midranks(first), midranks(second))
+
+
+def weights_by(weights: pd.DataFrame, by: str):
+    """Mean stage weights of the test images of each group; lines are 95 % Student intervals over the means of contents, or
+    over images where a set has no contents. Dotted: a quarter each.
+
+    `weights`: columns stage1 to stage4, `by` and, optionally, content. `by`: distortion, or run.
+    """
+    rows = []
+    for name, group in weights.groupby(by, sort=by == "distortion"):
+        means = group.groupby("content")[STAGES].mean() if "content" in group else group[STAGES]
+        for stage in STAGES:
+            low, high = t_interval(means[stage])
+            rows.append({by: name, "n": len(group), "stage": stage, "mean": means[stage].mean(), "low": low, "high": high})
+    data = pd.DataFrame(rows)
+    names = list(data[by].unique())
+    figure, axes = plt.subplots(figsize=(4.6, 1.1 + 0.3 * len(names)))
+    for number, stage in enumerate(STAGES):
+        part = data[data.stage == stage]
+        place = np.arange(len(names)) + (number - 1.5) * 0.16
+        axes.errorbar(
+            part["mean"], place, xerr=[part["mean"] - part.low, part.high - part["mean"]], fmt="o", ms=3.5, elinewidth=0.9,
+            color=f"C{number}", label=f"stage {number + 1}",
+        )  # fmt: skip
+    axes.axvline(0.25, color="0.3", lw=0.8, ls=":")
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") if by == "distortion" else name for name in names])
+    axes.set(xlabel="mean stage weight", ylim=(len(names) - 0.5, -0.5))
+    axes.legend(ncol=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1, handletextpad=0.2)
+    return figure, data
+
+
+def gradient_maps(selected: pd.DataFrame, maps: list[np.ndarray], *, root: Path):
+    """Gradient times activation of each stage's feature map (HiResCAM, Draelos and Carin 2020, signed), stages held apart:
+    blue raises the predicted label, orange lowers it, each against an absent activation, to first order; the deeper the colour
+    the more, on one scale a row. Above each map the stage's weight and its share of all that is drawn in the row, without
+    signs: the two need not go together. The image is judged in crops, whose seams show. The demo's
+    photographs are credited in data/demo/CREDITS.md, and these pictures keep their licences.
+
+    `selected`: columns image, quality, label, predicted, stage1 to stage4. `maps`: (4, h, w) of each, of
+    `attention.gradient_maps`.
+    """
+    cells = [_in_cells(values) for values in maps]
+    shares = [np.abs(values).sum((1, 2)) / np.abs(values).sum() for values in cells]
+    told = [
+        [f"weight {row[stage]:.2f}, share {part:.2f}" for stage, part in zip(STAGES, share, strict=True)]
+        for row, share in zip(selected.to_dict("records"), shares, strict=True)
+    ]
+    limits = [np.full(4, np.quantile(np.abs(values), 0.99)) for values in cells]
+    return _maps(selected, cells, limits, told, root=root)
+
+
+def window_attention(selected: pd.DataFrame, maps: list[np.ndarray], *, root: Path):
+    """Attention received within the windows of the last block of each Swin stage, mean of heads and queries: blue more than an
+    even share, orange less, full colour at twice and at none of it. Every window averages one even share whatever the image
+    holds, so only differences within a window (7 x 7 tokens; a 224 crop has 64, 16, 4 and 1 of them) mean anything; it tells
+    what the backbone mixes, not what the score depends on. The demo's photographs are credited in data/demo/CREDITS.md, and
+    these pictures keep their licences.
+
+    `selected`: columns image, quality, label, predicted. `maps`: (4, h, w) of each, of `attention.window_attention`.
+    """
+    cells = [_in_cells(values) - 1 for values in maps]
+    told = [[f"{values[i].min() + 1:.2f} to {values[i].max() + 1:.2f}" for i in range(4)] for values in cells]
+    return _maps(selected, cells, [np.ones(4)] * len(cells), told, root=root, centre=1.0)
+
+
+def _in_cells(values):
+    """(4, h, w) -> means over cells, 32 along the longer side."""
+    sides = np.array(values.shape[1:])
+    height, width = np.maximum(1, (CELLS * sides / sides.max()).round()).astype(int)
+    images = (Image.fromarray(value.astype(np.float32)) for value in values)
+    return np.stack([np.asarray(image.resize((width, height), Image.Resampling.BOX)) for image in images])
+
+
+def _maps(selected, cells, limits, told, *, root, centre=0.0):
+    figure, axes = plt.subplots(len(selected), 5, figsize=(7.4, 1.3 * len(selected) + 0.2), squeeze=False)
+    colours, rows = [np.array(plt.matplotlib.colors.to_rgb(name)) for name in (RAISES, LOWERS)], []
+    for line, row, values, most, words in zip(axes, selected.to_dict("records"), cells, limits, told, strict=True):
+        show_image(line[0], root / row["image"], "")
+        line[0].set_title(row["quality"].replace("_", " "), fontsize=6.5, pad=2)
+        line[0].set_xlabel(f"label {row['label']:.3g}, predicted {row['predicted']:.3g}", fontsize=6.5, labelpad=1)
+        grey = Image.fromarray(read_image(root / row["image"])).convert("L")
+        grey.thumbnail((400, 400))
+        for i, axis in enumerate(line[1:]):
+            strength = np.clip(np.abs(values[i]) / max(most[i], 1e-30), 0, 1)[..., None]
+            colour = np.where(values[i][..., None] > 0, *colours)
+            axis.imshow(grey, cmap="gray", vmin=-150, vmax=300, extent=(0, grey.width, grey.height, 0))
+            axis.imshow(np.dstack([colour, 0.9 * strength]), extent=(0, grey.width, grey.height, 0), interpolation="nearest")
+            axis.set_title(words[i], fontsize=6.5, pad=2)
+            at = np.indices(values[i].shape).reshape(2, -1)
+            cell = {"row": at[0], "column": at[1], "value": values[i].ravel() + centre}
+            rows.append(pd.DataFrame({"image": row["image"], "stage": i + 1, **cell}))
+        for axis in line:
+            bare(axis)
+    for i, axis in enumerate(axes[-1][1:]):
+        axis.set_xlabel(f"stage {i + 1}", fontsize=7)
+    return figure, pd.concat(rows)

@@ -1,0 +1,300 @@
+"""Stage weights over images, maps of gradients and of window attention: what must hold, agreement, bad input."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pictures import noise, save
+from scipy.stats import spearmanr
+from torch import nn
+
+from iqa_core import attention, evaluation, figures
+from iqa_core.models import Contract, create_model
+from iqa_core.models.pyramid import Pyramid
+from iqa_core.pixels import resize
+
+QUARTERS = np.full(4, 0.25)
+
+
+def smart(**arguments):
+    torch.manual_seed(0)
+    model = create_model("smart_iqa", **({"backbone": "resnet18"} | arguments), pretrained=False).eval()
+    model.contract = model.contract.changed(crops=4)
+    if hasattr(model, "gate") and "gate" not in arguments:
+        nn.init.normal_(model.gate.net[3].weight, std=0.5)  # so that crops differ
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return smart()
+
+
+@pytest.fixture(scope="module")
+def swin():
+    return smart(size="micro", backbone=None)
+
+
+@pytest.fixture(scope="module")
+def images():
+    small = [noise(8, 10, 3, seed=i) // (i + 1) for i in range(3)]
+    return [resize(image, (230, 260), "bilinear", at_least=224) for image in small]
+
+
+class Averages(Pyramid):
+    """A pyramid of means over squares, and a score that is linear in them: whatever is asked of it has an answer by hand."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+
+    def forward(self, images):
+        return [nn.functional.avg_pool2d(images, stride) for stride in (4, 8, 16, 32)]
+
+
+class Linear(nn.Module):
+    def __init__(self, *, reads=slice(None), stages=(1.0, 2.0, 3.0, 4.0)):
+        super().__init__()
+        self.backbone, self.reads, self.stages = Averages(), reads, stages
+        self.weight = nn.Parameter(torch.ones(()))
+        self.contract = Contract("test", offset=7.0, scale=10.0)
+
+    def forward(self, images):
+        maps = self.backbone(images)
+        terms = [a * maps[i][..., self.reads].mean((1, 2, 3)) for i, a in enumerate(self.stages) if a]
+        return self.weight * sum(terms)
+
+
+# ---------------------------------------------------------------------------------------------------------- stage weights
+def test_entropy_is_two_bits_for_even_weights_and_none_for_one():
+    weights = np.array([QUARTERS, [0, 0, 1, 0], [0.5, 0.5, 0, 0]])
+    np.testing.assert_allclose(attention.entropy(weights), [2, 0, 1])
+    mixed = np.random.default_rng(0).dirichlet(np.ones(4), (5, 3))
+    assert attention.entropy(mixed).shape == (5, 3)
+    assert (attention.entropy(mixed.mean(1)) >= attention.entropy(mixed).mean(1)).all()
+    for wrong in ([0.5, 0.5, 0.5, 0.5], [1.2, -0.2, 0, 0], [np.nan, 1, 0, 0]):
+        with pytest.raises(ValueError, match="sum to 1"):
+            attention.entropy(wrong)
+
+
+def test_stage_weights_of_every_crop_sum_to_one_and_are_the_model_s(model, images):
+    model.train()
+    weights = attention.stage_weights(model, images, batch_size=3)
+    assert model.training and weights.shape == (3, 4, 4)
+    model.eval()
+    np.testing.assert_allclose(weights.sum(2), 1, atol=1e-6)
+    centre = torch.tensor(images[1][3:227, 18:242]).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        expected = model.stage_weights(centre).numpy()
+        features = [
+            model.features(evaluation.inputs(image, None, model.contract, 4)[0] / 255).numpy().astype(np.float16)
+            for image in images
+        ]
+    np.testing.assert_allclose(attention.stage_weights(model, images, crops=1)[1], expected, atol=1e-6)
+    np.testing.assert_allclose(attention.stage_weights(model, features), weights, atol=2e-3)
+
+
+def test_spread_tells_crops_from_images():
+    random = np.random.default_rng(0)
+    level = random.normal(size=(4000, 1, 4))
+    found = attention.spread(0.3 * level + 0.1 * random.normal(size=(4000, 5, 4)))
+    np.testing.assert_allclose(found["between"], 0.3, rtol=0.05)
+    np.testing.assert_allclose(found["within"], 0.1, rtol=0.05)
+    np.testing.assert_allclose(found["share"], 0.9, atol=0.02)
+    assert (attention.spread(random.normal(size=(400, 5, 4)))["share"] < 0.1).all()
+    assert np.isnan(attention.spread(np.full((3, 2, 4), 0.25))["share"]).all()
+    with pytest.raises(ValueError, match="3 images x 1 crops; two of both"):
+        attention.spread(np.full((3, 1, 4), 0.25))
+
+
+def test_a_model_made_static_weighs_every_image_alike_and_leaves_the_other_alone(model):
+    crops, fixed = torch.rand(2, 3, 224, 224), np.array([0.1, 0.0, 0.6, 0.3])
+    with torch.no_grad():
+        before, static = model.stage_weights(crops), attention.made_static(model, fixed)
+        torch.testing.assert_close(static.stage_weights(crops), torch.tensor(fixed).float().expand(2, 4))
+        torch.testing.assert_close(static(crops), model(crops, weights=torch.tensor(fixed).float().expand(2, 4)))
+        torch.testing.assert_close(model.stage_weights(crops), before)
+    with pytest.raises(ValueError, match="sum to 1"):
+        attention.made_static(model, np.ones(4))
+
+
+def test_what_weighs_no_stages(images):
+    with pytest.raises(ValueError, match="HyperIQA weighs no stages"):
+        attention.stage_weights(create_model("hyperiqa", backbone="resnet18", pretrained=False), images)
+    with pytest.raises(ValueError, match="built with attention=False"):
+        attention.stage_weights(smart(attention=False), images)
+    covering = smart()
+    covering.contract = covering.contract.changed(crops=None)
+    with pytest.raises(ValueError, match="give crops="):
+        attention.stage_weights(covering, [images[0], noise(230, 500, 3)])
+
+
+# --------------------------------------------------------------------------------------------------------------- the rule
+@pytest.fixture
+def table():
+    label = [5, 1, 3, 9, 1, 3, 9, 0, 6, 7]
+    kinds = ["a", "b", "c", "d", "e", "f", "f", "x", "f", ""]
+    frame = pd.DataFrame({"image": [f"{chr(106 - i)}.png" for i in range(10)], "label": label, "distortion": kinds})
+    return frame.assign(distortion2=[None, None, "b", *[None] * 7])
+
+
+def test_images_are_chosen_by_their_label_and_name_alone(table):
+    rows = [0, 1, 2, 3, 4, 5, 6, 8, 9]  # not the zero of row 7; labels 1 1 3 3 5 6 7 9 9
+    chosen = attention.select_images(table, rows, further=2)
+    assert list(chosen.index[:3]) == [4, 0, 3], "of two lowest the first name, of two highest the last"
+    assert list(chosen.quality) == ["lowest", "median", "highest", "b, median", "f, median"]
+    assert list(chosen.index[3:]) == [1, 8], "c is not alone in its image, a, d and e are shown"
+    pd.testing.assert_frame_equal(attention.select_images(table[::-1], [9 - i for i in rows], further=2), chosen)
+    assert len(attention.select_images(table.drop(columns=["distortion", "distortion2"]), rows, further=3)) == 3
+    assert attention.select_images(table, rows[:-1]).index[1] == 2, "of an even number the lower median"
+    with pytest.raises(ValueError, match="2 rows to choose from; three"):
+        attention.select_images(table, [0, 1])
+
+
+# ------------------------------------------------------------------------------------------------------------------- maps
+def test_gradient_maps_sum_to_what_a_stage_adds_and_are_zero_where_nothing_is_read():
+    image = noise(224, 224, 3)
+    maps = attention.gradient_maps(Linear(), image)
+    assert maps.shape == (4, 224, 224)
+    np.testing.assert_allclose(maps.sum((1, 2)), 10 * np.arange(1, 5) * image.mean() / 255, rtol=1e-4)
+    squares = image.mean(2).reshape(7, 32, 7, 32).mean((1, 3)) / 255
+    np.testing.assert_allclose(maps[3], np.kron(squares, np.ones((32, 32))) * 40 / 224**2, rtol=1e-4)
+    assert not attention.gradient_maps(Linear(stages=(0.0, 0.0, 3.0, 0.0)), image)[[0, 1, 3]].any(), "unread stages"
+    left = attention.gradient_maps(Linear(reads=slice(0, 2)), image)  # two tokens: 8, 16, 32 and 64 pixels
+    for stage, pixels in zip(left, (8, 16, 32, 64), strict=True):
+        assert (stage[:, :pixels] > 0).all() and not stage[:, pixels:].any()
+
+
+@pytest.mark.parametrize("arguments", [{}, {"size": "micro", "backbone": None}])
+def test_gradient_maps_are_derivatives_of_the_score(arguments):
+    model, image, step = smart(**arguments), noise(224, 224, 3), 1e-2
+    model.contract = model.contract.changed(scale=30.0)
+    sums = attention.gradient_maps(model, image).sum((1, 2))
+    assert len(model.backbone._forward_hooks) == 0 and not model.training
+    views = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    for stage in range(4):
+        scores = []
+        for factor in (1 + step, 1 - step):
+
+            def scaled(module, _, maps, factor=factor, stage=stage):
+                return [factor * part if i == stage else part for i, part in enumerate(maps)]
+
+            handle = model.backbone.register_forward_hook(scaled)
+            scores.append(30 * model(views).item())
+            handle.remove()
+        slope = (scores[0] - scores[1]) / (2 * step)
+        assert sums[stage] == pytest.approx(slope, rel=0.02, abs=0.03 * float(np.abs(sums).max()))
+
+
+@pytest.mark.parametrize("sides", [(300, 224), (230, 500), (100, 90)])
+def test_maps_cover_images_of_any_size(sides):
+    maps = attention.gradient_maps(Linear(), np.full((*sides, 3), 51, np.uint8))
+    assert maps.shape == (4, *sides)
+    np.testing.assert_allclose(maps, np.arange(1, 5)[:, None, None] * np.full((4, *sides), 10 * 0.2 / 224**2), rtol=1e-4)
+
+
+def test_window_attention_averages_one_in_every_window(swin):
+    before = swin(torch.full((1, 3, 224, 224), 0.5)).item()
+    image = resize(noise(7, 7, 3), (224, 224), "bilinear", at_least=224)
+    maps = attention.window_attention(swin, image)
+    for stage, tokens in ((0, 56), (1, 28), (3, 7)):
+        windows = maps[stage, :: 224 // tokens, :: 224 // tokens].reshape(tokens // 7, 7, tokens // 7, 7)
+        np.testing.assert_allclose(windows.mean((1, 3)), 1, atol=1e-5)
+    shifted = maps[2, ::16, ::16]
+    edges = [0, 3, 10, 14]  # of the windows of 14 tokens shifted by 3
+    for top, bottom in zip(edges, edges[1:], strict=False):
+        for left, right in zip(edges, edges[1:], strict=False):
+            assert shifted[top:bottom, left:right].mean() == pytest.approx(1, abs=1e-4)
+    assert all(stage.std() > 1e-4 for stage in maps)
+    assert all(m.fused_attn for m in swin.modules() if hasattr(m, "fused_attn")), "left as it was"
+    assert swin(torch.full((1, 3, 224, 224), 0.5)).item() == before
+
+
+def test_window_attention_of_a_known_pattern():
+    """Every token looks at the one on its left: the last column of a window is seen by nobody but those without a left."""
+    model, image = smart(size="micro", backbone=None), noise(224, 224, 3)
+    swin_parts = [m for m in model.modules() if hasattr(m, "relative_position_bias_table")]
+    for part in swin_parts:
+        for parameter in (part.qkv.weight, part.qkv.bias, part.relative_position_bias_table):
+            nn.init.zeros_(parameter)
+    np.testing.assert_allclose(attention.window_attention(model, image), 1, atol=1e-4)  # even attention
+    for part in swin_parts:
+        with torch.no_grad():
+            part.relative_position_bias_table[6 * 13 + 7] = 50.0  # query - key: 0 rows, 1 column
+    maps = attention.window_attention(model, image)
+    row = np.array([8, 8, 8, 8, 8, 8, 1]) / 7
+    np.testing.assert_allclose(maps[0, ::4, ::4], np.tile(row, (56, 8)), atol=1e-4)
+    np.testing.assert_allclose(maps[3, ::32, ::32], np.tile(row, (7, 1)), atol=1e-4)
+    np.testing.assert_allclose(maps[2, ::16, ::16][3:10, 3:10], np.tile(row, (7, 1)), atol=1e-4)  # shifted by 3
+
+
+def test_what_has_no_maps(model):
+    with pytest.raises(ValueError, match="0 Swin stages, not 4, has no window attention; use gradient_maps"):
+        attention.window_attention(model, noise(224, 224, 3))
+    with pytest.raises(ValueError, match="features have no places"):
+        attention.gradient_maps(model, np.zeros((4, 10), np.float16))
+    other = nn.Linear(1, 1)
+    other.contract = Contract("test")
+    with pytest.raises(ValueError, match="Linear does not read a feature pyramid"):
+        attention.gradient_maps(other, noise(224, 224, 3))
+
+
+# ---------------------------------------------------------------------------------------------------------------- figures
+@pytest.fixture
+def closed():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def selected(tmp_path):
+    rows = [(save(tmp_path, f"{i}.png", noise(60, 80, 3, seed=i)).name, w) for i, w in enumerate(("lowest", "highest"))]
+    weights = pd.DataFrame([[0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 1.0, 0.0]], columns=attention.STAGES)
+    return pd.DataFrame(rows, columns=["image", "quality"]).assign(label=[1.0, 9.0], predicted=[2.0, 8.0]).join(weights)
+
+
+def test_bars_and_tints_are_the_weights(selected, tmp_path, closed):
+    figure, data = figures.stage_bars(selected, root=tmp_path)
+    heights = [bar.get_height() for axis in figure.axes for bar in axis.patches]
+    assert heights == data[attention.STAGES].to_numpy().ravel().tolist()
+    figure, data = figures.tint(selected, root=tmp_path)
+    alphas = [axis.images[1].get_array()[0, 0, 3] for axis in figure.axes if len(axis.images) > 1]
+    assert alphas == data[attention.STAGES].to_numpy().ravel().tolist()
+
+
+def test_the_scatter_names_its_correlation(closed):
+    random = np.random.default_rng(0)
+    weights = pd.DataFrame({"label": random.normal(size=40), "entropy": random.uniform(0, 2, 40), "content": np.arange(40) % 8})
+    figure, data = figures.entropy_scatter(weights)
+    assert f"SRCC {spearmanr(data.label, data.entropy).statistic:.2f} [" in figure.axes[0].get_title(loc="left")
+    points = np.concatenate([line.get_xydata() for line in figure.axes[0].lines[:8]])
+    assert sorted(points[:, 0]) == sorted(weights.label)
+
+
+def test_weights_by_type_are_means_over_contents(closed):
+    random = np.random.default_rng(0)
+    weights = pd.DataFrame(random.dirichlet(np.ones(4), 60), columns=attention.STAGES)
+    weights["content"], weights["distortion"] = np.arange(60) % 5, np.array(["b", "a", "a"])[np.arange(60) % 3]
+    figure, data = figures.weights_by(weights, "distortion")
+    expected = weights[weights.distortion == "a"].groupby("content").stage3.mean()
+    row = data.set_index(["distortion", "stage"]).loc[("a", "stage3")]
+    assert row["mean"] == pytest.approx(expected.mean()) and row.low < row["mean"] < row.high and row.n == 40
+    drawn = np.concatenate([box.lines[0].get_xdata() for box in figure.axes[0].containers])
+    assert sorted(drawn) == pytest.approx(sorted(data["mean"]))
+    plain = figures.weights_by(weights.drop(columns="content").assign(run="z"), "run")[1]
+    assert plain["mean"].to_numpy() == pytest.approx(weights[attention.STAGES].mean().to_numpy())
+
+
+def test_maps_are_drawn_in_the_cells_that_the_table_holds(selected, tmp_path, closed):
+    maps = [np.random.default_rng(i).normal(size=(4, 48, 64)).astype(np.float32) for i in range(2)]
+    figure, data = figures.gradient_maps(selected, maps, root=tmp_path)
+    assert len(data) == 2 * 4 * 24 * 32
+    cell = data[(data.image == "1.png") & (data.stage == 3) & (data.row == 5) & (data.column == 31)].value.item()
+    assert cell == pytest.approx(maps[1][2, 10:12, 62:].mean(), abs=1e-6)
+    drawn = figure.axes[5 + 3].images[1].get_array()
+    limit = np.quantile(data[data.image == "1.png"].value.abs(), 0.99)
+    assert drawn[5, 31, 3] == pytest.approx(0.9 * min(1, abs(cell) / limit))
+    assert drawn[5, 31, 2] > drawn[5, 31, 0] if cell > 0 else drawn[5, 31, 0] > drawn[5, 31, 2], "blue raises"
+    assert sum(float(axis.get_title().split()[-1]) for axis in figure.axes[1:5]) == pytest.approx(1, abs=0.03)
+    figure, data = figures.window_attention(selected, [np.ones((4, 48, 64))] * 2, root=tmp_path)
+    assert (data.value == 1).all() and not figure.axes[1].images[1].get_array()[..., 3].any()

@@ -1,0 +1,98 @@
+"""Features of a fixed backbone stand for the images: the same scores, a training of the parts behind it, errors."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from iqa_core import evaluation, training
+from iqa_core.cache import PixelCache
+from iqa_core.features import pyramid_features
+from iqa_core.models import create_model
+
+OPTIONS = dict(epochs=2, batch_size=4, crops_per_image=1, backbone_lr=1e-3, head_lr=1e-3, weight_decay=0.0)
+
+
+def network(name="smart_iqa", **arguments):
+    torch.manual_seed(0)
+    return create_model(name, backbone="resnet18", pretrained=False, **arguments).eval()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for i in range(8):
+        light = random.integers(20, 200)
+        pixels = np.clip(random.normal(light, 10 + 5 * i, (240, 260, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return PixelCache(sorted(folder.glob("*.png")), folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def table(images):
+    labels = [images[i].mean() for i in range(len(images))]
+    return pd.DataFrame({"label": labels, "content": np.arange(len(labels)) % 2})
+
+
+@pytest.fixture(scope="module")
+def features(images):
+    return pyramid_features(network(), images, crops=4, folder=images.file.parent)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"multiscale": False}, {"gate": "static"}])
+def test_a_model_judges_features_as_it_judges_the_images(arguments):
+    model, pictures = network(**arguments), torch.rand(3, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(model(model.features(pictures)), model(pictures))
+        if "multiscale" not in arguments:
+            torch.testing.assert_close(model.stage_weights(model.features(pictures)), model.stage_weights(pictures))
+
+
+def test_predictions_from_features_are_those_from_images(images, features):
+    for model in (network(), network("hyperiqa")):
+        expected = evaluation.predict(model, images, crops=4)
+        assert evaluation.predict(model, features) == pytest.approx(expected, abs=2e-3 * np.abs(expected).max())
+
+
+def test_training_on_features_leaves_the_backbone_and_moves_the_rest(features, table):
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    said = []
+    parts = features.subset(range(6)), table[:6], features.subset(range(2, 8)), table[2:]
+    rows = list(training.fit(model, *parts, **OPTIONS, say=said.append))
+    moved = {name.partition(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert len(rows) == 2 and moved == {"local", "gate", "hyper"}
+    assert "input: features of 4 fixed crops of 224 pixels" in said[0]
+
+
+def test_features_are_computed_once_for_a_backbone_and_its_images(images, features, monkeypatch):
+    monkeypatch.setattr("iqa_core.features._write", None)
+    for model in (network(attention=False), network("hyperiqa")):
+        assert pyramid_features(model, images, crops=4, folder=images.file.parent).file == features.file
+    other = network()
+    with torch.no_grad():
+        next(other.backbone.parameters()).add_(1.0)
+    for model, crops in ((other, 4), (network(), 6)):
+        with pytest.raises(TypeError):
+            pyramid_features(model, images, crops=crops, folder=images.file.parent)
+
+
+def test_a_random_crop_is_taken_of_each(features, table):
+    model, seen = network(), []
+    model.register_forward_pre_hook(lambda _, given: seen.append(given[0]) if given[0].requires_grad is False else None)
+    next(training.fit(model, features, table, features, table, **OPTIONS | dict(batch_size=8), say=str))
+    rows = np.concatenate([features[i].astype(np.float32) for i in range(8)])
+    taken = [int(np.flatnonzero((rows == row.numpy()).all(1))[0]) for row in seen[0]]
+    assert sorted(k // 4 for k in taken) == list(range(8)) and len({k % 4 for k in taken}) > 1
+
+
+def test_what_features_cannot_be(images, features, table):
+    light = create_model("hyperiqa", backbone="tf_efficientnet_lite0", head="light", pretrained=False)
+    with pytest.raises(ValueError, match="LightHyperIQA cannot be trained on fixed features; give features: 0"):
+        pyramid_features(light, images, crops=4, folder=images.file.parent)
+    with pytest.raises(ValueError, match="train given as features: all sets must be, and SmartIQA must read them"):
+        next(training.fit(network(), features, table, images, table, **OPTIONS))
+    with pytest.raises(ValueError, match="colour_jitter and random_validation need images"):
+        next(training.fit(network(), features, table, features, table, **OPTIONS, colour_jitter=True))
