@@ -4,23 +4,6 @@ import pytest
 
 from iqa_core import parameters
 
-CELL = """\
-experiment: str = "lab"  # folder of runs
-run: str = ""  # folder of this run
-epochs: int = 3  # passes over the training images
-rate: float = 1e-4  # learning rate, per step
-colour: str = "#ff0000"  # a default with a # in it
-weights: str | None = None  # checkpoint, none: ImageNet
-stages: list[int] = [1, 2]  # backbone stages
-monitor: dict[str, float] = {}  # other sets
-flip: bool = True  # mirror crops
-"""
-
-
-@pytest.fixture
-def notebook(project):
-    return project.notebook("02_train_baseline", CELL)
-
 
 def test_declared_parameters(notebook):
     declared = parameters.declared_parameters(notebook)
