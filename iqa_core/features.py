@@ -14,6 +14,8 @@ from .cache import PixelCache
 from .evaluation import floats, inputs
 from .loading import FEATURES
 
+VERSION = 1  # part of every file's key: raise it when a model's `features` gives other numbers
+
 
 class Features(Sequence):
     """`features[i]` is float16 (crops, n), a view of a file."""
@@ -41,26 +43,28 @@ def pyramid_features(model, images: PixelCache, *, crops: int, folder: Path) -> 
     """
     if not hasattr(model, "features"):
         raise ValueError(f"{type(model).__name__} cannot be trained on fixed features; give features: 0")
-    contract, key = model.contract, hashlib.sha256()
+    contract, key = model.contract, hashlib.sha256(str(VERSION).encode())
     for name, tensor in model.backbone.state_dict().items():
         key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     key.update(json.dumps([images.file.name, crops, contract.crop, contract.resize, contract.interpolation]).encode())
     file = Path(folder) / f"{key.hexdigest()[:16]}.features.npy"
     with FileLock(file.with_suffix(".lock")):
         if not file.is_file():
-            _write(model.eval(), images, crops, file)
+            _write(model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), images, crops, file)
     return Features(file)
 
 
 def _write(model, images, crops, file):
-    device, draft, values = next(model.parameters()).device, file.with_suffix(".part"), None
-    for i in tqdm(range(len(images)), desc=f"features of {crops} crops", mininterval=5):
-        (views,) = inputs(images[i], None, model.contract, crops)
-        found = model.features(floats(views, device, torch.float32)).cpu().numpy()
-        if np.abs(found).max() > np.finfo(FEATURES).max:
-            raise ValueError(f"a feature of {np.abs(found).max():.3g} does not fit into float16; give features: 0")
-        if values is None:
-            values = np.lib.format.open_memmap(draft, "w+", FEATURES, (len(images), *found.shape))
-        values[i] = found
-    values.flush()
+    device, draft, written = next(model.parameters()).device, file.with_suffix(".part"), None
+    with draft.open("wb") as out:  # not a mapped file: a full disk is then an error, not the end of the process
+        for image in tqdm(images, desc=f"features of {crops} crops", mininterval=5):
+            (views,) = inputs(image, None, model.contract, crops)
+            found = model.features(floats(views, device, torch.float32)).cpu().numpy()
+            if np.abs(found).max() > np.finfo(FEATURES).max:
+                raise ValueError(f"a feature of {np.abs(found).max():.3g} does not fit into float16; give features: 0")
+            if written is None:
+                kind = np.lib.format.dtype_to_descr(np.dtype(FEATURES))
+                written = {"descr": kind, "fortran_order": False, "shape": (len(images), *found.shape)}
+                np.lib.format.write_array_header_1_0(out, written)
+            out.write(found.astype(FEATURES).tobytes())
     draft.replace(file)

@@ -28,8 +28,6 @@ from .stats import srcc
 READ_EVERY = 16  # steps: losses are read from the device, which has to wait for it, so many at once
 OBJECTS = {"model", "train_images", "train_table", "val_images", "val_table", "monitor"}  # told by `recipe.identity`
 FREE = {"checkpoint", "checkpoint_minutes", "say"}  # a training goes on whatever these are
-
-
 NO_UNITS = {"plcc", "rank", "fidelity"}  # losses that any shift, or any linear map, of the scores leaves as they are
 
 

@@ -115,6 +115,11 @@ def test_draws_of_a_training_are_averaged_before_seeds(tested, table, part, resu
     assert rows.seeds[0] == 3
 
 
+def test_a_set_with_contents_but_empty_distortions_has_no_baseline(tested, table, part):
+    results = figures.ablations(tested, table.assign(distortion=np.nan, level=np.nan), part)
+    assert "partial" not in results and "content_srcc" in results and not results.variant.str.contains("blind").any()
+
+
 def test_a_set_without_contents_has_srcc_over_images(tested, table, part):
     plain = table[["image", "label"]]
     rows = figures.ablations(tested, plain, part)

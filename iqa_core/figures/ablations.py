@@ -20,7 +20,7 @@ from ..stats import (
     standard_error,
     t_interval,
 )
-from .results import BLIND, BOOSTED
+from .results import BLIND, BOOSTED, has_blind_rule
 
 MEASURES = {"content_srcc": "mean SRCC within contents", "srcc": "SRCC over all images", "partial": "partial SRCC"}
 
@@ -40,7 +40,7 @@ def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=("label
     for label in [label for label in labels if label in table]:
         content, blind = _content(table), None
         runs = {name: _wide(tested, name) for name in tested.variant.unique()}
-        if content is not None and {"distortion", "level"} <= set(table):
+        if content is not None and has_blind_rule(table):
             known = table[part.notna()]
             columns = content_blind(known, part.dropna(), label=label)
             blind = pd.DataFrame(columns, index=known.image).loc[next(iter(runs.values())).index]

@@ -34,8 +34,13 @@ def results(tests: list[tuple[pd.DataFrame, pd.Series]], table: pd.DataFrame, *,
     return pd.DataFrame([row for label in labels if label in table for row in _under(label, tests, table)])
 
 
+def has_blind_rule(table: pd.DataFrame) -> bool:
+    """Whether a table can have a content-blind baseline; those of sets without distortions hold the columns, but empty."""
+    return {"distortion", "level", "content"} <= set(table.columns) and table.distortion.notna().any()
+
+
 def _under(label, tests, table):
-    blind = {"distortion", "level", "content"} <= set(table.columns) and table.distortion.notna().any()
+    blind = has_blind_rule(table)
     parts = []
     for predictions, split in tests:
         if both := sorted(set(predictions) & set(table) - {"image"}):
@@ -173,7 +178,8 @@ def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=("la
 
     With contents the difference of the mean SRCC within contents (t interval over contents, signs of the contents), else of
     the plain SRCC (bootstrap of images, exchanges). Columns: label, method, than, n, units, unit, difference, low, high, p,
-    p_holm (Holm over the pairs of a label), told_apart (p_holm below .05).
+    p_holm (Holm over the pairs of a label), told_apart (p_holm below .05). It is of these trained networks: what another seed
+    would give is no part of it (`seed_differences` is for that).
     """
     rows = []
     for label in [label for label in labels if label in data]:
