@@ -23,7 +23,7 @@ from .losses import LOSSES, hinge
 from .metrics import per_content, plcc
 from .pixels import resize
 from .schedules import Place, learning_rate
-from .stats import srcc
+from .stats import own_contents, srcc
 
 READ_EVERY = 16  # steps: losses are read from the device, which has to wait for it, so many at once
 OBJECTS = {"model", "train_images", "train_table", "val_images", "val_table", "monitor"}  # told by `recipe.identity`
@@ -246,8 +246,8 @@ def _validate(model, images, table, name, *, random):
     if name != "val":  # its labels may be of another kind
         return row
     row["val_l1"] = float(np.abs(predicted - labels).mean())
-    if "content" in table and table.content.nunique() < len(table) / 2:
-        row["val_content_srcc"] = float(per_content(predicted, labels, table.content)["srcc"])
+    if (content := own_contents(table)) is not None:
+        row["val_content_srcc"] = float(per_content(predicted, labels, content)["srcc"])
     within = row.get("val_content_srcc", np.nan)
     return row | {"val_score": within if np.isfinite(within) else row["val_srcc"]}
 

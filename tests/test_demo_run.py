@@ -84,8 +84,8 @@ def test_figures_come_in_every_format_with_their_numbers(root):
     assert str(results.n[0]) in (root / "figures/tiny-results.tex").read_text()
 
 
-def test_a_set_without_distortions_chosen_on_test_says_so(root):
-    """As the recipes of published code do it: photographs in the wild, the epoch chosen on test, crops at random places."""
+def test_random_splits_of_a_set_without_distortions_chosen_on_test_say_so(root):
+    """As published code does it: photographs in the wild, random splits, the epoch chosen on test, crops at random places."""
     table = datasets.saved_table("demo", root=root).iloc[::4][["image", "label"]].reset_index(drop=True)
     folder = root / "data/raw/wild"
     folder.mkdir(parents=True)
@@ -95,17 +95,27 @@ def test_a_set_without_distortions_chosen_on_test_says_so(root):
     (root / "data/tables").mkdir(exist_ok=True)
     wild = datasets.load_table("wild", root=root)
     wild.to_csv(root / "data/tables/wild.csv", index=False)
-    splits.save_split(splits.make_split(wild, "random70-1"), root / "data/splits/wild-random70-1.csv")
     (root / "params/wild").mkdir()
-    given = dict(data_set="wild", split="wild-random70-1", epochs=2, contract={"crops": 1}, measures=[])
+    given = dict(data_set="wild", epochs=2, contract={"crops": 1}, measures=[])
     given |= dict(options=dict(select="test", random_validation=True, validate_every=1))
-    (root / "params/wild/02_train_baseline.yaml").write_text(yaml.safe_dump(given))
+    for k in (1, 2):
+        splits.save_split(splits.make_split(wild, f"random70-{k}"), root / f"data/splits/wild-random70-{k}.csv")
+        one = yaml.safe_dump(given | {"split": f"wild-random70-{k}"})
+        (root / f"params/wild/02_train_baseline--split{k}.yaml").write_text(one)
+    (root / "params/wild/10_export_figures.yaml").write_text("trained: []")
     execute("wild")
-    told = json.loads((root / "data/runs/wild/02_train_baseline/metrics.json").read_text())
-    rows = pd.read_csv(root / "data/runs/wild/02_train_baseline/predictions.csv")
+    told = json.loads((root / "data/runs/wild/02_train_baseline--split1/metrics.json").read_text())
+    rows = pd.read_csv(root / "data/runs/wild/02_train_baseline--split1/predictions.csv")
     tested = rows[rows.split == "test"]
     assert told["selected_on"] == "test" and told["test_srcc"] == pytest.approx(stats.srcc(tested.predicted, tested.label))
-    history = pd.read_csv(root / "data/runs/wild/02_train_baseline/history.csv")
+    history = pd.read_csv(root / "data/runs/wild/02_train_baseline--split1/history.csv")
     assert told["test_srcc"] == pytest.approx(history.test_srcc.max()) and "test_srcc_val_selected" in told
     index = pd.read_csv(root / "data/runs/index.csv").set_index(["experiment", "run"])
-    assert index.selected_on["wild", "02_train_baseline"] == "test"
+    assert index.selected_on["wild", "02_train_baseline--split1"] == "test"
+
+    each = [json.loads((root / f"data/runs/wild/02_train_baseline--split{k}/metrics.json").read_text())["srcc"] for k in (1, 2)]
+    table = pd.read_csv(root / "figures/wild-splits.csv").set_index("measure")
+    assert table["mean"]["srcc"] == pytest.approx(sum(each) / 2) and table.splits["srcc"] == 2
+    assert index.srcc["wild", "10_export_figures"] == pytest.approx(sum(each) / 2)
+    assert pd.read_csv(root / "figures/wild-results.csv").srcc.tolist() == pytest.approx(each[:1])
+    assert not (root / "figures/wild-distortion_bars.csv").exists()

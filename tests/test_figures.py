@@ -6,7 +6,7 @@ from PIL import Image
 
 from iqa_core import figures
 from iqa_core.metrics import per_content
-from iqa_core.stats import content_blind, partial_srcc, srcc
+from iqa_core.stats import content_blind, partial_srcc, resampled_interval, srcc
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +66,25 @@ def test_results_of_a_set_without_distortions_have_no_baseline(table, split, tes
     for plain in (table[["image", "label"]], empty):
         results = figures.results([(tested, split)], plain)
         assert list(results.method) == ["HyperIQA", "psnr"] and "partial" not in results
+
+
+def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_share_images(table, split, tested):
+    turned = table.content.map({f"c{c}": "test" if 3 <= c < 6 else "val" if c == 6 else "train" for c in range(9)})
+    other = table[["image"]][turned == "test"].assign(psnr=range(72))
+    other.insert(1, "HyperIQA", np.random.default_rng(2).normal(size=72))
+    over = figures.over_splits([(tested, split), (other, turned)], table, [("HyperIQA", "psnr")])
+    assert len(over) == 2 * 4 * 3  # labels, measures, methods and their difference
+    rows = over.set_index(["label", "measure", "method"])
+    each = [figures.results([own], table).set_index(["label", "method"]) for own in ((tested, split), (other, turned))]
+    for measure in ("srcc", "content_srcc"):
+        values = [one.loc[("label2", "HyperIQA"), measure] for one in each]
+        row = rows.loc["label2", measure, "HyperIQA"]
+        assert row["mean"] == pytest.approx(np.mean(values)) and row["std"] == pytest.approx(np.std(values, ddof=1))
+        less = [one.loc[("label2", "HyperIQA"), measure] - one.loc[("label2", "psnr"), measure] for one in each]
+        row = rows.loc["label2", measure, "HyperIQA - psnr"]
+        assert row["mean"] == pytest.approx(np.mean(less)) and row.splits == 2
+        assert (row.low, row.high) == pytest.approx(resampled_interval(less, train=120, test=72))
+    assert rows.loc["label", "plcc5", "HyperIQA"]["mean"] >= rows.loc["label", "plcc", "HyperIQA"]["mean"]
 
 
 def test_a_measure_that_made_a_label_cannot_compete(table, split, tested):

@@ -15,8 +15,10 @@ from iqa_core.stats import (
     bootstrap,
     content_blind,
     correlation_interval,
+    own_contents,
     partial_srcc,
     percentile_interval,
+    resampled_interval,
     srcc,
     standard_error,
     t_interval,
@@ -78,6 +80,25 @@ def test_clustered_data_are_covered_by_content_and_not_by_image():
 
     assert 0.85 <= coverage(simulate, content) <= 0.99
     assert coverage(simulate, None) < 0.7
+
+
+def test_the_interval_over_splits_holds_though_they_share_images():
+    random, held, plain = np.random.default_rng(0), [], []
+    truth = 6 / np.pi * np.arcsin(0.8 / 2)  # SRCC of two normal variables with correlation .8
+    for _ in range(300):
+        x, y = random.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], size=200).T
+        parts = [random.permutation(200)[:40] for _ in range(10)]
+        values = [srcc(x[part], y[part]) for part in parts]
+        held.append(np.subtract(truth, resampled_interval(values, train=160, test=40)).prod() < 0)
+        plain.append(np.subtract(truth, t_interval(values)).prod() < 0)
+    assert np.mean(held) > 0.88 and np.mean(plain) < 0.8
+
+
+def test_contents_are_a_sets_own_where_images_share_them():
+    content = pd.Series(list("aaabbb"))
+    assert own_contents(pd.DataFrame({"content": content})).equals(content)
+    for none in ({"image": content}, {"content": list("aabbcc")}, {"content": ["a"] * 5 + [None]}):
+        assert own_contents(pd.DataFrame(none)) is None
 
 
 def test_t_interval_is_scipys():

@@ -14,6 +14,7 @@ from ..stats import (
     holm,
     midranks,
     over_contents,
+    own_contents,
     partial_srcc,
     plcc,
     srcc,
@@ -182,7 +183,7 @@ def transfers(tested: pd.DataFrame) -> pd.DataFrame:
     for (trained, name), own in tested.groupby(["trained", "tested"], sort=False):
         truth = own.drop_duplicates("image").set_index("image")
         wide = _wide(own, trained, "trained")
-        row, _ = _agreement(wide, truth.label[wide.index], _content(truth.reset_index(), at_least=3))
+        row, _ = _agreement(wide, truth.label[wide.index], _content(truth.reset_index()))
         seen = own.seen.iloc[0] if "seen" in own else trained == name
         rows.append({"trained": trained, "tested": name, "seen": bool(seen)} | row)
     return pd.DataFrame(rows)
@@ -275,11 +276,10 @@ def _alone(values):
     return pd.DataFrame({(0, 0): values}).rename_axis(columns=["seed", "draw"])
 
 
-def _content(table, at_least=2):
-    """Content by image, or None where images have none of their own: fewer than `at_least` images each on average."""
-    if "content" not in table or table.content.isna().any() or table.content.nunique() * at_least > len(table):
-        return None
-    return table.set_index("image").content
+def _content(table):
+    """Content by image, or None where images share none."""
+    content = own_contents(table)
+    return None if content is None else content.set_axis(table.image)
 
 
 def _headline(content):

@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from ..pixels import read_image
-from ..stats import codes, correlation_interval, midranks, plcc, standard_error, t_interval
+from ..stats import codes, correlation_interval, midranks, own_contents, plcc, standard_error, t_interval
 from .predictions import bare, show_image
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -67,10 +67,10 @@ def entropy_scatter(weights: pd.DataFrame, *, label_name: str = "label"):
     `weights`: columns label, entropy and, optionally, content.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.9))
-    contents = weights.get("content", pd.Series("", index=weights.index))
-    grouped = 1 < contents.nunique() < len(weights) / 2
-    palette = plt.get_cmap("tab20").colors if grouped else ["black"]
-    for number, (_, rows) in enumerate(weights.groupby(contents.values if grouped else np.zeros(len(weights)))):
+    contents = own_contents(weights)
+    palette = ["black"] if contents is None else plt.get_cmap("tab20").colors
+    contents = pd.Series("", weights.index) if contents is None else contents
+    for number, (_, rows) in enumerate(weights.groupby(contents.values)):
         for axis in axes:
             axis.plot(rows.label, rows.entropy, ".", ms=3.5, alpha=0.7, color=palette[number % len(palette)])
     axes[0].axhline(2, color="0.3", lw=0.8, ls=":")

@@ -9,18 +9,19 @@ from PIL import Image
 
 from ..metrics import logistic5
 from ..pixels import read_image
-from ..stats import bootstrap, content_blind, percentile_interval, srcc
+from ..stats import bootstrap, content_blind, own_contents, percentile_interval, srcc
 
 
 def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str = "label"):
     """Predicted against true labels of the test images, with the 5-parameter logistic fitted to them (line) and equality
-    (dotted). Colours are the contents, or black where a set has none.
+    (dotted). Colours are the contents, or black where images share none.
 
     `predictions`: columns predicted, `label` and, optionally, content.
     """
     figure, axes = plt.subplots(figsize=(3.6, 3.3))
-    contents = predictions.get("content", pd.Series("", index=predictions.index))
-    palette = plt.get_cmap("tab20").colors if contents.nunique() > 1 else ["black"]
+    contents = own_contents(predictions)
+    palette = ["black"] if contents is None else plt.get_cmap("tab20").colors
+    contents = pd.Series("", predictions.index) if contents is None else contents
     for number, (_, rows) in enumerate(predictions.groupby(contents.values)):
         axes.plot(rows.predicted, rows[label], ".", ms=3.5, alpha=0.7, color=palette[number % len(palette)])
     line = np.linspace(predictions.predicted.min(), predictions.predicted.max(), 200)
@@ -28,7 +29,8 @@ def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str 
     axes.plot(line, fitted, color="black")
     axes.plot(line, line, color="black", ls=":", lw=1)
     both = np.concatenate([predictions.predicted, predictions[label]])
-    ends = both.min() - 3, both.max() + 3
+    margin = 0.03 * np.ptp(both)
+    ends = both.min() - margin, both.max() + margin
     axes.set(xlabel="predicted", ylabel=label_name, xlim=ends, ylim=ends, aspect="equal")
     value = srcc(predictions.predicted.to_numpy(), predictions[label].to_numpy())
     axes.set_title(f"n = {len(predictions)}, pooled SRCC {value:.3f}", loc="left")
@@ -90,7 +92,7 @@ def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", col
     figure, axes = plt.subplots(2, columns, figsize=(1.75 * columns, 4.0), squeeze=False)
     for line, (part, name) in enumerate(zip(chosen, ("best", "worst"), strict=True)):
         for axis, row in zip(axes[line], part.to_dict("records"), strict=False):
-            show_image(axis, root / row["image"], f"{_what(row)}\n{row['predicted']:.0f} / {row[label]:.0f}")
+            show_image(axis, root / row["image"], f"{_what(row)}\n{row['predicted']:.3g} / {row[label]:.3g}")
         axes[line][0].set_ylabel(name)
     for axis in axes.flat:
         bare(axis)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ..metrics import per_content
+from ..metrics import logistic5, per_content
 from ..stats import (
     boosted_blind,
     codes,
@@ -12,8 +12,11 @@ from ..stats import (
     correlation_interval,
     holm,
     midranks,
+    own_contents,
     partial_srcc,
     plcc,
+    resampled_interval,
+    srcc,
     standard_error,
     t_interval,
 )
@@ -36,7 +39,7 @@ def results(tests: list[tuple[pd.DataFrame, pd.Series]], table: pd.DataFrame, *,
 
 def has_blind_rule(table: pd.DataFrame) -> bool:
     """Whether a table can have a content-blind baseline; those of sets without distortions hold the columns, but empty."""
-    return {"distortion", "level", "content"} <= set(table.columns) and table.distortion.notna().any()
+    return {"distortion", "level", "content"} <= set(table.columns) and bool(table.distortion.notna().any())
 
 
 def _under(label, tests, table):
@@ -63,7 +66,7 @@ def _under(label, tests, table):
 
 
 def _row(name, predicted, test, label, baseline):
-    content = test.content if "content" in test and test.content.nunique() < len(test) / 2 else None  # photographs in the wild
+    content = own_contents(test)
     ranked = codes(predicted), codes(test[label])
     error, units, _ = standard_error(_rank_correlation, *ranked, content=content, fisher=True)
     pooled = correlation_interval(_rank_correlation(*ranked), error, units)
@@ -92,6 +95,37 @@ def _rank_correlation(x, y):
 
 def _spread(name, value, interval):
     return {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
+
+
+def over_splits(tests: list, table: pd.DataFrame, pairs, *, labels=("label", "label2")) -> pd.DataFrame:
+    """One row a label, measure and method over random splits of one set, then one for each of `pairs`: first minus second.
+
+    `tests` as for `results`, with the same methods in each. Columns: label, measure (srcc; plcc, raw; plcc5, after the
+    5-parameter logistic; content_srcc where images share contents), method, splits, n (test images a split), median, mean, std
+    over splits, low and high of the mean (`stats.resampled_interval`: splits share images).
+    """
+    sizes = [[(part == name).sum() for name in ("train", "test")] for _, part in tests]
+    train, n = np.median(sizes, axis=0).astype(int)
+    methods, rows = [column for column in tests[0][0] if column != "image"], []
+    for label in [label for label in labels if label in table]:
+        found = [test.merge(table, on="image", validate="one_to_one") for test, _ in tests]
+        frames = [pd.DataFrame({method: _agreement(test, method, label) for method in methods}) for test in found]
+        each = pd.concat(frames, keys=range(len(frames)))
+        for one, other in pairs:
+            each[f"{one} - {other}"] = each[one] - each[other]
+        for measure, values in each.groupby(level=1, sort=False):
+            for name, own in values.items():
+                low, high = resampled_interval(own, train=train, test=n)
+                told = {"label": label, "measure": measure, "method": name, "splits": len(own), "n": n}
+                rows.append(told | dict(median=own.median(), mean=own.mean(), std=own.std(), low=low, high=high))
+    return pd.DataFrame(rows)
+
+
+def _agreement(test, method, label):
+    predicted, truth, content = test[method].to_numpy(), test[label].to_numpy(), own_contents(test)
+    fitted = logistic5(predicted, truth)(predicted)
+    told = {"srcc": srcc(predicted, truth), "plcc": plcc(predicted, truth), "plcc5": plcc(fitted, truth)}
+    return told if content is None else told | {"content_srcc": per_content(predicted, truth, content)["srcc"]}
 
 
 def headline(data: pd.DataFrame, method: str) -> dict:
@@ -183,7 +217,7 @@ def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=("la
     """
     rows = []
     for label in [label for label in labels if label in data]:
-        content = data.content if "content" in data and data.content.nunique() < len(data) / 2 else None
+        content = own_contents(data)
         found = [compare(data[one], data[other], data[label], content=content) for one, other in pairs]
         parts = [pair["within"] or pair for pair in found]
         adjusted = holm([part["p"] for part in parts]) if parts else []

@@ -53,6 +53,15 @@ def groups(content, n: int) -> tuple[np.ndarray, list]:
     return codes, names.tolist()
 
 
+def own_contents(table: pd.DataFrame) -> pd.Series | None:
+    """The column content where images share contents, three or more a content on average, so that order within contents can
+    be judged; else None: tables without that column, or of photographs each of which is a content.
+    """
+    content = table.get("content")
+    few = content is None or content.isna().any() or 3 * content.nunique() > len(table)
+    return None if few else content
+
+
 # ---- ranks and correlations, made to be called on thousands of resamples
 
 
@@ -124,6 +133,19 @@ def t_interval(values) -> tuple[float, float]:
         return np.nan, np.nan
     half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
+
+
+def resampled_interval(values, *, train: int, test: int) -> tuple[float, float]:
+    """95 % Student interval (low, high) for the mean of `values`, one a random split of the same images; NaN below two splits.
+
+    Such splits share images, so their figures are less alone than k values look: the variance of the mean is taken as
+    (1 / k + test / train) times theirs, with train and test images a split. Source: Nadeau and Bengio 2003, Machine Learning
+    52, 239, DOI 10.1023/A:1024068626366.
+    """
+    values = np.asarray(values, dtype=float)
+    low, high = t_interval(values)
+    wider = np.sqrt(1 + len(values) * test / train)
+    return float(values.mean() - wider * (high - low) / 2), float(values.mean() + wider * (high - low) / 2)
 
 
 def correlation_interval(value: float, error: float, units: int) -> tuple[float, float]:
