@@ -6,7 +6,7 @@ from PIL import Image
 
 from iqa_core import figures
 from iqa_core.metrics import per_content
-from iqa_core.stats import content_blind, partial_srcc, resampled_interval, srcc
+from iqa_core.stats import compare, content_blind, partial_srcc, resampled_interval, srcc
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +85,19 @@ def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_sh
         assert row["mean"] == pytest.approx(np.mean(less)) and row.splits == 2
         assert (row.low, row.high) == pytest.approx(resampled_interval(less, train=120, test=72))
     assert rows.loc["label", "plcc5", "HyperIQA"]["mean"] >= rows.loc["label", "plcc", "HyperIQA"]["mean"]
+
+
+def test_differences_are_paired_within_contents_else_over_images(table, tested):
+    data = tested.merge(table, on="image")
+    row = figures.differences(data, [("HyperIQA", "psnr")]).iloc[0]
+    whole = compare(data.HyperIQA, data.psnr, data.label, content=data.content)
+    assert (row.difference, row.p, row.units, row.unit) == (whole["within"]["difference"], whole["within"]["p"], 3, "content")
+    assert (row.low, row.high) == whole["within"]["interval"]
+    wild = figures.differences(data.assign(content=data.image), [("HyperIQA", "psnr")]).iloc[0]
+    over_images = compare(data.HyperIQA, data.psnr, data.label)
+    assert (wild.difference, wild.units, wild.unit) == (over_images["difference"], len(data), "image")
+    pairs = figures.differences(data, [("HyperIQA", "psnr"), ("psnr", "HyperIQA")])
+    assert pairs.p_holm.tolist() == [min(1, 2 * p) for p in pairs.p]  # Holm over the pairs of a label
 
 
 def test_a_measure_that_made_a_label_cannot_compete(table, split, tested):

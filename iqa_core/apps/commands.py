@@ -35,7 +35,7 @@ def run(
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only part I of N of the first notebook with several files: one machine's.")
     ] = "",
-    timeout: Annotated[float, typer.Option(help="Longest time for one cell, in hours.")] = 24.0,
+    timeout: Annotated[float | None, typer.Option(help="Longest time for one cell, in hours; without it any.")] = None,
     given: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another value for a parameter, read as YAML; repeatable."),
@@ -44,7 +44,7 @@ def run(
     """Run the notebooks of an experiment, headless and in order."""
     from iqa_core.apps import execute
 
-    wanted = dict(resume=resume, at_once=jobs, shard=shard, timeout_s=timeout * 3600)
+    wanted = dict(resume=resume, at_once=jobs, shard=shard, timeout_s=timeout and timeout * 3600)
     execute.execute(target, **wanted, overrides=execute.parse_overrides(given or []))
 
 
@@ -52,7 +52,7 @@ def run(
 def train(
     target: Annotated[str, typer.Argument(help="One parameter file (demo/02_train_baseline).")],
     processes: Annotated[int | None, typer.Option(help="How many train together; the number of GPUs if not given.")] = None,
-    timeout: Annotated[float, typer.Option(help="Longest time for one cell, in hours; outside torchrun.")] = 24.0,
+    timeout: Annotated[float | None, typer.Option(help="Longest time for one cell, in hours; outside torchrun.")] = None,
     given: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another value for a parameter, read as YAML; repeatable."),
@@ -61,7 +61,7 @@ def train(
     """Run a notebook whose training several processes share. Inside torchrun: this process's share, up to the checkpoint."""
     from iqa_core.apps.distributed import run_or_share
 
-    run_or_share(target, given or [], processes=processes, timeout_s=timeout * 3600)
+    run_or_share(target, given or [], processes=processes, timeout_s=timeout and timeout * 3600)
 
 
 def _table(*titles: str, right: tuple[str, ...] = ()):

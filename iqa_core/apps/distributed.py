@@ -61,7 +61,7 @@ def _allowed(processes: int | None) -> int:
     return number
 
 
-def run_or_share(target: str, given: list[str], *, processes: int | None, timeout_s: float) -> None:
+def run_or_share(target: str, given: list[str], *, processes: int | None, timeout_s: float | None) -> None:
     """What `python -m iqa_core train` does: the run of one parameter file, its training shared by `processes` (as many as
     GPUs if None); inside torchrun, this process's share of that training alone.
 

@@ -24,7 +24,6 @@ from iqa_core.apps import sweep
 from iqa_core.parameters import check_parameters, declared_parameters
 
 KERNEL = "python3"  # the kernelspec that the ipykernel wheel puts into this environment
-DAY = 24 * 3600.0
 
 
 class Job(NamedTuple):
@@ -65,14 +64,14 @@ def execute(
     resume: bool = False,
     at_once: int = 1,
     shard: str = "",
-    timeout_s: float = DAY,
+    timeout_s: float | None = None,
     overrides: dict | None = None,
 ) -> list[Took]:
     """Runs the notebooks of `target` ("demo", or "demo/02_train_baseline" for one) and returns what each took.
 
     `resume` skips what would come out the same. `at_once`: runs of notebooks with the same number that go side by side;
     `shard`: "i/n", this machine's part (see `sweep.share`). `overrides` replaces parameters in every notebook that declares
-    them. `timeout_s` is the longest time of one cell. Raises FileNotFoundError, KeyError and ValueError for what was asked
+    them. `timeout_s` is the longest time of one cell, None without limit. Raises FileNotFoundError, KeyError and ValueError for what was asked
     wrongly, NotebookFailed when cells failed, after all runs with the same notebook number.
     """
     root = runs.project_root()
@@ -237,7 +236,7 @@ def _outcomes(group: list[Job], work: Callable, *, numbers: Iterator[str], at_on
         yield outcome
 
 
-def _run_or_skip(job: Job, number: str, lead: str, *, root: Path, resume: bool, timeout_s: float) -> Took:
+def _run_or_skip(job: Job, number: str, lead: str, *, root: Path, resume: bool, timeout_s: float | None) -> Took:
     print(f"{number} {job.experiment}/{job.run}", flush=True)
     folder = root / "data/runs" / job.experiment / job.run
     with resuming.alone(folder, lead=lead):
@@ -257,7 +256,7 @@ def _run_or_skip(job: Job, number: str, lead: str, *, root: Path, resume: bool, 
         return Took(job, "done", time.perf_counter() - wall, _children_cpu() - cpu)
 
 
-def _run(job: Job, output: Path, *, lead: str, root: Path, timeout_s: float) -> None:
+def _run(job: Job, output: Path, *, lead: str, root: Path, timeout_s: float | None) -> None:
     """Executes one notebook with papermill; its printed lines are shown behind `lead`; progress bars stay in the output."""
     import logging
 
@@ -273,7 +272,7 @@ def _run(job: Job, output: Path, *, lead: str, root: Path, timeout_s: float) -> 
             parameters=job.parameters,
             kernel_name=KERNEL,
             language="python",
-            execution_timeout=int(timeout_s),
+            execution_timeout=timeout_s and int(timeout_s),
             cwd=root,
             progress_bar=False,
             stdout_file=_Led(lead),

@@ -19,7 +19,7 @@ from .ablations import (
 )
 from .attention import entropy_scatter, gradient_maps, stage_bars, tint, weights_by, window_attention
 from .curves import training_curves
-from .data import by_label, distortion_levels, image_sizes, label_histogram, leaking_pairs
+from .data import by_label, distortion_levels, image_sizes, label_histogram, label_name, leaking_pairs
 from .predictions import content_blind_column, distortion_bars, examples, image_grid, scatter
 from .results import differences, has_blind_rule, headline, over_splits, readable, results, results_caption, results_tex
 from .sheets import distortion_sheet
@@ -27,7 +27,7 @@ from .sheets import distortion_sheet
 __all__ = [
     "ablations", "by_label", "caption", "content_blind_column", "differences", "distortion_bars", "distortion_levels",
     "distortion_sheet", "entropy_scatter", "examples", "export", "export_table", "gradient_maps", "has_blind_rule", "headline",
-    "image_grid", "image_sizes", "label_histogram", "leaking_pairs", "on_left_out", "over_splits", "readable",
+    "image_grid", "image_sizes", "label_histogram", "label_name", "leaking_pairs", "on_left_out", "over_splits", "readable",
     "readable_ablations", "results", "results_caption", "results_tex", "scatter", "seed_differences", "shuffle_loss",
     "stage_bars", "style", "tint", "training_curves", "transfer_matrix", "transfers", "variant_points", "weights_by",
     "window_attention",

@@ -66,7 +66,8 @@ def build(
 ) -> nn.Module:
     """SMART-IQA; 29,521,479 parameters for tiny, 50,839,383 for small, 89,111,941 for base.
 
-    `multiscale` fuses all four stages, else the last is read alone, and there is nothing to weigh. `attention` weighs the
+    `multiscale` fuses all four stages for the hyper-network, else it reads the last alone, and there is nothing to weigh (the
+    local vector reads all four either way). `attention` weighs the
     stages: by a `gate` that reads the image ("adaptive", as published) or by four learnt scalars ("static"); without it the
     fusion is plain. `dropout` (hyper- and target network) and `drop_path` (backbone) are those of the size unless given.
     `backbone` replaces the size's Swin by another timm pyramid. ValueError for pretrained weights of micro: there are none.
@@ -109,7 +110,7 @@ class SmartIQA(OnPooledStages):
         return judge(self.local(maps[:4]), *self.hyper(fused), dropout=self.dropout if self.training else 0.0)
 
     def fuse(self, stages: list[torch.Tensor], weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Four maps (b, c, 7, 7) -> one: each times its stage weight, and concatenated; or the last alone."""
+        """Four maps (b, c, 7, 7) -> what the hyper-network reads: each times its stage weight, and concatenated; or the last."""
         if not self.multiscale:
             return stages[-1]
         if hasattr(self, "gate"):
