@@ -84,25 +84,39 @@ def made_static(model, weights: np.ndarray) -> nn.Module:
     return other.to(next(model.parameters()).device).train(model.training)
 
 
-def select_images(table: pd.DataFrame, rows: Sequence[int], *, further: int = 0) -> pd.DataFrame:
-    """Three of the numbered rows of `table`, by rule: of the lowest, the median (the lower of two) and the highest label, ties
-    by the image's name. Column `quality` says which.
+def select_images(table: pd.DataFrame, rows: Sequence[int], *, by: str = "label", further: int = 0) -> pd.DataFrame:
+    """Three of the numbered rows of `table`, by rule: of the lowest, the median (the higher of two) and the highest value of
+    column `by`, ties by the image's name. Column `quality` says which.
 
     `further`: so many distortion types more, in the order of their names, of those that stand alone in an image and that the
-    three lack; of each the image of median label, `quality` "<type>, median". ValueError for fewer than three rows.
+    three lack; of each the median image, `quality` "median of <type>". ValueError for fewer than three rows, and where `by`
+    is no column or has gaps.
     """
-    tested = table.iloc[list(rows)].sort_values(["label", "image"], kind="stable")
+    tested = table.iloc[list(rows)]
     if len(tested) < 3:
         raise ValueError(f"{len(tested)} rows to choose from; three are needed")
-    places = {"lowest": 0, "median": (len(tested) - 1) // 2, "highest": -1}
+    if by not in tested or tested[by].isna().any():
+        raise ValueError(f"images cannot be chosen by {by!r}: no column, or not known of every row; label always is")
+    tested = tested.sort_values([by, "image"], kind="stable")
+    places = {"lowest": 0, "median": len(tested) // 2, "highest": -1}
     chosen = [tested.iloc[[place]].assign(quality=word) for word, place in places.items()]
     if further and "distortion" in tested:
         shown = {row.distortion.iloc[0] for row in chosen}
         alone = tested[tested.distortion.notna() & ~tested.distortion.isin({"", *shown})]
         alone = alone[alone.distortion2.isna()] if "distortion2" in alone else alone
         for name, group in list(alone.groupby("distortion"))[:further]:
-            chosen.append(group.iloc[[(len(group) - 1) // 2]].assign(quality=f"{name}, median"))
+            chosen.append(group.iloc[[len(group) // 2]].assign(quality=f"median of {name}"))
     return pd.concat(chosen)
+
+
+def as_reported(selected: pd.DataFrame) -> pd.DataFrame:
+    """`selected` (columns predicted and label, z-scores of 0 to 100, and mos, votes of 1 to 5) with three columns more.
+
+    `as_reported`: the prediction on 1 to 5 as the SMART-IQA reports bring it there, (x / 100) 4 + 1; `as_reported_error`,
+    against mos; `error_of_the_rule`, what the rule alone is off by when the prediction is perfect.
+    """
+    scores, truth = ((selected[column] / 100 * 4 + 1) for column in ("predicted", "label"))
+    return selected.assign(as_reported=scores, as_reported_error=scores - selected.mos, error_of_the_rule=truth - selected.mos)
 
 
 def gradient_maps(model, image: np.ndarray) -> np.ndarray:

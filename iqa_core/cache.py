@@ -188,13 +188,11 @@ class PixelCache(Sequence):
 
     def _room(self, needed):
         try:
-            free = shutil.disk_usage(self.file.parent).free
+            short = shortage(self.file.parent, needed)
         except OSError as error:
-            self._stop(error)
-        else:
-            if needed + SPARE > free:
-                wanted = f"{needed / 1e9:.2g} GB and {SPARE / 1e9:g} GB to spare are wanted"
-                self._stop(f"{free / 1e9:.3g} GB are free, {wanted}")
+            short = error
+        if short:
+            self._stop(short)
         return self._writes
 
     def _stop(self, why):
@@ -207,6 +205,13 @@ class PixelCache(Sequence):
                 f"no more decoded images are kept in {self.file.parent}, what is missing is decoded at every use: {why}; {fix}",
                 stacklevel=4,
             )
+
+
+def shortage(folder: Path, needed: int) -> str:
+    """What lacks, in words, where `needed` bytes would leave less than `SPARE` free on the disk of `folder`; else nothing."""
+    free = shutil.disk_usage(folder).free
+    wanted = f"{needed / 1e9:.2g} GB and {SPARE / 1e9:g} GB to spare are wanted"
+    return f"{free / 1e9:.3g} GB are free, {wanted}" if needed + SPARE > free else ""
 
 
 def _signed(checksum, *place):

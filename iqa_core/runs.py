@@ -95,11 +95,12 @@ class Run:
             self._drawn = step
 
     def say(self, text: str) -> None:
-        """Adds lines to `train.log` and the output."""
+        """Adds lines to `train.log` and, but for a run inside a run, the output."""
         if self.first:
             with self.path("train.log").open("a", encoding="utf-8") as file:
                 file.write(text + "\n")
-            print(text, flush=True)
+            if "/" not in self.name:
+                print(text, flush=True)
 
     def _draw(self, row: dict) -> None:
         if self._board is None:

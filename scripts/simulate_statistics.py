@@ -125,6 +125,30 @@ def size_of_seeds(runs: int, *, images: int = 300, trained: int = 3, spread: flo
     return {"seeds as a random effect": share([a for a, _ in found]), "one run each": share([b for _, b in found])}
 
 
+def size_of_seeds_within(contents: int, runs: int, *, images: int = 24, trained: int = 3, spread: float = 0.08) -> dict:
+    """The same within contents: by `compare_seeds`, by the paired t over contents of the runs' means, and of one run each.
+
+    Correlations with the label spread on the z scale over contents by .3, over a method's contents by .15, over runs and
+    over a run's contents by `spread`; runs of a method share half of their errors.
+    """
+    found, content = [], np.repeat(np.arange(contents), images)
+    for run in range(runs):
+        generator = np.random.default_rng([run, contents, 4])
+        y, level, methods = generator.normal(size=len(content)), np.arctanh(0.85) + 0.3 * generator.normal(size=contents), []
+        for _ in range(2):
+            own = level + 0.15 * generator.normal(size=contents) + spread * generator.normal(size=(trained, contents))
+            rho = np.tanh(own + spread * generator.normal(size=(trained, 1)))[:, content]
+            shared, noise = generator.normal(size=len(y)), generator.normal(size=(trained, len(y)))
+            methods.append(rho * y + np.sqrt(1 - rho**2) * (shared + noise) / np.sqrt(2))
+        result = stats.compare_seeds(*methods, y, content=content, draws=2)["within"]
+        values = [[list(per_content(p, y, content)["values"].values()) for p in method] for method in methods]
+        gains = np.mean(values[0], axis=0) - np.mean(values[1], axis=0)
+        one = np.array(values[0][0]) - values[1][0]
+        found.append((result["p"] < 0.05, *(not inside(stats.t_interval(each), 0) for each in (gains, one))))
+    names = "seeds as a random effect", "t over contents of the means", "one run each"
+    return {name: share(hits) for name, hits in zip(names, zip(*found, strict=True), strict=True)}
+
+
 def cover_pairs(runs: int, images: int = 100) -> dict:
     """Coverage of the intervals of `significant_pairs`; the truth is the mean of 4 samples of 3,000 images."""
 
@@ -175,6 +199,12 @@ def main() -> None:
         "Size at .05 with 3 runs a method, 300 images, 1,000 simulations",
         ["test", "size"],
         size_of_seeds(1000).items(),
+    )
+    within = {contents: size_of_seeds_within(contents, 1000) for contents in (6, 21)}
+    table(
+        "Size at .05 with 3 runs a method within contents, 24 images each, 1,000 simulations",
+        ["test", *(f"{contents} contents" for contents in within)],
+        ((test, *(result[test] for result in within.values())) for test in within[6]),
     )
     table(
         "Coverage of a nominal 95 %: significant pairs, 100 images of 15 votes, 1,000 simulations",

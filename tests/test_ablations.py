@@ -4,10 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 
 from iqa_core import figures
-from iqa_core.apps import execute
 from iqa_core.metrics import per_content
 from iqa_core.stats import boosted_blind, compare_seeds, content_blind, holm, partial_srcc, srcc, t_interval
 
@@ -149,6 +147,24 @@ def test_differences_are_those_of_the_table_and_holm_is_over_the_rows_of_a_label
     assert (found.low < found.difference).all() and (found.trainings == 3).all() and (found.units == 6).all()
 
 
+def test_differences_are_those_of_the_table_where_contents_are_unlike_and_values_tie(tested, table, part):
+    """Contents of 24, 9, 7, 5, 4 and 2 images, of which the last counts for neither, labels and predictions rounded."""
+    sizes = dict(zip((f"c{c}" for c in range(6)), (24, 9, 7, 5, 4, 2), strict=True))
+    kept = table.groupby("content").cumcount() < table.content.map(sizes).fillna(24)
+    small = table[kept].assign(label=table.label.round(-1)).reset_index(drop=True)
+    own = tested[tested.image.isin(small.image)].assign(predicted=lambda rows: rows.predicted.round(-1))
+    rows = figures.ablations(own, small, small.image.map(part.set_axis(table.image)))
+    means = rows[rows.seed.isna()].set_index("variant").content_srcc
+    for runs in (own, own[own.seed == 1]):
+        found = figures.seed_differences(runs, small, PAIRS)
+        assert (found.units == 5).all() and (found.n == 51).all()
+        if runs is own:
+            assert found.difference.tolist() == pytest.approx([means[a] - means[b] for a, b in PAIRS], abs=1e-12)
+            assert (found.low < found.difference).all() and found.p.between(0, 1).all()
+    one_each = {name: within(one(own, small, name, 1)) for name in NOISE}
+    assert found.difference.tolist() == pytest.approx([one_each[a].mean() - one_each[b].mean() for a, b in PAIRS], abs=1e-12)
+
+
 def test_from_one_training_nothing_is_concluded(tested, table):
     once = tested[(tested.variant != "fusion") | (tested.seed == 1)]
     found = figures.seed_differences(once, table, PAIRS)
@@ -211,6 +227,11 @@ def test_transfer_to_a_set_without_contents_is_over_images(tested, table):
     figure, data = figures.transfer_matrix(rows.reset_index())
     assert [text.get_text().split("\n")[0] for text in figure.axes[0].texts] == [f"{value:.2f}" for value in data.srcc]
     assert len(figure.axes[0].patches) == 1, "the set that was not trained on has a frame"
+    other = rows.reset_index().assign(trained="c", n=7)[:1]
+    figure, data = figures.transfer_matrix(pd.concat([rows.reset_index(), other]))
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a\nn = 144, 7", "b\nn = 144"]
+    assert len(axes.texts) == 3 and [label.get_text() for label in axes.get_yticklabels()] == ["a", "c"]
 
 
 def test_the_points_drawn_are_those_of_the_csv(results, tmp_path):
@@ -237,10 +258,3 @@ def test_what_cannot_be_compared(tested, table, part):
     fewer = tested[(tested.seed != 0) | (tested.image != tested.image.iloc[0])]
     with pytest.raises(ValueError, match="the trainings of '.*' were tested on different images"):
         figures.ablations(fewer, table, part)
-
-
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "params").glob("*/04_ablations*.yaml")), ids=lambda path: path.stem)
-def test_pairs_to_compare_are_variants_that_there_are(path):
-    given = execute.check_file(path, root=REPOSITORY)
-    assert {name for pair in given.get("compare", []) for name in pair} <= {"full", *given["variants"]}
-    assert "full" not in given["variants"]

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 import torch
 from pictures import noise, save
-from scipy.stats import spearmanr
+from scipy.stats import sem
+from scipy.stats import t as student
 from torch import nn
 
-from iqa_core import attention, evaluation, figures
+from iqa_core import attention, evaluation, figures, metrics
 from iqa_core.models import Contract, create_model
 from iqa_core.models.pyramid import Pyramid
 from iqa_core.pixels import resize
@@ -138,17 +139,44 @@ def table():
     return frame.assign(distortion2=[None, None, "b", *[None] * 7])
 
 
-def test_images_are_chosen_by_their_label_and_name_alone(table):
+def test_images_are_chosen_by_one_column_and_name_alone(table):
     rows = [0, 1, 2, 3, 4, 5, 6, 8, 9]  # not the zero of row 7; labels 1 1 3 3 5 6 7 9 9
     chosen = attention.select_images(table, rows, further=2)
     assert list(chosen.index[:3]) == [4, 0, 3], "of two lowest the first name, of two highest the last"
-    assert list(chosen.quality) == ["lowest", "median", "highest", "b, median", "f, median"]
+    assert list(chosen.quality) == ["lowest", "median", "highest", "median of b", "median of f"]
     assert list(chosen.index[3:]) == [1, 8], "c is not alone in its image, a, d and e are shown"
     pd.testing.assert_frame_equal(attention.select_images(table[::-1], [9 - i for i in rows], further=2), chosen)
+    turned = table.assign(votes=-table.label)
+    assert list(attention.select_images(turned, rows, by="votes").index) == [6, 0, 1], "by another column than the label"
     assert len(attention.select_images(table.drop(columns=["distortion", "distortion2"]), rows, further=3)) == 3
-    assert attention.select_images(table, rows[:-1]).index[1] == 2, "of an even number the lower median"
+    assert attention.select_images(table, rows[:-1]).index[1] == 0, "of an even number the higher median: 1 1 3 3 5 6 9 9"
+    assert attention.select_images(table, [2, 3, 4, 5]).index[1] == 2, "of two medians of one label the last name: 1 3 3 9"
     with pytest.raises(ValueError, match="2 rows to choose from; three"):
         attention.select_images(table, [0, 1])
+    for wrong in ("mos", "distortion2"):
+        with pytest.raises(ValueError, match=f"cannot be chosen by '{wrong}'"):
+            attention.select_images(table, rows, by=wrong)
+
+
+def test_the_rule_gives_the_three_images_of_the_reports():
+    """KonIQ-10k's published ratings (Hosu et al. 2020, 10.1109/TIP.2020.2967829) of eight of the 2,010 test images: two from
+    either end by MOS, four from the middle, so that their median is the whole's. (Of all 2,010 the rule gives the same.)"""
+    rated = {
+        "7358286276": (1.232142857, 7.05), "4113685341": (1.261682243, 7.5168), "5166185394": (3.281553398, 62.8),
+        "7158901982": (3.281553398, 62.7655), "7292878318": (3.281553398, 61.1382), "4456369143": (3.281818182, 62.3856),
+        "8252742940": (4.092592593, 83.5), "320987228": (4.112149533, 83.4307),
+    }  # fmt: skip
+    table = pd.DataFrame(rated.values(), columns=["mos", "label"]).assign(image=[f"{name}.jpg" for name in rated])
+    chosen = attention.select_images(table, range(8), by="mos").image
+    assert chosen.tolist() == ["7358286276.jpg", "7292878318.jpg", "320987228.jpg"]
+    assert attention.select_images(table, range(8)).image.iloc[2] == "8252742940.jpg", "by z-score the highest is another"
+
+
+def test_scores_as_the_reports_print_them():
+    found = attention.as_reported(pd.DataFrame({"predicted": [17.638, 100], "label": [7.05, 0], "mos": [1.2321, 1]}))
+    assert found.as_reported.tolist() == pytest.approx([1.70552, 5]), "the report prints 1.71"
+    assert found.as_reported_error.tolist() == pytest.approx([0.47342, 4])
+    assert found.error_of_the_rule.tolist() == pytest.approx([0.0499, 0], abs=1e-12)
 
 
 # ------------------------------------------------------------------------------------------------------------------- maps
@@ -259,16 +287,25 @@ def test_bars_and_tints_are_the_weights(selected, tmp_path, closed):
     assert heights == data[attention.STAGES].to_numpy().ravel().tolist()
     figure, data = figures.tint(selected, root=tmp_path)
     alphas = [axis.images[1].get_array()[0, 0, 3] for axis in figure.axes if len(axis.images) > 1]
-    assert alphas == data[attention.STAGES].to_numpy().ravel().tolist()
+    assert alphas == pytest.approx(0.8 * data[attention.STAGES].to_numpy().ravel())
 
 
 def test_the_scatter_names_its_correlation(closed):
     random = np.random.default_rng(0)
-    weights = pd.DataFrame({"label": random.normal(size=40), "entropy": random.uniform(0, 2, 40), "content": np.arange(40) % 8})
-    figure, data = figures.entropy_scatter(weights)
-    assert f"SRCC {spearmanr(data.label, data.entropy).statistic:.2f} [" in figure.axes[0].get_title(loc="left")
+    offset = random.normal(size=8)[np.arange(80) % 8]  # contents differ, so intervals by content are wider
+    weights = pd.DataFrame({"label": offset, "entropy": offset, "content": np.arange(80) % 8})
+    weights[["label", "entropy"]] += random.normal(size=(80, 2))
+    figure, _ = figures.entropy_scatter(weights)
+    title = "n = 80, SRCC {:.2f} [{:.2f}, {:.2f}]"
+    told = metrics.correlations(weights.entropy, weights.label, content=weights.content)
+    assert figure.axes[0].get_title(loc="left") == title.format(told["srcc"], *told["intervals"]["srcc"])
     points = np.concatenate([line.get_xydata() for line in figure.axes[0].lines[:8]])
     assert sorted(points[:, 0]) == sorted(weights.label)
+    by_image = metrics.correlations(weights.entropy, weights.label)["intervals"]["srcc"]
+    assert np.abs(np.subtract(by_image, told["intervals"]["srcc"])).max() > 0.03, "else the test could not tell"
+    for none in (weights.drop(columns="content"), weights.assign(content=np.arange(80))):
+        left = figures.entropy_scatter(none)[0].axes[0].get_title(loc="left")
+        assert left == title.format(told["srcc"], *by_image)
 
 
 def test_weights_by_type_are_means_over_contents(closed):
@@ -276,13 +313,19 @@ def test_weights_by_type_are_means_over_contents(closed):
     weights = pd.DataFrame(random.dirichlet(np.ones(4), 60), columns=attention.STAGES)
     weights["content"], weights["distortion"] = np.arange(60) % 5, np.array(["b", "a", "a"])[np.arange(60) % 3]
     figure, data = figures.weights_by(weights, "distortion")
-    expected = weights[weights.distortion == "a"].groupby("content").stage3.mean()
     row = data.set_index(["distortion", "stage"]).loc[("a", "stage3")]
-    assert row["mean"] == pytest.approx(expected.mean()) and row.low < row["mean"] < row.high and row.n == 40
+    means = weights[weights.distortion == "a"].groupby("content").stage3.mean()
+    assert row["mean"] == pytest.approx(means.mean()) and row.n == 40
+    assert (row.low, row.high) == pytest.approx(student.interval(0.95, 4, loc=means.mean(), scale=sem(means)))
     drawn = np.concatenate([box.lines[0].get_xdata() for box in figure.axes[0].containers])
     assert sorted(drawn) == pytest.approx(sorted(data["mean"]))
-    plain = figures.weights_by(weights.drop(columns="content").assign(run="z"), "run")[1]
-    assert plain["mean"].to_numpy() == pytest.approx(weights[attention.STAGES].mean().to_numpy())
+    lines = [end for box in figure.axes[0].containers for path in box[2][0].get_paths() for end in path.vertices[:, 0]]
+    assert sorted(lines) == pytest.approx(sorted([*data.low, *data.high]))
+    for none in (weights.drop(columns="content"), weights.assign(content=np.arange(60)), weights.assign(content=None)):
+        plain = figures.weights_by(none.assign(run="z"), "run")[1]
+        assert plain["mean"].to_numpy() == pytest.approx(weights[attention.STAGES].mean().to_numpy())
+        whole = student.interval(0.95, 59, loc=weights.stage1.mean(), scale=sem(weights.stage1))
+        assert (plain.low[0], plain.high[0]) == pytest.approx(whole)
 
 
 def test_maps_are_drawn_in_the_cells_that_the_table_holds(selected, tmp_path, closed):
@@ -295,6 +338,22 @@ def test_maps_are_drawn_in_the_cells_that_the_table_holds(selected, tmp_path, cl
     limit = np.quantile(data[data.image == "1.png"].value.abs(), 0.99)
     assert drawn[5, 31, 3] == pytest.approx(0.9 * min(1, abs(cell) / limit))
     assert drawn[5, 31, 2] > drawn[5, 31, 0] if cell > 0 else drawn[5, 31, 0] > drawn[5, 31, 2], "blue raises"
-    assert sum(float(axis.get_title().split()[-1]) for axis in figure.axes[1:5]) == pytest.approx(1, abs=0.03)
-    figure, data = figures.window_attention(selected, [np.ones((4, 48, 64))] * 2, root=tmp_path)
-    assert (data.value == 1).all() and not figure.axes[1].images[1].get_array()[..., 3].any()
+    assert [axis.get_title().split("\n")[0] for axis in figure.axes[1:5]] == [f"stage {i}" for i in range(1, 5)]
+    shares = np.abs(data[data.image == "1.png"].groupby("stage").value.apply(list).tolist()).sum(1)
+    told = [axis.get_title().split()[-1] for axis in figure.axes[6:10]]
+    assert told == [f"{share:.0%}" for share in shares / shares.sum()]
+
+
+def test_window_attention_is_drawn_by_the_logarithm_of_its_shares(selected, tmp_path, closed):
+    maps = np.ones((4, 24, 32))
+    maps[1, 0, :4] = 8, 1 / 2, 0, 64
+    fine = np.kron(maps, np.ones((2, 2)))
+    fine[1, -2:, -2:] = [[0.1, 1.9], [1.9, 0.1]]  # a cell of mean 1
+    fine[1, 0, 6:8] = 100, 28  # and one of 64
+    figure, data = figures.window_attention(selected, [np.ones((4, 24, 32)), fine], root=tmp_path)
+    assert (data[data.image == "0.png"].value == 1).all() and not figure.axes[1].images[1].get_array()[..., 3].any()
+    assert data[(data.image == "1.png") & (data.stage == 2)].value.tolist()[:5] == [8, 0.5, 0, 64, 1]
+    drawn = figure.axes[5 + 2].images[1].get_array().data[0, :5]
+    assert drawn[:, 3] == pytest.approx([0.9, 0.3, 0.9, 0.9, 0])
+    assert (drawn[[0, 3], 2] > drawn[[0, 3], 0]).all() and (drawn[1:3, 2] < drawn[1:3, 0]).all(), "blue is more, orange less"
+    assert figure.axes[5 + 2].get_title() == "0.00 to 100.00 shares", "of tokens, not of cells"

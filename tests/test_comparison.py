@@ -200,6 +200,13 @@ def test_runs_that_agree_leave_the_images_alone(content):
     assert (seeds["difference"], seeds["df"]) == pytest.approx((one["difference"], one["units"] - 1))
     assert (seeds["seeds_error"], seeds["other_seeds_error"], seeds["runs"]) == (0, 0, (3, 2))
     assert (seeds["n"], seeds["unit"], seeds["units"]) == (one["n"], one["unit"], one["units"])
+    if content is None:
+        assert seeds["within"] is None
+    else:
+        assert {name: seeds["within"][name] for name in ("difference", "contents")} == pytest.approx(
+            {name: one["within"][name] for name in ("difference", "contents")}
+        )
+        assert seeds["within"]["interval"] == pytest.approx(one["within"]["interval"])
 
 
 def test_the_three_errors_join_as_satterthwaite_has_it():
@@ -216,6 +223,34 @@ def test_the_three_errors_join_as_satterthwaite_has_it():
     ends = scipy.stats.t.interval(0.95, df, row["difference"], np.sqrt(parts.sum()))
     assert row["interval"] == pytest.approx(ends)
     assert row["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(row["difference"]) / np.sqrt(parts.sum()), df))
+
+
+def test_within_contents_the_errors_are_of_contents_and_of_runs():
+    """Contents of unlike size, of which those of one and two images do not count, and ties."""
+    generator = np.random.default_rng(3)
+    content = np.repeat(np.arange(9), [1, 2, 3, 5, 8, 13, 4, 6, 18])
+    y = generator.normal(size=60).round(1)
+    first, second = (trained(generator, y, runs, spread=0.2).round(1) for runs in (4, 3))
+    rows = [content == c for c in range(2, 9)]
+    values = [[[scipy.stats.spearmanr(run[r], y[r]).statistic for r in rows] for run in runs] for runs in (first, second)]
+    gains = np.mean(values[0], axis=0) - np.mean(values[1], axis=0)
+    parts = np.array([scipy.stats.sem(gains), *(scipy.stats.sem(np.mean(runs, axis=1)) for runs in values)]) ** 2
+    df = parts.sum() ** 2 / (parts**2 / [6, 3, 2]).sum()
+    within = compare_seeds(first, second, y, content=content, draws=20)["within"]
+    assert (within["difference"], within["contents"]) == pytest.approx((gains.mean(), 7), abs=1e-12)
+    assert within["interval"] == pytest.approx(scipy.stats.t.interval(0.95, df, gains.mean(), np.sqrt(parts.sum())))
+    assert within["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(gains.mean()) / np.sqrt(parts.sum()), df))
+
+
+def test_a_content_in_which_a_run_says_nothing_is_left_out_within():
+    x, other, y = two_models(40)
+    content, mute = np.arange(40) // 10, np.where(np.arange(40) < 10, 0.0, x)
+    with pytest.warns(RuntimeWarning, match="1 of 4 contents"):
+        within = compare_seeds([x, mute], [other, other], y, content=content, draws=20)["within"]
+    known = compare_seeds([x[10:]] * 2, [other[10:]] * 2, y[10:], content=content[10:], draws=20)["within"]
+    assert within["contents"] == 3 and within["difference"] == pytest.approx(known["difference"])
+    few = compare_seeds([x, x], [other, other], y, content=np.repeat([0, 1], [38, 2]), draws=20)
+    assert few["within"]["contents"] == 1 and np.isnan(few["within"]["p"])
 
 
 def test_seeds_that_differ_widen_the_interval():
@@ -291,3 +326,11 @@ def test_the_size_with_seeds_stays_at_05_and_one_run_each_does_not(simulations):
     found = simulations.size_of_seeds(300, draws=100)
     assert found["seeds as a random effect"]["value"] < 0.05 + 3 * 0.013
     assert found["one run each"]["value"] > 0.12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("contents", [6, 21])
+def test_the_size_with_seeds_within_contents_stays_at_05(simulations, contents):
+    found = simulations.size_of_seeds_within(contents, 300)
+    assert found["seeds as a random effect"]["value"] < 0.05 + 3 * 0.013
+    assert found["t over contents of the means"]["value"] > 0.08 or contents == 6

@@ -19,10 +19,11 @@ TINY = {
     "02_train_baseline": {"epochs": 1, "contract": {"crops": 1}, "measures": ["psnr", "vsi"]},
     "03_train_smart_iqa": {"epochs": 1, "features": 1, "baseline": "tiny/02_train_baseline", "options": {}},
     "04_ablations": {
-        "epochs": 1, "features": 1, "variants": {"fusion": {"arguments": {"attention": False}}}, "seeds": [0],
-        "compare": [["full", "fusion"]], "options": {},
+        "epochs": 1, "features": 1, "seeds": [0], "contract": {"crops": 1}, "options": {},
+        "variants": {"fusion": {"arguments": {"attention": False}}, "random": {"options": {"random_validation": True}}},
+        "compare": [["full", "fusion"], ["random", "full"]], "left_out": ["jpeg"], "transfer": ["photos"],
     },
-    "05_visualize_attention": {"further": 1},
+    "05_visualize_attention": {"further": 1, "others": ["tiny/04_ablations/full-seed0"]},
     "10_export_figures": {},
 }  # fmt: skip
 
@@ -36,6 +37,9 @@ def root(tmp_path_factory):
     (root / "notebooks").symlink_to(ROOT / "notebooks")
     for photo in (ROOT / "data/demo").glob("*.png"):
         (root / "data/demo" / photo.name).symlink_to(photo)
+    photos = [f"data/demo/{photo.name}" for photo in sorted((root / "data/demo").glob("*.png"))[:8]]
+    (root / "data/tables").mkdir()
+    pd.DataFrame({"image": photos, "label": range(8), "label_kind": "mos"}).to_csv(root / "data/tables/photos.csv", index=False)
     pd.read_csv(ROOT / "data/demo/labels.csv", comment="#")[::5].to_csv(root / "data/demo/labels.csv", index=False)
     for stem, parameters in TINY.items():
         (root / f"params/tiny/{stem}.yaml").write_text(yaml.safe_dump(parameters))
@@ -57,8 +61,25 @@ def test_every_run_is_complete_and_in_the_index(root):
         assert (root / f"data/runs/tiny/{stem}/_SUCCESS").exists()
     index = pd.read_csv(root / "data/runs/index.csv")
     assert index.run[~index.run.str.contains("/")].tolist() == list(TINY)
-    assert set(index.run[index.run.str.contains("/")]) == {"04_ablations/fusion-seed0", "04_ablations/full-seed0"}
+    variants = {"fusion", "full", "random", "all-types", "without-jpeg"}
+    assert set(index.run[index.run.str.contains("/")]) == {f"04_ablations/{name}-seed0" for name in variants}
     assert index.split_hash[1] == json.loads((root / "data/runs/tiny/02_train_baseline/params.json").read_text())["split_hash"]
+
+
+def test_every_table_of_the_ablations_is_there(root):
+    read = {name: pd.read_csv(root / f"data/runs/tiny/04_ablations/{name}.csv") for name in ("ablations", "differences")}
+    assert {"fusion", "random", "full"} < set(read["ablations"].variant) and set(read["differences"].variant) == {
+        "full",
+        "random",
+    }
+    for name, rows in {"shuffle": 2, "left_out": 2, "transfer": 2}.items():
+        read[name] = pd.read_csv(root / f"data/runs/tiny/04_ablations/{name}.csv")
+        assert len(read[name]) == rows
+    assert (read["shuffle"].draws == 3).all() and (read["shuffle"].most != 0).any(), "other weights give other scores"
+    assert read["left_out"].seen.tolist() == [True, False] and read["transfer"].tested.tolist() == ["demo", "photos"]
+    assert read["transfer"].n[1] == 8
+    for name in ("ladder", "gates", "settings", "left_out", "transfer"):
+        assert (root / f"figures/tiny-04_ablations-{name}.pdf").stat().st_size > 100
 
 
 def test_the_run_s_model_predicts_what_its_file_says(root):

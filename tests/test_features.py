@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from iqa_core import evaluation, training
+from iqa_core import cache, evaluation, training
 from iqa_core.cache import PixelCache
 from iqa_core.features import pyramid_features
 from iqa_core.models import create_model
@@ -69,14 +69,39 @@ def test_training_on_features_leaves_the_backbone_and_moves_the_rest(features, t
 
 def test_features_are_computed_once_for_a_backbone_and_its_images(images, features, monkeypatch):
     monkeypatch.setattr("iqa_core.features._write", None)
+    folder = images.file.parent
     for model in (network(attention=False), network("hyperiqa")):
-        assert pyramid_features(model, images, crops=4, folder=images.file.parent).file == features.file
-    other = network()
+        assert pyramid_features(model, images, crops=4, folder=folder).file == features.file
+    others = [network() for _ in range(4)]
     with torch.no_grad():
-        next(other.backbone.parameters()).add_(1.0)
-    for model, crops in ((other, 4), (network(), 6)):
+        next(others[0].backbone.parameters()).add_(1.0)
+    for model, change in zip(
+        others[1:], ({"resize": 230}, {"interpolation": ("bicubic", "bicubic")}, {"crop": 112}), strict=True
+    ):
+        model.contract = model.contract.changed(**change)
+    fewer = PixelCache(images.paths[:-1], folder)
+    cases = [(model, images, 4) for model in others] + [(network(), images, 6), (network(), fewer, 4)]
+    for model, pictures, crops in cases:
         with pytest.raises(TypeError):
-            pyramid_features(model, images, crops=crops, folder=images.file.parent)
+            pyramid_features(model, pictures, crops=crops, folder=folder)
+
+
+def test_a_full_disk_and_numbers_that_do_not_fit_leave_nothing_behind(images, tmp_path, capsys):
+    model = network()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache.shutil, "disk_usage", lambda folder: type("", (), {"free": 10**9}))
+        with pytest.raises(
+            OSError, match=r"cannot be kept in .*: 1 GB are free, .* GB and 1 GB to spare are wanted; free some space"
+        ):
+            pyramid_features(model, images, crops=4, folder=tmp_path)
+    found = pyramid_features(model, images, crops=1, folder=tmp_path)
+    assert f"{2 * found.values.size / 1e9:.2g} GB" in capsys.readouterr().err
+    assert found.file.stat().st_size == 2 * found.values.size + 128, "the estimate is the file but for its header"
+    whole, seen = model.features, iter([1.0, 1.0, np.nan])
+    model.features = lambda views: whole(views) * next(seen)
+    with pytest.raises(ValueError, match="a feature of nan does not fit into float16"):
+        pyramid_features(model, images, crops=4, folder=tmp_path)
+    assert [path.suffixes for path in tmp_path.glob("*.*") if path.suffix != ".lock"] == [[".features", ".npy"]]
 
 
 def test_a_random_crop_is_taken_of_each(features, table):

@@ -61,6 +61,18 @@ def test_results_are_those_of_the_statistics_themselves(table, split, tested):
     assert flat["partial_label2"] == results.loc["label2", "HyperIQA"].partial
 
 
+def test_a_verdict_is_what_the_interval_beyond_the_boosted_rule_says(table, split, tested):
+    results = figures.results([(tested, split)], table, labels=("label",))
+    rules = " and ".join(f"{results.content_srcc[results.method == name].item():.3f}" for name in results.method[-2:])
+    for low, said in ((0.01, "so it is shown"), (-0.01, "so it is not shown")):
+        found = results.assign(gain=0.2, gain_low=low, gain_high=0.4)
+        (told,) = figures.verdicts(found, "HyperIQA")
+        assert said in told and f"have {rules}" in told and f"0.200 [{low:.3f}, 0.400]" in told
+    wild = figures.results([(tested, split)], table[["image", "label"]])
+    (told,) = figures.verdicts(wild, "HyperIQA")
+    assert f"pooled SRCC {wild.srcc[0]:.3f}" in told and "no rule without pixels" in told
+
+
 def test_results_of_a_set_without_distortions_have_no_baseline(table, split, tested):
     empty = table.assign(distortion=np.nan, level=np.nan, content=table.image).drop(columns="label2")  # as sets in the wild are
     for plain in (table[["image", "label"]], empty):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from iqa_core import figures
+from iqa_core import datasets, figures
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,11 @@ def test_the_label_histogram_counts_every_image_once_in_its_part(table):
     assert list(data.columns) == ["from", "to", "train", "test", "left out"]
     assert texts(figure) == ["MOS (1 to 5)"]
     assert figures.label_histogram(table)[1]["all"].sum() == len(table)
+
+
+def test_the_label_is_named_after_its_kind():
+    names = [figures.label_name(pd.DataFrame({"label_kind": [kind] * 2})) for kind in datasets.LABEL_KINDS]
+    assert names == ["label (MOS)", "label (pseudo-MOS)", "label (MMOS)"]
 
 
 def test_sizes_are_counted_and_extreme_ones_stay_inside_the_axes():

@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 LEVELS = [
     ["__main__"],
     ["apps"],
-    ["figures", "mmos", "leakage", "attention", "training", "recipe", "features", "evaluation"],
+    ["figures", "mmos", "leakage", "ablations", "attention", "training", "recipe", "features", "evaluation"],
     ["journal", "runs", "parameters", "models", "loading"],
     ["datasets", "distortions"],
     [

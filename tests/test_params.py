@@ -72,7 +72,6 @@ TRAININGS = ("02_train_baseline", "03_train_smart_iqa")
 TRAINED = [path for path in FILES if path.stem.partition("--")[0] in TRAININGS and path.parent.name.startswith("koniq10k")]
 RECIPES = {path.stem: path for path in TRAINED if path.parent.name == "koniq10k"}
 CORRECTED = [path for path in TRAINED if path.stem.endswith("--corrected") or path.parent.name == "koniq10k-10splits"]
-ABLATIONS = [path for path in FILES if path.stem.startswith("04_ablations") and path.parent.name.startswith("koniq10k")]
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
@@ -109,18 +108,6 @@ def test_what_a_training_is_compared_with_is_trained_on_the_same_split(path):
     given = execute.check_file(path, root=REPOSITORY)
     other = execute.read_parameters(REPOSITORY / f"params/{given['baseline']}.yaml")
     assert other["split"] == given["split"]
-
-
-@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
-def test_ablations_choose_on_val_and_compare_variants_that_there_are(path):
-    given = execute.read_parameters(path)
-    changes = [given, *given["variants"].values()]
-    assert not any("select" in changed.get("options", {}) for changed in changes)
-    known = {"full", *given["variants"]}
-    assert {name for pair in given["compare"] for name in pair} <= known and all(len(pair) == 2 for pair in given["compare"])
-    for arguments in (changed["arguments"] for changed in changes if "arguments" in changed):
-        with torch.device("meta"):
-            create_model("smart_iqa", **(given["arguments"] | arguments), pretrained=False)
 
 
 def test_every_command_of_the_reproduction_page_names_a_parameter_file():

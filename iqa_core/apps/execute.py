@@ -71,8 +71,8 @@ def execute(
 
     `resume` skips what would come out the same. `at_once`: runs of notebooks with the same number that go side by side;
     `shard`: "i/n", this machine's part (see `sweep.share`). `overrides` replaces parameters in every notebook that declares
-    them. `timeout_s` is the longest time of one cell, None without limit. Raises FileNotFoundError, KeyError and ValueError for what was asked
-    wrongly, NotebookFailed when cells failed, after all runs with the same notebook number.
+    them. `timeout_s` is the longest time of one cell, None without limit. Raises FileNotFoundError, KeyError and ValueError
+    for what was asked wrongly, NotebookFailed when cells failed, after all runs with the same notebook number.
     """
     root = runs.project_root()
     jobs = plan(target, root=root, overrides=overrides)

@@ -13,24 +13,33 @@ from .ablations import (
     readable_ablations,
     seed_differences,
     shuffle_loss,
-    transfer_matrix,
     transfers,
-    variant_points,
 )
 from .attention import entropy_scatter, gradient_maps, stage_bars, tint, weights_by, window_attention
 from .curves import training_curves
 from .data import by_label, distortion_levels, image_sizes, label_histogram, label_name, leaking_pairs
 from .predictions import content_blind_column, distortion_bars, examples, image_grid, scatter
-from .results import differences, has_blind_rule, headline, over_splits, readable, results, results_caption, results_tex
+from .results import (
+    differences,
+    has_blind_rule,
+    headline,
+    over_splits,
+    readable,
+    results,
+    results_caption,
+    results_tex,
+    verdicts,
+)
 from .sheets import distortion_sheet
+from .variants import transfer_matrix, variant_points
 
 __all__ = [
     "ablations", "by_label", "caption", "content_blind_column", "differences", "distortion_bars", "distortion_levels",
     "distortion_sheet", "entropy_scatter", "examples", "export", "export_table", "gradient_maps", "has_blind_rule", "headline",
     "image_grid", "image_sizes", "label_histogram", "label_name", "leaking_pairs", "on_left_out", "over_splits", "readable",
     "readable_ablations", "results", "results_caption", "results_tex", "scatter", "seed_differences", "shuffle_loss",
-    "stage_bars", "style", "tint", "training_curves", "transfer_matrix", "transfers", "variant_points", "weights_by",
-    "window_attention",
+    "stage_bars", "style", "tint", "training_curves", "transfer_matrix", "transfers", "variant_points", "verdicts",
+    "weights_by", "window_attention",
 ]  # fmt: skip
 
 

@@ -1,6 +1,8 @@
-"""Ablations: variants of one model, each trained with several seeds and tested on the same images, and transfer."""
+"""Tables of ablations: variants of one model, each trained with several seeds, tested on the same images; and transfer.
 
-import matplotlib.pyplot as plt
+Their drawings are in `variants`.
+"""
+
 import numpy as np
 import pandas as pd
 
@@ -12,16 +14,15 @@ from ..stats import (
     content_blind,
     correlation_interval,
     holm,
-    midranks,
     over_contents,
     own_contents,
     partial_srcc,
-    plcc,
+    rank_correlations,
     srcc,
     standard_error,
     t_interval,
 )
-from .results import BLIND, BOOSTED, has_blind_rule
+from .results import BLIND, BOOSTED, has_blind_rule, spread
 
 MEASURES = {"content_srcc": "mean SRCC within contents", "srcc": "SRCC over all images", "partial": "partial SRCC"}
 
@@ -39,25 +40,25 @@ def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=("label
     """
     rows = []
     for label in [label for label in labels if label in table]:
-        content, blind = _content(table), None
+        blind, truth = None, table.set_index("image")
         runs = {name: _wide(tested, name) for name in tested.variant.unique()}
-        if content is not None and has_blind_rule(table):
+        tests = next(iter(runs.values())).index
+        if own_contents(truth.loc[tests]) is not None and has_blind_rule(table):
             known = table[part.notna()]
             columns = content_blind(known, part.dropna(), label=label)
-            blind = pd.DataFrame(columns, index=known.image).loc[next(iter(runs.values())).index]
-            boosted = pd.Series(boosted_blind(known, part.dropna(), label=label), known.image)[blind.index]
+            blind = pd.DataFrame(columns, index=known.image).loc[tests]
+            boosted = pd.Series(boosted_blind(known, part.dropna(), label=label), known.image)[tests]
             runs |= {BLIND: _alone(blind[0]), BOOSTED: _alone(boosted)}
-        truth = table.set_index("image")
         given = {name: _partials(wide, truth, label, blind) for name, wide in runs.items() if name != BLIND}
         for name, wide in runs.items():
-            row, single = _agreement(wide, truth.loc[wide.index, label], content)
+            row, single = _agreement(wide, truth, label)
             if blind is not None and name != BLIND:
                 by_content = given[name].dropna(axis=1)
-                row |= _spread("partial", by_content.mean().mean(), _interval(by_content.mean()))
+                row |= spread("partial", by_content.mean().mean(), _interval(by_content.mean()))
                 single["partial"] = by_content.mean(axis=1)
                 if name != BOOSTED:
                     gains = (by_content.mean() - given[BOOSTED].mean()).dropna()
-                    row |= _spread("gain", gains.mean(), t_interval(gains))
+                    row |= spread("gain", gains.mean(), t_interval(gains))
             rows.append({"label": label, "variant": name, "seed": np.nan} | row)
             told = {key: row[key] for key in ("n", "contents", "seeds")}
             rows += [
@@ -84,10 +85,11 @@ def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
 def seed_differences(tested: pd.DataFrame, table: pd.DataFrame, pairs, *, labels=("label", "label2")) -> pd.DataFrame:
     """One row a label and pair of variants of `tested` (as for `ablations`): how much the first exceeds the second.
 
-    The difference of the mean SRCC within contents (else over all images). With two or more trainings of each, these and the
-    contents are random effects: `stats.compare_seeds`, on ranks within contents, so that the SRCC it computes is their mean.
-    With fewer it is between two trained networks, the first of each: an interval by contents, no p, and nothing is concluded.
-    Columns: label, variant, than, n, units, trainings, difference, low, high, p, p_holm (over the pairs of a label), found.
+    The difference of what `ablations` has: the mean SRCC within contents, else that over all images. With two or more
+    trainings of each, these and the contents are random effects (`stats.compare_seeds`). With fewer it is between two trained
+    networks, the first of each: an interval by contents, no p, and nothing is concluded.
+    Columns: label, variant, than, n, units (contents of three images or more, else images), trainings, difference, low, high,
+    p, p_holm (over the pairs of a label), found.
     """
     rows = []
     for label in [label for label in labels if label in table]:
@@ -104,23 +106,19 @@ def _pair(tested, table, label, one, other):
     first, second = _wide(tested, one), _wide(tested, other)
     if set(first.index) != set(second.index):
         raise ValueError(f"{one} and {other} were tested on different images; there is no paired difference")
-    second, truth = second.loc[first.index], table.set_index("image").loc[first.index, label]
-    content = _content(table)
-    content = None if content is None else content[first.index].to_numpy()
-    trainings = min(first.shape[1], second.shape[1])
-    row = {"label": label, "variant": one, "than": other, "n": len(first), "trainings": trainings}
+    own = table.set_index("image").loc[first.index]
+    content, trainings = own_contents(own), min(first.shape[1], second.shape[1])
+    arms = [values.loc[first.index].T.to_numpy() for values in (first, second)]
+    draws = 2000 if content is None else 2  # the interval within contents needs none
     if trainings > 1:
-        arrays = [values.T.to_numpy() for values in (first, second, truth.to_frame())]
-        if content is not None:
-            arrays = [_ranks_within(values, content) for values in arrays]
-        found = compare_seeds(arrays[0], arrays[1], arrays[2][0], content=content)
-        part = found
+        found = compare_seeds(*arms, own[label], content=content, draws=draws)
     else:
-        found = compare(first.iloc[:, 0], second.iloc[:, 0], truth, content=content)
-        part = (found["within"] or found) | {"p": np.nan}
+        found = compare(*(arm[0] for arm in arms), own[label], content=content, draws=draws)
+    part = found["within"] or found
     low, high = part["interval"]
-    told = {"units": found["units"], "difference": part["difference"], "low": low, "high": high, "p": part["p"]}
-    return row | told
+    row = {"label": label, "variant": one, "than": other, "n": len(own), "units": part.get("contents", found["units"])}
+    row |= {"trainings": trainings, "difference": part["difference"], "low": low, "high": high}
+    return row | {"p": part["p"] if trainings > 1 else np.nan}
 
 
 def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=("label", "label2")) -> pd.DataFrame:
@@ -133,11 +131,12 @@ def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=("la
     rows = []
     intact, shuffled = (_wide(tested, name) for name in pair)
     for label in [label for label in labels if label in table]:
-        content, truth = _content(table), table.set_index("image").loc[intact.index, label]
-        lost, (low, high), units = _lost(intact, shuffled, truth, content)
-        single = [_lost(intact[[s]], shuffled[[s]], truth, content)[0] for s in intact.columns.unique(0)]
+        truth = table.set_index("image").loc[intact.index]
+        content = own_contents(truth)
+        lost, (low, high), units = _lost(intact, shuffled, truth[label], content)
+        single = [_lost(intact[[s]], shuffled[[s]], truth[label], content)[0] for s in intact.columns.unique(0)]
         row = {"label": label, "n": len(truth), "units": units, "trainings": len(single)}
-        row |= {"draws": shuffled.shape[1] // len(single), "intact": _agreement(intact, truth, content)[0][_headline(content)]}
+        row |= {"draws": shuffled.shape[1] // len(single), "intact": _agreement(intact, truth, label)[0][_headline(content)]}
         told = "lost" if low > 0 else "gained" if high < 0 else "not told from nothing"
         rows.append(row | {"lost": lost, "low": low, "high": high, "least": min(single), "most": max(single), "found": told})
     return pd.DataFrame(rows)
@@ -145,8 +144,7 @@ def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=("la
 
 def _lost(intact, shuffled, truth, content):
     def lost(*ranked):
-        ranks = midranks(ranked[-1])
-        values = [plcc(midranks(run), ranks) for run in ranked[:-1]]
+        values = rank_correlations(*ranked)
         return np.mean(values[: intact.shape[1]]) - np.mean(values[intact.shape[1] :])
 
     arrays = [codes(x) for x in (*intact.T.to_numpy(), *shuffled.loc[intact.index].T.to_numpy(), truth)]
@@ -154,8 +152,8 @@ def _lost(intact, shuffled, truth, content):
         error, units, _ = standard_error(lost, *arrays)
         value = lost(*arrays)
         return value, (value - 1.96 * error, value + 1.96 * error), units
-    values = over_contents(lost, *arrays, content=content[intact.index])["values"].values()
-    return float(np.mean(list(values))), t_interval(list(values)), len(values)
+    values = [value for value in over_contents(lost, *arrays, content=content)["values"].values() if np.isfinite(value)]
+    return float(np.mean(values)), t_interval(values), len(values)
 
 
 def on_left_out(tested: pd.DataFrame, table: pd.DataFrame, kinds: list[str]) -> pd.DataFrame:
@@ -183,80 +181,13 @@ def transfers(tested: pd.DataFrame) -> pd.DataFrame:
     for (trained, name), own in tested.groupby(["trained", "tested"], sort=False):
         truth = own.drop_duplicates("image").set_index("image")
         wide = _wide(own, trained, "trained")
-        row, _ = _agreement(wide, truth.label[wide.index], _content(truth.reset_index()))
+        row, _ = _agreement(wide, truth, "label")
         seen = own.seen.iloc[0] if "seen" in own else trained == name
         rows.append({"trained": trained, "tested": name, "seen": bool(seen)} | row)
     return pd.DataFrame(rows)
 
 
-# ---- figures
-
-
-def variant_points(data: pd.DataFrame, variants: list[str], *, label: str = "label"):
-    """Variants of the model on the same test images: mean over the trainings (disc) with a 95 % t interval over contents, and
-    every single training (ring); an open square is a variant that was trained once, of which nothing is concluded. On the
-    right, where there is a content-blind baseline, the SRCC given that. Rules that see no pixel are below, in grey. The axes
-    do not begin at 0.
-
-    `data`: as `ablations` gives it; `variants`: those to draw, from the top.
-    """
-    own = data[(data.label == label) & (data.seed.isna() | (data.seeds > 1))]
-    names = [*variants, *(name for name in (BLIND, BOOSTED) if name in set(own.variant))]
-    headline = "content_srcc" if "content_srcc" in own else "srcc"
-    measures = [headline] + ["partial"] * ("partial" in own)
-    figure, panels = plt.subplots(
-        1, len(measures), figsize=(3.5 * len(measures), 0.9 + 0.3 * len(names)), sharey=True, squeeze=False
-    )
-    for axes, measure in zip(panels[0], measures, strict=True):
-        for place, name in enumerate(names):
-            colour = "0.45" if name in (BLIND, BOOSTED) else "C0"
-            rows = own[own.variant == name]
-            mean, single = rows[rows.seed.isna()].iloc[0], rows[rows.seed.notna()]
-            ends = np.array([[mean[measure] - mean[f"{measure}_low"]], [mean[f"{measure}_high"] - mean[measure]]])
-            mark = dict(fmt="s", mfc="white") if mean.seeds == 1 else dict(fmt="o")
-            axes.errorbar(mean[measure], place, xerr=ends, ms=5, color=colour, capsize=2, **mark)
-            axes.plot(single[measure], np.full(len(single), place + 0.28), "o", ms=3.5, mfc="none", mew=0.8, color=colour)
-        axes.set(xlabel=MEASURES[measure], ylim=(len(names) - 0.4, -0.6))
-        axes.grid(axis="y", visible=False)
-    panels[0][0].set_yticks(range(len(names)), names)
-    first = own.iloc[0]
-    counts = f"n = {first.n}" + (f", {first.contents:.0f} contents" if pd.notna(first.contents) else "")
-    panels[0][0].set_title(counts, loc="left")
-    drawn = pd.concat([own[own.variant == name] for name in names])
-    ends = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
-    return figure, drawn[["variant", "seed", "n", "contents", "seeds", *ends]]
-
-
-def transfer_matrix(data: pd.DataFrame, *, trained: str = "trained on", tested: str = "tested on"):
-    """SRCC averaged over the trainings, with its 95 % interval; rows are what a model was trained on, columns what it was
-    tested on. Within contents (t over contents) where all that was tested has contents of three images or more, else over all
-    images (bootstrap of contents or images). Cells with a frame: the training had no such images.
-
-    `data`: as `transfers` gives it.
-    """
-    rows, columns = list(dict.fromkeys(data.trained)), list(dict.fromkeys(data.tested))
-    figure, axes = plt.subplots(figsize=(1.6 + 1.15 * len(columns), 0.9 + 0.5 * len(rows)))
-    measure = "content_srcc" if "content_srcc" in data and data.content_srcc.notna().all() else "srcc"
-    values = data.pivot(index="trained", columns="tested", values=measure).loc[rows, columns].to_numpy()
-    axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for cell in data.to_dict("records"):
-        place, value = (columns.index(cell["tested"]), rows.index(cell["trained"])), cell[measure]
-        text = f"{value:.2f}\n[{cell[measure + '_low']:.2f}, {cell[measure + '_high']:.2f}]"
-        axes.text(*place, text, ha="center", va="center", fontsize=7.5, color="white" if value > 0.6 else "black")
-        if not cell["seen"]:
-            corner = place[0] - 0.48, place[1] - 0.46
-            axes.add_patch(plt.Rectangle(corner, 0.96, 0.92, fill=False, color="C1", lw=2))
-    counts = data.drop_duplicates("tested").set_index("tested").n
-    axes.set_xticks(range(len(columns)), [f"{c.replace('_', ' ')}\nn = {counts[c]}" for c in columns])
-    axes.set_yticks(range(len(rows)), [row.replace("_", " ") for row in rows])
-    axes.set(xlabel=tested, ylabel=trained)
-    axes.set_title(MEASURES[measure], loc="left")
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
-    return figure, data
-
-
-# ---- from predictions to figures
+# ---- from predictions to values
 
 
 def _wide(tested, name, column="variant"):
@@ -276,29 +207,23 @@ def _alone(values):
     return pd.DataFrame({(0, 0): values}).rename_axis(columns=["seed", "draw"])
 
 
-def _content(table):
-    """Content by image, or None where images share none."""
-    content = own_contents(table)
-    return None if content is None else content.set_axis(table.image)
-
-
 def _headline(content):
     return "srcc" if content is None else "content_srcc"
 
 
-def _agreement(wide, truth, content):
+def _agreement(wide, truth, label):
     """What trainings, columns of `wide`, have in common with the labels: a row for their mean, and a frame for each."""
-    content = None if content is None else content[wide.index]
-    ranked = [codes(values) for values in (*wide.T.to_numpy(), truth)]
-    single = pd.DataFrame({"srcc": wide.apply(lambda run: srcc(run.to_numpy(), truth.to_numpy()))})
-    error, units, _ = standard_error(_mean_srcc, *ranked, content=content, fisher=True)
-    value = single.srcc.mean()
-    row = {"n": len(wide), "contents": np.nan if content is None else content.nunique()}
-    row |= {"seeds": wide.columns.unique(0).size} | _spread("srcc", value, correlation_interval(value, error, units))
+    own = truth.loc[wide.index]
+    content, labels = own_contents(own), own[label].to_numpy()
+    single = pd.DataFrame({"srcc": wide.apply(lambda run: srcc(run.to_numpy(), labels))})
+    ranked = [codes(values) for values in (*wide.T.to_numpy(), labels)]
+    error, units, _ = standard_error(lambda *drawn: rank_correlations(*drawn).mean(), *ranked, content=content, fisher=True)
+    row = {"n": len(wide), "contents": np.nan if content is None else content.nunique(), "seeds": wide.columns.unique(0).size}
+    row |= spread("srcc", single.srcc.mean(), correlation_interval(single.srcc.mean(), error, units))
     if content is not None:
-        parts = {run: over_contents(srcc, wide[run].to_numpy(), truth.to_numpy(), content=content) for run in wide}
+        parts = {run: over_contents(srcc, wide[run].to_numpy(), labels, content=content) for run in wide}
         within = _of_contents(parts).dropna(axis=1)
-        row |= _spread("content_srcc", within.mean().mean(), _interval(within.mean()))
+        row |= spread("content_srcc", within.mean().mean(), _interval(within.mean()))
         single["content_srcc"] = within.mean(axis=1)
     single = single.groupby(level="seed").mean()
     return row | {"seed_sd": single[_headline(content)].std()}, single
@@ -319,23 +244,7 @@ def _partials(wide, truth, label, blind):
     return _of_contents(parts).groupby(level="seed").mean()
 
 
-def _mean_srcc(*ranked):
-    """Mean over trainings of the rank correlation with the last array, from `codes` or a resample of them."""
-    ranks = midranks(ranked[-1])
-    return np.mean([plcc(midranks(run), ranks) for run in ranked[:-1]])
-
-
-def _ranks_within(runs, content):
-    """Ranks (k, n) within contents, in (0, 1): their rank correlation over all rows is the mean of those within contents."""
-    groups = pd.DataFrame(runs.T).groupby(content)
-    return (groups.rank() / (groups.transform("size").to_numpy()[:, None] + 1)).T.to_numpy()
-
-
 def _interval(values):
     """95 % t interval on Fisher's z for the mean of one correlation a content."""
     value, units = values.mean(), len(values)
     return correlation_interval(value, values.std() / np.sqrt(units) / max(1 - value**2, 1e-300), units)
-
-
-def _spread(name, value, interval):
-    return {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}

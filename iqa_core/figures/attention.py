@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ..metrics import per_content
 from ..pixels import read_image
-from ..stats import codes, correlation_interval, midranks, own_contents, plcc, standard_error, t_interval
+from ..stats import codes, correlation_interval, own_contents, rank_correlations, standard_error, t_interval
 from .predictions import bare, show_image
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -38,9 +39,9 @@ def stage_bars(selected: pd.DataFrame, *, root: Path):
 
 
 def tint(selected: pd.DataFrame, *, root: Path):
-    """The published overlay: each image under one even tint a stage, whose opacity is the stage weight. A scalar gate holds no
-    spatial information, so the tint shows nothing that the number above it does not. The demo's photographs are credited in
-    data/demo/CREDITS.md, and these pictures keep their licences.
+    """The published overlay: each image under one even tint a stage, whose opacity is .8 times the stage weight. A scalar gate
+    holds no spatial information, so the tint shows nothing that the number above it does not. The demo's photographs are
+    credited in data/demo/CREDITS.md, and these pictures keep their licences.
 
     `selected`: columns image, quality, stage1 to stage4.
     """
@@ -50,7 +51,7 @@ def tint(selected: pd.DataFrame, *, root: Path):
             show_image(axis, root / row["image"], "")
             (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
             if stage:
-                colour = np.full((1, 1, 4), (1, 0, 0, row[stage]))
+                colour = np.full((1, 1, 4), (1, 0, 0, 0.8 * row[stage]))
                 axis.imshow(colour, extent=(left, right, bottom, top), aspect="auto")
                 axis.set_title(f"stage {stage[-1]}: {row[stage]:.3f}", fontsize=7, pad=2)
             axis.set(xlim=(left, right), ylim=(bottom, top))
@@ -61,33 +62,32 @@ def tint(selected: pd.DataFrame, *, root: Path):
 
 def entropy_scatter(weights: pd.DataFrame, *, label_name: str = "label"):
     """Entropy of the four stage weights, in bits, against the label of each test image, on the whole scale (2 bits, dotted: all
-    weights equal; 0: one stage has everything) and as far as it is used. Colours are the contents, or black where a set has
-    none. The SRCC's interval is by content, or by image; it says that the two go together, not that the gate sees quality.
+    weights equal; 0: one stage has everything) and closer. Colours are the contents, or black where images share none. SRCC
+    over all images has an interval by content, or by image, its mean within contents one over contents; it says that the two
+    go together, not that the gate sees quality.
 
     `weights`: columns label, entropy and, optionally, content.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.9))
     contents = own_contents(weights)
     palette = ["black"] if contents is None else plt.get_cmap("tab20").colors
-    contents = pd.Series("", weights.index) if contents is None else contents
-    for number, (_, rows) in enumerate(weights.groupby(contents.values)):
+    drawn = pd.Series("", weights.index) if contents is None else contents
+    for number, (_, rows) in enumerate(weights.groupby(drawn.values)):
         for axis in axes:
             axis.plot(rows.label, rows.entropy, ".", ms=3.5, alpha=0.7, color=palette[number % len(palette)])
     axes[0].axhline(2, color="0.3", lw=0.8, ls=":")
-    axes[0].set(ylabel="entropy of the stage weights, bits", ylim=(0, 2.1))
+    axes[0].set(ylabel="entropy of the stage weights, bits", ylim=(-0.05, 2.1))
     for axis in axes:
         axis.set_xlabel(label_name)
     ranked = codes(weights.entropy), codes(weights.label)
-    value = _srcc(*ranked)
-    error, units, _ = standard_error(_srcc, *ranked, content=weights.get("content"), fisher=True)
+    (value,) = rank_correlations(*ranked)
+    (error,), units, _ = standard_error(rank_correlations, *ranked, content=contents, fisher=True)
     low, high = correlation_interval(value, error, units)
     axes[0].set_title(f"n = {len(weights)}, SRCC {value:.2f} [{low:.2f}, {high:.2f}]", loc="left")
-    axes[1].set_title("as far as it is used", loc="left")
-    return figure, pd.DataFrame({"label": weights.label, "entropy": weights.entropy, "content": contents})
-
-
-def _srcc(first, second) -> float:
-    return plcc(midranks(first), midranks(second))
+    within = None if contents is None else per_content(weights.entropy, weights.label, contents)
+    inside = within and "SRCC within contents {:.2f} [{:.2f}, {:.2f}]".format(within["srcc"], *within["interval"])
+    axes[1].set_title(inside or "the same, closer", loc="left")
+    return figure, pd.DataFrame({"label": weights.label, "entropy": weights.entropy, "content": drawn})
 
 
 def weights_by(weights: pd.DataFrame, by: str):
@@ -96,15 +96,15 @@ def weights_by(weights: pd.DataFrame, by: str):
 
     `weights`: columns stage1 to stage4, `by` and, optionally, content. `by`: distortion, or run.
     """
-    rows = []
+    rows, contents = [], own_contents(weights)
     for name, group in weights.groupby(by, sort=by == "distortion"):
-        means = group.groupby("content")[STAGES].mean() if "content" in group else group[STAGES]
+        means = group[STAGES] if contents is None else group.groupby("content")[STAGES].mean()
         for stage in STAGES:
             low, high = t_interval(means[stage])
             rows.append({by: name, "n": len(group), "stage": stage, "mean": means[stage].mean(), "low": low, "high": high})
     data = pd.DataFrame(rows)
     names = list(data[by].unique())
-    figure, axes = plt.subplots(figsize=(4.6, 1.1 + 0.3 * len(names)))
+    figure, axes = plt.subplots(figsize=(3.4 + 0.07 * max(map(len, names)), 1.1 + 0.3 * len(names)))
     for number, stage in enumerate(STAGES):
         part = data[data.stage == stage]
         place = np.arange(len(names)) + (number - 1.5) * 0.16
@@ -114,7 +114,7 @@ def weights_by(weights: pd.DataFrame, by: str):
         )  # fmt: skip
     axes.axvline(0.25, color="0.3", lw=0.8, ls=":")
     axes.set_yticks(range(len(names)), [name.replace("_", " ") if by == "distortion" else name for name in names])
-    axes.set(xlabel="mean stage weight", ylim=(len(names) - 0.5, -0.5))
+    axes.set(xlabel="mean stage weight, with 95 %", ylim=(len(names) - 0.5, -0.5))
     axes.legend(ncol=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1, handletextpad=0.2)
     return figure, data
 
@@ -122,9 +122,9 @@ def weights_by(weights: pd.DataFrame, by: str):
 def gradient_maps(selected: pd.DataFrame, maps: list[np.ndarray], *, root: Path):
     """Gradient times activation of each stage's feature map (HiResCAM, Draelos and Carin 2020, signed), stages held apart:
     blue raises the predicted label, orange lowers it, each against an absent activation, to first order; the deeper the colour
-    the more, on one scale a row. Above each map the stage's weight and its share of all that is drawn in the row, without
-    signs: the two need not go together. The image is judged in crops, whose seams show. The demo's
-    photographs are credited in data/demo/CREDITS.md, and these pictures keep their licences.
+    the more, on one scale a row. Above each map the stage's weight and its part of all colour in the row: the two need not go
+    together. The image is judged in crops, whose seams show. The demo's photographs are credited in data/demo/CREDITS.md, and
+    these pictures keep their licences.
 
     `selected`: columns image, quality, label, predicted, stage1 to stage4. `maps`: (4, h, w) of each, of
     `attention.gradient_maps`.
@@ -132,25 +132,28 @@ def gradient_maps(selected: pd.DataFrame, maps: list[np.ndarray], *, root: Path)
     cells = [_in_cells(values) for values in maps]
     shares = [np.abs(values).sum((1, 2)) / np.abs(values).sum() for values in cells]
     told = [
-        [f"weight {row[stage]:.2f}, share {part:.2f}" for stage, part in zip(STAGES, share, strict=True)]
+        [f"weight {row[stage]:.2f}, colour {part:.0%}" for stage, part in zip(STAGES, share, strict=True)]
         for row, share in zip(selected.to_dict("records"), shares, strict=True)
     ]
-    limits = [np.full(4, np.quantile(np.abs(values), 0.99)) for values in cells]
-    return _maps(selected, cells, limits, told, root=root)
+    drawn = [values / max(np.quantile(np.abs(values), 0.99), 1e-30) for values in cells]
+    return _maps(selected, cells, drawn, told, "blue raises the predicted label, orange lowers it", root=root)
 
 
 def window_attention(selected: pd.DataFrame, maps: list[np.ndarray], *, root: Path):
     """Attention received within the windows of the last block of each Swin stage, mean of heads and queries: blue more than an
-    even share, orange less, full colour at twice and at none of it. Every window averages one even share whatever the image
-    holds, so only differences within a window (7 x 7 tokens; a 224 crop has 64, 16, 4 and 1 of them) mean anything; it tells
-    what the backbone mixes, not what the score depends on. The demo's photographs are credited in data/demo/CREDITS.md, and
-    these pictures keep their licences.
+    even share, orange less, by its logarithm, full colour at eight shares and at an eighth. Every window averages one share
+    whatever the image holds, so only differences within a window (7 x 7 tokens; a 224 crop has 64, 16, 4 and 1 of them) mean
+    anything. Drawn are means over cells, 32 along the longer side, and over crops that overlap; above each map the range before
+    cells are made. It tells what the backbone mixes, not what the score depends on. The demo's photographs are credited in
+    data/demo/CREDITS.md, and these pictures keep their licences.
 
     `selected`: columns image, quality, label, predicted. `maps`: (4, h, w) of each, of `attention.window_attention`.
     """
-    cells = [_in_cells(values) - 1 for values in maps]
-    told = [[f"{values[i].min() + 1:.2f} to {values[i].max() + 1:.2f}" for i in range(4)] for values in cells]
-    return _maps(selected, cells, [np.ones(4)] * len(cells), told, root=root, centre=1.0)
+    cells = [_in_cells(values) for values in maps]
+    told = [[f"{values[i].min():.2f} to {values[i].max():.2f} shares" for i in range(4)] for values in maps]
+    drawn = [np.log2(np.maximum(values, 1 / 8)) / 3 for values in cells]
+    words = "attention received: blue more than an even share, orange less; compare within windows (28 to 224 pixels) only"
+    return _maps(selected, cells, drawn, told, words, root=root)
 
 
 def _in_cells(values):
@@ -161,26 +164,27 @@ def _in_cells(values):
     return np.stack([np.asarray(image.resize((width, height), Image.Resampling.BOX)) for image in images])
 
 
-def _maps(selected, cells, limits, told, *, root, centre=0.0):
-    figure, axes = plt.subplots(len(selected), 5, figsize=(7.4, 1.3 * len(selected) + 0.2), squeeze=False)
+def _maps(selected, cells, drawn, told, legend, *, root):
+    """`drawn`: what `cells` hold, brought to -1 (orange) to 1 (blue); `told`: words above each."""
+    figure, axes = plt.subplots(len(selected), 5, figsize=(7.4, 1.3 * len(selected) + 0.4), squeeze=False)
+    told = [[f"stage {i}\n{words}" for i, words in enumerate(told[0], 1)], *told[1:]]
     colours, rows = [np.array(plt.matplotlib.colors.to_rgb(name)) for name in (RAISES, LOWERS)], []
-    for line, row, values, most, words in zip(axes, selected.to_dict("records"), cells, limits, told, strict=True):
+    for line, row, values, signed, words in zip(axes, selected.to_dict("records"), cells, drawn, told, strict=True):
         show_image(line[0], root / row["image"], "")
         line[0].set_title(row["quality"].replace("_", " "), fontsize=6.5, pad=2)
         line[0].set_xlabel(f"label {row['label']:.3g}, predicted {row['predicted']:.3g}", fontsize=6.5, labelpad=1)
         grey = Image.fromarray(read_image(root / row["image"])).convert("L")
         grey.thumbnail((400, 400))
         for i, axis in enumerate(line[1:]):
-            strength = np.clip(np.abs(values[i]) / max(most[i], 1e-30), 0, 1)[..., None]
-            colour = np.where(values[i][..., None] > 0, *colours)
+            strength = np.clip(np.abs(signed[i]), 0, 1)[..., None]
+            colour = np.where(signed[i][..., None] > 0, *colours)
             axis.imshow(grey, cmap="gray", vmin=-150, vmax=300, extent=(0, grey.width, grey.height, 0))
             axis.imshow(np.dstack([colour, 0.9 * strength]), extent=(0, grey.width, grey.height, 0), interpolation="nearest")
             axis.set_title(words[i], fontsize=6.5, pad=2)
             at = np.indices(values[i].shape).reshape(2, -1)
-            cell = {"row": at[0], "column": at[1], "value": values[i].ravel() + centre}
+            cell = {"row": at[0], "column": at[1], "value": values[i].ravel()}
             rows.append(pd.DataFrame({"image": row["image"], "stage": i + 1, **cell}))
         for axis in line:
             bare(axis)
-    for i, axis in enumerate(axes[-1][1:]):
-        axis.set_xlabel(f"stage {i + 1}", fontsize=7)
+    figure.supxlabel(legend, fontsize=7)
     return figure, pd.concat(rows)

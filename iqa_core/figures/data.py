@@ -10,12 +10,12 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 from ..splits import PARTS
 from .predictions import bare, show_image
 
-LABEL_KINDS = {"mos": "MOS", "pseudo_mos": "pseudo-MOS", "mmos": "MMOS"}
+KIND_NAMES = {"mos": "MOS", "pseudo_mos": "pseudo-MOS", "mmos": "MMOS"}
 
 
 def label_name(table: pd.DataFrame) -> str:
     """What an axis of labels is called, "label (pseudo-MOS)" for one, after the table's column label_kind."""
-    return f"label ({', '.join(LABEL_KINDS[kind] for kind in table.label_kind.unique())})"
+    return f"label ({', '.join(KIND_NAMES[kind] for kind in table.label_kind.unique())})"
 
 
 def label_histogram(table: pd.DataFrame, split: pd.Series | None = None, *, label_name: str = "label"):

@@ -11,10 +11,10 @@ from ..stats import (
     content_blind,
     correlation_interval,
     holm,
-    midranks,
     own_contents,
     partial_srcc,
     plcc,
+    rank_correlations,
     resampled_interval,
     srcc,
     standard_error,
@@ -68,32 +68,29 @@ def _under(label, tests, table):
 def _row(name, predicted, test, label, baseline):
     content = own_contents(test)
     ranked = codes(predicted), codes(test[label])
-    error, units, _ = standard_error(_rank_correlation, *ranked, content=content, fisher=True)
-    pooled = correlation_interval(_rank_correlation(*ranked), error, units)
+    (error,), units, _ = standard_error(rank_correlations, *ranked, content=content, fisher=True)
+    (pooled,) = rank_correlations(*ranked)
     row = {
         "method": name,
         "n": len(test),
         "contents": None if content is None else content.nunique(),
     }
-    row |= _spread("srcc", _rank_correlation(*ranked), pooled)
+    row |= spread("srcc", float(pooled), correlation_interval(pooled, error, units))
     if content is not None:
         within = per_content(predicted, test[label], content)
-        row |= _spread("content_srcc", within["srcc"], within["interval"])
+        row |= spread("content_srcc", within["srcc"], within["interval"])
     if baseline.shape[1] and name != BLIND:
         partial = partial_srcc(predicted, test[label], baseline, content=content)
-        row |= _spread("partial", partial["value"], partial["interval"])
+        row |= spread("partial", partial["value"], partial["interval"])
         if name != BOOSTED:
             blind = partial_srcc(test[BOOSTED], test[label], baseline, content=content)
             gains = [partial["values"][c] - blind["values"][c] for c in partial["values"]]
-            row |= _spread("gain", float(np.mean(gains)), t_interval(gains))
+            row |= spread("gain", float(np.mean(gains)), t_interval(gains))
     return row
 
 
-def _rank_correlation(x, y):
-    return plcc(midranks(x), midranks(y))
-
-
-def _spread(name, value, interval):
+def spread(name, value, interval):
+    """A value and the ends of its interval as columns."""
     return {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
 
 
@@ -126,6 +123,25 @@ def _agreement(test, method, label):
     fitted = logistic5(predicted, truth)(predicted)
     told = {"srcc": srcc(predicted, truth), "plcc": plcc(predicted, truth), "plcc5": plcc(fitted, truth)}
     return told if content is None else told | {"content_srcc": per_content(predicted, truth, content)["srcc"]}
+
+
+def verdicts(data: pd.DataFrame, method: str) -> list[str]:
+    """What a method's rows of `results` allow to say, a sentence a label: is it more than a rule without pixels earns?"""
+    told = []
+    for row in data[data.method == method].to_dict("records"):
+        within, blind = "content_srcc" in row and pd.notna(row["content_srcc"]), data[data.label == row["label"]]
+        key = "content_srcc" if within else "srcc"
+        text = f"{row['label']}: {method} has {'per-content' if within else 'pooled'} SRCC {_cell(row, key)}"
+        if pd.isna(row.get("gain")):
+            told.append(text + "; the set tells no distortions, so no rule without pixels stands beside it.")
+            continue
+        rules = " and ".join(f"{value:.3f}" for value in blind[blind.method.isin([BLIND, BOOSTED])][key])
+        ends = {True: "so it is shown that it judges pictures", False: "so it is not shown here that it judges pictures"}
+        told.append(
+            f"{text}; rules that are told type and level, and see no pixel, have {rules}. Given these, it keeps "
+            f"{_cell(row, 'gain')} more partial SRCC than the boosted one, {ends[row['gain_low'] > 0]}."
+        )
+    return told
 
 
 def headline(data: pd.DataFrame, method: str) -> dict:

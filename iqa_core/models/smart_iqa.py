@@ -110,7 +110,7 @@ class SmartIQA(OnPooledStages):
         return judge(self.local(maps[:4]), *self.hyper(fused), dropout=self.dropout if self.training else 0.0)
 
     def fuse(self, stages: list[torch.Tensor], weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Four maps (b, c, 7, 7) -> what the hyper-network reads: each times its stage weight, and concatenated; or the last."""
+        """Four maps (b, c, 7, 7) -> what the hyper-network reads: each times its weight, concatenated; or the last."""
         if not self.multiscale:
             return stages[-1]
         if hasattr(self, "gate"):

@@ -17,6 +17,7 @@ from .intervals import (
     partial_srcc,
     percentile_interval,
     plcc,
+    rank_correlations,
     resampled_interval,
     srcc,
     standard_error,

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from scipy.special import ndtr, stdtr, stdtrit
 
-from .intervals import codes, groups, midranks, over_contents, plcc, standard_error, t_interval, vectors
+from .intervals import codes, groups, midranks, over_contents, plcc, rank_correlations, standard_error, t_interval, vectors
 
 BLOCK = 2**22  # signs held at a time, 32 MB
 
@@ -54,8 +54,13 @@ def _student(value, error, df) -> tuple[float, float]:
 
 def _difference(x, other, y) -> float:
     """SRCC of the first minus SRCC of the second, from `codes` or a resample of them."""
-    ranks = midranks(y)
-    return plcc(midranks(x), ranks) - plcc(midranks(other), ranks)
+    first, second = rank_correlations(x, other, y)
+    return first - second
+
+
+def _rank_correlation(x, y) -> float:
+    """SRCC, from `codes` or some of them."""
+    return rank_correlations(x, y)[0]
 
 
 def _signs(units: int, draws: int, seed: int):
@@ -148,7 +153,9 @@ def compare_seeds(predicted, other, label, *, content=None, draws: int = 2000, s
     runs of either method. Interval and p are Student's with Satterthwaite's degrees of freedom. What seeds and images do
     jointly is counted in both terms, which errs to the safe side.
     Returns srcc, other_srcc (means), difference, interval, p, n, unit, units, runs (k, m), draws, df, and the three standard
-    errors images_error, seeds_error, other_seeds_error.
+    errors images_error, seeds_error, other_seeds_error; and within: with content, the same by the mean of the SRCC within each
+    content of three rows or more (in which every run has one), contents being how many, and V the variance of that mean's
+    difference over contents; else None. With fewer than two contents p and interval are NaN.
     Errors: ValueError for fewer than two runs and as `vectors`. Source: Satterthwaite 1946, DOI 10.2307/3002019.
     """
     first, second = np.atleast_2d(np.asarray(predicted, dtype=float)), np.atleast_2d(np.asarray(other, dtype=float))
@@ -158,21 +165,38 @@ def compare_seeds(predicted, other, label, *, content=None, draws: int = 2000, s
     named = {f"{name}[{i}]": run for name, runs in (("predicted", first), ("other", second)) for i, run in enumerate(runs)}
     *runs, y = (codes(values) for values in vectors(**named, label=label))
 
-    def figures(*arrays):
-        ranks = midranks(arrays[-1])
-        values = np.array([plcc(midranks(run), ranks) for run in arrays[:-1]])
-        return np.r_[values[:k].mean() - values[k:].mean(), values]
+    def gain(*arrays):
+        values = rank_correlations(*arrays)
+        return values[:k].mean() - values[k:].mean()
 
-    gain, *values = figures(*runs, y)
-    errors, units, draws = standard_error(figures, *runs, y, content=content, draws=draws, seed=seed)
-    parts = np.array([errors[0], np.std(values[:k], ddof=1) / np.sqrt(k), np.std(values[k:], ddof=1) / np.sqrt(m)])
+    error, units, draws = standard_error(gain, *runs, y, content=content, draws=draws, seed=seed)
+    row = dict(n=len(y), unit="image" if content is None else "content", units=units, runs=(k, m), draws=draws)
+    row |= _with_seeds(rank_correlations(*runs, y), k, error, units)
+    return row | dict(within=None if content is None else _seeds_within(runs, k, y, content))
+
+
+def _with_seeds(values, k, images_error, units) -> dict:
+    """How far k runs of the first method exceed the others, from their figures (k + m,) and what images add to the error."""
+    arms = values[:k], values[k:]
+    gain = float(arms[0].mean() - arms[1].mean())
+    parts = np.array([images_error, *(np.std(arm, ddof=1) / np.sqrt(len(arm)) for arm in arms)])
     error = np.sqrt((parts**2).sum())
-    df = error**4 / (parts**4 / [max(units - 1, 1), k - 1, m - 1]).sum() if error > 0 else np.nan
+    df = error**4 / (parts**4 / [max(units - 1, 1), *(len(arm) - 1 for arm in arms)]).sum() if error > 0 else np.nan
     p = 2 * stdtr(df, -abs(gain) / error) if error > 0 else np.nan
-    row = dict(srcc=float(np.mean(values[:k])), other_srcc=float(np.mean(values[k:])), difference=float(gain))
-    row |= dict(interval=_student(gain, error, df), p=float(p), n=len(y), unit="image" if content is None else "content")
-    row |= dict(units=units, runs=(k, m), draws=draws, df=float(df), images_error=float(parts[0]))
+    row = dict(srcc=float(arms[0].mean()), other_srcc=float(arms[1].mean()), difference=gain, p=float(p), df=float(df))
+    row |= dict(interval=_student(gain, error, df), images_error=float(parts[0]))
     return row | dict(seeds_error=float(parts[1]), other_seeds_error=float(parts[2]))
+
+
+def _seeds_within(runs, k, y, content) -> dict:
+    """The same by the mean of the SRCC within contents; what contents add to the error is that of a paired t over them."""
+    values = [over_contents(_rank_correlation, run, y, content=content)["values"].values() for run in runs]
+    values = np.array([list(one) for one in values])  # (k + m, contents)
+    values = values[:, np.isfinite(values).all(axis=0)]
+    if (contents := values.shape[1]) < 2:
+        return dict(difference=np.nan, interval=(np.nan, np.nan), p=np.nan, contents=contents)
+    gains = values[:k].mean(axis=0) - values[k:].mean(axis=0)
+    return _with_seeds(values.mean(axis=1), k, np.std(gains, ddof=1) / np.sqrt(contents), contents) | dict(contents=contents)
 
 
 def power(n: int, srcc: float, other: float, *, errors: float, runs: int = 1000, draws: int = 500, seed: int = 0) -> dict:

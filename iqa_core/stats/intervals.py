@@ -89,6 +89,12 @@ def srcc(predicted: np.ndarray, label: np.ndarray) -> float:
     return plcc(midranks(codes(predicted)), midranks(codes(label)))
 
 
+def rank_correlations(*ranked: np.ndarray) -> np.ndarray:
+    """SRCC of every array but the last with the last, from `codes` or a resample of them; NaN as `plcc`."""
+    ranks = midranks(ranked[-1])
+    return np.array([plcc(midranks(values), ranks) for values in ranked[:-1]])
+
+
 # ---- intervals
 
 
