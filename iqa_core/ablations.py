@@ -39,27 +39,28 @@ def plan(parameters: dict) -> dict[str, dict]:
     if "full" in variants:
         raise ValueError("full is the model of `arguments`; change these, or name the variant otherwise")
     for name, change in (variants | {"full": {}}).items():
-        new = {key: common.get(key, {}) | value if isinstance(value, dict) else value for key, value in change.items()}
-        jobs[name] = given = common | new | ({"features": 0} if tests_only(change) else {})
-        given["contract"] = given["contract"] | ({"crops": given["features"]} if given["features"] else {})
         try:
             if unknown := set(change) - set(CHANGED):
                 raise KeyError(f"it cannot change {', '.join(sorted(unknown))}, but {', '.join(CHANGED)}")
-            full = _checked(jobs[name])
+            new = {key: common[key] | value if isinstance(value, dict) else value for key, value in change.items()}
+            jobs[name] = given = common | new | ({"features": 0} if tests_only(change) else {})
+            given["contract"] = given["contract"] | ({"crops": given["features"]} if given["features"] else {})
+            full = _checked(given)
         except (KeyError, ValueError, TypeError) as error:
             raise type(error)(f"variant {name}: {error.args[0]}") from error
     if strangers := {name for pair in parameters["compare"] for name in pair} - set(jobs):
         raise KeyError(f"compare names {', '.join(sorted(strangers))}; the variants are {', '.join(jobs)}")
     if parameters["shuffle"] and not isinstance(getattr(full, "gate", None), AdaptiveGate):
         raise ValueError("shuffle gives images the stage weights of others: full needs an adaptive gate; or shuffle: false")
+    if jobs["full"]["options"].get("random_validation") and (parameters["shuffle"] or parameters["transfer"]):
+        raise ValueError("shuffle and transfer read crops on the grid, full at random places; leave out random_validation")
     return jobs
 
 
 def tests_only(change: dict) -> bool:
     """Whether a variant changes nothing but where crops are taken in the test: then the full model's networks stand for it."""
-    return (
-        bool(change) and change.keys() <= {"contract", "options"} and change.get("options", {}).keys() <= {"random_validation"}
-    )
+    allowed = {"contract": {"crops"}, "options": {"random_validation"}}
+    return bool(change) and all(key in allowed and set(value) <= allowed[key] for key, value in change.items())
 
 
 def _checked(given):

@@ -165,6 +165,22 @@ def test_differences_are_those_of_the_table_where_contents_are_unlike_and_values
     assert found.difference.tolist() == pytest.approx([one_each[a].mean() - one_each[b].mean() for a, b in PAIRS], abs=1e-12)
 
 
+def test_between_tests_of_the_same_networks_seeds_are_no_noise(tested, table):
+    """Three networks that differ much, tested twice: the second test loses a little of each."""
+    full = tested[tested.variant == "full"]
+    spread = np.random.default_rng(3).normal(0, 25, len(full)) * full.seed.map(dict(zip(SEEDS, (0.2, 1, 2), strict=True)))
+    full = full.assign(predicted=full.predicted + spread)
+    lesser = full.assign(variant="centre", predicted=full.predicted + np.random.default_rng(4).normal(0, 6, len(full)))
+    both = pd.concat([full, lesser])
+    loose = figures.seed_differences(both, table, [["full", "centre"]]).iloc[0]
+    same = figures.seed_differences(both.assign(networks="full"), table, [["full", "centre"]]).iloc[0]
+    assert same.difference == pytest.approx(loose.difference) and np.isnan(same.p)
+    assert same.high - same.low < 0.5 * (loose.high - loose.low)
+    gaps = [within(one(full, table, "full", seed)) - within(one(lesser, table, "centre", seed)) for seed in SEEDS]
+    assert (same.low, same.high) == pytest.approx(t_interval(np.mean(gaps, axis=0)))
+    assert same.found == ("apart" if same.low > 0 else "not told apart")
+
+
 def test_from_one_training_nothing_is_concluded(tested, table):
     once = tested[(tested.variant != "fusion") | (tested.seed == 1)]
     found = figures.seed_differences(once, table, PAIRS)

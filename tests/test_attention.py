@@ -312,18 +312,20 @@ def test_weights_by_type_are_means_over_contents(closed):
     random = np.random.default_rng(0)
     weights = pd.DataFrame(random.dirichlet(np.ones(4), 60), columns=attention.STAGES)
     weights["content"], weights["distortion"] = np.arange(60) % 5, np.array(["b", "a", "a"])[np.arange(60) % 3]
+    weights["entropy"] = attention.entropy(weights[attention.STAGES].to_numpy())
     figure, data = figures.weights_by(weights, "distortion")
     row = data.set_index(["distortion", "stage"]).loc[("a", "stage3")]
     means = weights[weights.distortion == "a"].groupby("content").stage3.mean()
     assert row["mean"] == pytest.approx(means.mean()) and row.n == 40
     assert (row.low, row.high) == pytest.approx(student.interval(0.95, 4, loc=means.mean(), scale=sem(means)))
-    drawn = np.concatenate([box.lines[0].get_xdata() for box in figure.axes[0].containers])
+    boxes = [*figure.axes[0].containers, *figure.axes[1].containers]
+    drawn = np.concatenate([box.lines[0].get_xdata() for box in boxes])
     assert sorted(drawn) == pytest.approx(sorted(data["mean"]))
-    lines = [end for box in figure.axes[0].containers for path in box[2][0].get_paths() for end in path.vertices[:, 0]]
+    lines = [end for box in boxes for path in box[2][0].get_paths() for end in path.vertices[:, 0]]
     assert sorted(lines) == pytest.approx(sorted([*data.low, *data.high]))
     for none in (weights.drop(columns="content"), weights.assign(content=np.arange(60)), weights.assign(content=None)):
         plain = figures.weights_by(none.assign(run="z"), "run")[1]
-        assert plain["mean"].to_numpy() == pytest.approx(weights[attention.STAGES].mean().to_numpy())
+        assert plain["mean"].to_numpy() == pytest.approx(weights[[*attention.STAGES, "entropy"]].mean().to_numpy())
         whole = student.interval(0.95, 59, loc=weights.stage1.mean(), scale=sem(weights.stage1))
         assert (plain.low[0], plain.high[0]) == pytest.approx(whole)
 

@@ -64,10 +64,12 @@ def test_results_are_those_of_the_statistics_themselves(table, split, tested):
 def test_a_verdict_is_what_the_interval_beyond_the_boosted_rule_says(table, split, tested):
     results = figures.results([(tested, split)], table, labels=("label",))
     rules = " and ".join(f"{results.content_srcc[results.method == name].item():.3f}" for name in results.method[-2:])
-    for low, said in ((0.01, "so it is shown"), (-0.01, "so it is not shown")):
+    for low, said in ((0.01, "that shows that"), (-0.01, "that does not show that")):
         found = results.assign(gain=0.2, gain_low=low, gain_high=0.4)
         (told,) = figures.verdicts(found, "HyperIQA")
         assert said in told and f"have {rules}" in told and f"0.200 [{low:.3f}, 0.400]" in told
+    (told,) = figures.verdicts(results.drop(columns=["gain", "gain_low", "gain_high"]), "HyperIQA")
+    assert f"have {rules}" in told and "keeps -- more" in told and "that does not show" in told
     wild = figures.results([(tested, split)], table[["image", "label"]])
     (told,) = figures.verdicts(wild, "HyperIQA")
     assert f"pooled SRCC {wild.srcc[0]:.3f}" in told and "no rule without pixels" in told
@@ -95,7 +97,7 @@ def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_sh
         less = [one.loc[("label2", "HyperIQA"), measure] - one.loc[("label2", "psnr"), measure] for one in each]
         row = rows.loc["label2", measure, "HyperIQA - psnr"]
         assert row["mean"] == pytest.approx(np.mean(less)) and row.splits == 2
-        assert (row.low, row.high) == pytest.approx(resampled_interval(less, train=120, test=72))
+        assert (row.low, row.high) == pytest.approx(resampled_interval(less, train=144, test=72))
     assert rows.loc["label", "plcc5", "HyperIQA"]["mean"] >= rows.loc["label", "plcc", "HyperIQA"]["mean"]
 
 

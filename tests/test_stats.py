@@ -92,6 +92,9 @@ def test_the_interval_over_splits_holds_though_they_share_images():
         held.append(np.subtract(truth, resampled_interval(values, train=160, test=40)).prod() < 0)
         plain.append(np.subtract(truth, t_interval(values)).prod() < 0)
     assert np.mean(held) > 0.88 and np.mean(plain) < 0.8
+    low, high = resampled_interval(values, train=160, test=40)
+    assert (low + high) / 2 == pytest.approx(np.mean(values))
+    assert (high - low) / np.subtract(*t_interval(values)[::-1]) == pytest.approx(np.sqrt(1 + 10 * 40 / 160))
 
 
 def test_contents_are_a_sets_own_where_images_share_them():

@@ -87,7 +87,8 @@ def seed_differences(tested: pd.DataFrame, table: pd.DataFrame, pairs, *, labels
 
     The difference of what `ablations` has: the mean SRCC within contents, else that over all images. With two or more
     trainings of each, these and the contents are random effects (`stats.compare_seeds`). With fewer it is between two trained
-    networks, the first of each: an interval by contents, no p, and nothing is concluded.
+    networks, the first of each: an interval by contents, no p, and nothing is concluded. Where an optional column `networks`
+    says that both are tests of the same networks, seeds are no noise: the interval is paired, over contents, of these networks.
     Columns: label, variant, than, n, units (contents of three images or more, else images), trainings, difference, low, high,
     p, p_holm (over the pairs of a label), found.
     """
@@ -95,8 +96,8 @@ def seed_differences(tested: pd.DataFrame, table: pd.DataFrame, pairs, *, labels
     for label in [label for label in labels if label in table]:
         found = [_pair(tested, table, label, *pair) for pair in pairs]
         for row, p_holm in zip(found, holm([row["p"] for row in found]) if found else [], strict=True):
-            several = "apart" if p_holm < 0.05 else "not told apart"
-            told = several if row["trainings"] > 1 else "one training: nothing is concluded"
+            apart = row["low"] > 0 or row["high"] < 0 if row.pop("same") else p_holm < 0.05 if row["trainings"] > 1 else None
+            told = {True: "apart", False: "not told apart", None: "one training: nothing is concluded"}[apart]
             rows.append(row | {"p_holm": p_holm, "found": told})
     columns = ["label", "variant", "than", "n", "units", "trainings", "difference", "low", "high", "p", "p_holm", "found"]
     return pd.DataFrame(rows, columns=columns)
@@ -110,15 +111,19 @@ def _pair(tested, table, label, one, other):
     content, trainings = own_contents(own), min(first.shape[1], second.shape[1])
     arms = [values.loc[first.index].T.to_numpy() for values in (first, second)]
     draws = 2000 if content is None else 2  # the interval within contents needs none
+    networks = tested.get("networks", tested.variant).groupby(tested.variant).first()
+    row = {"label": label, "variant": one, "than": other, "n": len(own), "trainings": trainings}
+    if networks[one] == networks[other]:
+        gain, (low, high), units = _lost(first, second, own[label], content)
+        return row | {"units": units, "difference": gain, "low": low, "high": high, "p": np.nan, "same": True}
     if trainings > 1:
-        found = compare_seeds(*arms, own[label], content=content, draws=draws)
+        found = compare_seeds(*arms, own[label], content=own.get("content"), draws=draws)
     else:
-        found = compare(*(arm[0] for arm in arms), own[label], content=content, draws=draws)
+        found = compare(*(arm[0] for arm in arms), own[label], content=own.get("content"), draws=draws)
     part = found["within"] or found
     low, high = part["interval"]
-    row = {"label": label, "variant": one, "than": other, "n": len(own), "units": part.get("contents", found["units"])}
-    row |= {"trainings": trainings, "difference": part["difference"], "low": low, "high": high}
-    return row | {"p": part["p"] if trainings > 1 else np.nan}
+    row |= {"units": part.get("contents", found["units"]), "difference": part["difference"], "low": low, "high": high}
+    return row | {"p": part["p"] if trainings > 1 else np.nan, "same": False}
 
 
 def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=("label", "label2")) -> pd.DataFrame:
@@ -217,7 +222,8 @@ def _agreement(wide, truth, label):
     content, labels = own_contents(own), own[label].to_numpy()
     single = pd.DataFrame({"srcc": wide.apply(lambda run: srcc(run.to_numpy(), labels))})
     ranked = [codes(values) for values in (*wide.T.to_numpy(), labels)]
-    error, units, _ = standard_error(lambda *drawn: rank_correlations(*drawn).mean(), *ranked, content=content, fisher=True)
+    drawn = own.content if "content" in own and own.content.notna().all() else None
+    error, units, _ = standard_error(lambda *few: rank_correlations(*few).mean(), *ranked, content=drawn, fisher=True)
     row = {"n": len(wide), "contents": np.nan if content is None else content.nunique(), "seeds": wide.columns.unique(0).size}
     row |= spread("srcc", single.srcc.mean(), correlation_interval(single.srcc.mean(), error, units))
     if content is not None:

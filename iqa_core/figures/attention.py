@@ -81,7 +81,7 @@ def entropy_scatter(weights: pd.DataFrame, *, label_name: str = "label"):
         axis.set_xlabel(label_name)
     ranked = codes(weights.entropy), codes(weights.label)
     (value,) = rank_correlations(*ranked)
-    (error,), units, _ = standard_error(rank_correlations, *ranked, content=contents, fisher=True)
+    (error,), units, _ = standard_error(rank_correlations, *ranked, content=weights.get("content"), fisher=True)
     low, high = correlation_interval(value, error, units)
     axes[0].set_title(f"n = {len(weights)}, SRCC {value:.2f} [{low:.2f}, {high:.2f}]", loc="left")
     within = None if contents is None else per_content(weights.entropy, weights.label, contents)
@@ -91,28 +91,32 @@ def entropy_scatter(weights: pd.DataFrame, *, label_name: str = "label"):
 
 
 def weights_by(weights: pd.DataFrame, by: str):
-    """Mean stage weights of the test images of each group; lines are 95 % Student intervals over the means of contents, or
-    over images where a set has no contents. Dotted: a quarter each.
+    """Mean stage weights of the test images of each group, and their mean entropy in bits; lines are 95 % Student intervals
+    over the means of contents, or over images where a set has no contents. Dotted: a quarter each, and the 2 bits of that.
 
-    `weights`: columns stage1 to stage4, `by` and, optionally, content. `by`: distortion, or run.
+    `weights`: columns stage1 to stage4, entropy, `by` and, optionally, content. `by`: distortion, or run.
     """
     rows, contents = [], own_contents(weights)
     for name, group in weights.groupby(by, sort=by == "distortion"):
-        means = group[STAGES] if contents is None else group.groupby("content")[STAGES].mean()
-        for stage in STAGES:
+        drawn = [*STAGES, "entropy"]
+        means = group[drawn] if contents is None else group.groupby("content")[drawn].mean()
+        for stage in drawn:
             low, high = t_interval(means[stage])
             rows.append({by: name, "n": len(group), "stage": stage, "mean": means[stage].mean(), "low": low, "high": high})
     data = pd.DataFrame(rows)
     names = list(data[by].unique())
-    figure, axes = plt.subplots(figsize=(3.4 + 0.07 * max(map(len, names)), 1.1 + 0.3 * len(names)))
-    for number, stage in enumerate(STAGES):
-        part = data[data.stage == stage]
-        place = np.arange(len(names)) + (number - 1.5) * 0.16
-        axes.errorbar(
+    size = 5 + 0.07 * max(map(len, names)), 1.1 + 0.3 * len(names)
+    figure, (axes, right) = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[2.4, 1])
+    for number, stage in enumerate([*STAGES, "entropy"]):
+        part, of_stage = data[data.stage == stage], stage != "entropy"
+        place = np.arange(len(names)) + (number - 1.5) * 0.16 * of_stage
+        (axes if of_stage else right).errorbar(
             part["mean"], place, xerr=[part["mean"] - part.low, part.high - part["mean"]], fmt="o", ms=3.5, elinewidth=0.9,
-            color=f"C{number}", label=f"stage {number + 1}",
+            color=f"C{number}" if of_stage else "black", label=f"stage {number + 1}",
         )  # fmt: skip
     axes.axvline(0.25, color="0.3", lw=0.8, ls=":")
+    right.axvline(2, color="0.3", lw=0.8, ls=":")
+    right.set_xlabel("entropy, bits")
     axes.set_yticks(range(len(names)), [name.replace("_", " ") if by == "distortion" else name for name in names])
     axes.set(xlabel="mean stage weight, with 95 %", ylim=(len(names) - 0.5, -0.5))
     axes.legend(ncol=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1, handletextpad=0.2)

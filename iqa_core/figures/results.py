@@ -68,7 +68,7 @@ def _under(label, tests, table):
 def _row(name, predicted, test, label, baseline):
     content = own_contents(test)
     ranked = codes(predicted), codes(test[label])
-    (error,), units, _ = standard_error(rank_correlations, *ranked, content=content, fisher=True)
+    (error,), units, _ = standard_error(rank_correlations, *ranked, content=test.get("content"), fisher=True)
     (pooled,) = rank_correlations(*ranked)
     row = {
         "method": name,
@@ -101,8 +101,7 @@ def over_splits(tests: list, table: pd.DataFrame, pairs, *, labels=("label", "la
     5-parameter logistic; content_srcc where images share contents), method, splits, n (test images a split), median, mean, std
     over splits, low and high of the mean (`stats.resampled_interval`: splits share images).
     """
-    sizes = [[(part == name).sum() for name in ("train", "test")] for _, part in tests]
-    train, n = np.median(sizes, axis=0).astype(int)
+    train, n = np.median([[part.isin(names).sum() for names in (["train", "val"], ["test"])] for _, part in tests], axis=0)
     methods, rows = [column for column in tests[0][0] if column != "image"], []
     for label in [label for label in labels if label in table]:
         found = [test.merge(table, on="image", validate="one_to_one") for test, _ in tests]
@@ -112,8 +111,9 @@ def over_splits(tests: list, table: pd.DataFrame, pairs, *, labels=("label", "la
             each[f"{one} - {other}"] = each[one] - each[other]
         for measure, values in each.groupby(level=1, sort=False):
             for name, own in values.items():
+                own = own.dropna()
                 low, high = resampled_interval(own, train=train, test=n)
-                told = {"label": label, "measure": measure, "method": name, "splits": len(own), "n": n}
+                told = {"label": label, "measure": measure, "method": name, "splits": len(own), "n": int(n)}
                 rows.append(told | dict(median=own.median(), mean=own.mean(), std=own.std(), low=low, high=high))
     return pd.DataFrame(rows)
 
@@ -132,14 +132,15 @@ def verdicts(data: pd.DataFrame, method: str) -> list[str]:
         within, blind = "content_srcc" in row and pd.notna(row["content_srcc"]), data[data.label == row["label"]]
         key = "content_srcc" if within else "srcc"
         text = f"{row['label']}: {method} has {'per-content' if within else 'pooled'} SRCC {_cell(row, key)}"
-        if pd.isna(row.get("gain")):
+        rules = " and ".join(f"{value:.3f}" for value in blind[blind.method.isin([BLIND, BOOSTED])][key])
+        if not rules:
             told.append(text + "; the set tells no distortions, so no rule without pixels stands beside it.")
             continue
-        rules = " and ".join(f"{value:.3f}" for value in blind[blind.method.isin([BLIND, BOOSTED])][key])
-        ends = {True: "so it is shown that it judges pictures", False: "so it is not shown here that it judges pictures"}
+        text += f"; rules that are told type and level, and see no pixel, have {rules}. "
+        found = "shows" if row.get("gain_low", np.nan) > 0 else "does not show"
         told.append(
-            f"{text}; rules that are told type and level, and see no pixel, have {rules}. Given these, it keeps "
-            f"{_cell(row, 'gain')} more partial SRCC than the boosted one, {ends[row['gain_low'] > 0]}."
+            f"{text}Given these, it keeps {_cell(row, 'gain')} more partial SRCC than the boosted one: on these contents that "
+            f"{found} that this network judges pictures."
         )
     return told
 
@@ -233,7 +234,7 @@ def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=("la
     """
     rows = []
     for label in [label for label in labels if label in data]:
-        content = own_contents(data)
+        content = data.get("content")
         found = [compare(data[one], data[other], data[label], content=content) for one, other in pairs]
         parts = [pair["within"] or pair for pair in found]
         adjusted = holm([part["p"] for part in parts]) if parts else []

@@ -23,15 +23,17 @@ def compare(predicted, other, label, *, content=None, draws: int = 2000, seed: i
                        2 ** contents exchanges are no more than `draws`, all of them): see `_exchanged`
       n, unit, units, draws, exchanges   rows; "content" or "image" and how many; bootstrap draws; exchanges tried
       within           with content, the same by the mean of the SRCC within each content: difference, interval (t over
-                       contents), p (signs of the contents' differences), contents used; else None
+                       contents), p (signs of the contents' differences), contents used; else None, and where contents have
+                       less than three rows on average
     With 5 contents or fewer no p can be below .05: the smallest is 2 / 2 ** contents.
     Constant predictions or labels: NaN and a RuntimeWarning. Errors: ValueError as `vectors` and `groups`.
     Sources: paired bootstrap, Efron and Tibshirani 1993; exchange within blocks, Fisher 1935, The design of experiments, and
     Good 2005, DOI 10.1007/b138696.
     """
     ranked = [codes(values) for values in vectors(predicted=predicted, other=other, label=label)]
-    n, unit = len(ranked[0]), "image" if content is None else "content"
+    n = len(ranked[0])
     number, names = groups(content, n)
+    unit = "content" if len(names) < n else "image"
     ranks = [midranks(values) for values in ranked]
     first, second = (plcc(values, ranks[2]) if n else np.nan for values in ranks[:2])
     row = dict(srcc=first, other_srcc=second, difference=first - second, interval=(np.nan, np.nan), p=np.nan, n=n, unit=unit)
@@ -43,7 +45,7 @@ def compare(predicted, other, label, *, content=None, draws: int = 2000, seed: i
     error, units, draws = standard_error(_difference, *ranked, content=content, draws=draws, seed=seed)
     p, exchanges = _exchanged(*ranks, number, draws=draws, seed=seed)
     row |= dict(interval=_student(first - second, error, units - 1), p=p, draws=draws, exchanges=exchanges)
-    return row if content is None else row | dict(within=_within(*ranked, content, draws, seed))
+    return row if content is None or 3 * units > n else row | dict(within=_within(*ranked, content, draws, seed))
 
 
 def _student(value, error, df) -> tuple[float, float]:
@@ -172,7 +174,7 @@ def compare_seeds(predicted, other, label, *, content=None, draws: int = 2000, s
     error, units, draws = standard_error(gain, *runs, y, content=content, draws=draws, seed=seed)
     row = dict(n=len(y), unit="image" if content is None else "content", units=units, runs=(k, m), draws=draws)
     row |= _with_seeds(rank_correlations(*runs, y), k, error, units)
-    return row | dict(within=None if content is None else _seeds_within(runs, k, y, content))
+    return row | dict(within=None if content is None or 3 * units > len(y) else _seeds_within(runs, k, y, content))
 
 
 def _with_seeds(values, k, images_error, units) -> dict:

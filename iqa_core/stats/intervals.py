@@ -145,8 +145,8 @@ def resampled_interval(values, *, train: int, test: int) -> tuple[float, float]:
     """95 % Student interval (low, high) for the mean of `values`, one a random split of the same images; NaN below two splits.
 
     Such splits share images, so their figures are less alone than k values look: the variance of the mean is taken as
-    (1 / k + test / train) times theirs, with train and test images a split. Source: Nadeau and Bengio 2003, Machine Learning
-    52, 239, DOI 10.1023/A:1024068626366.
+    (1 / k + test / train) times theirs, where `test` images are tested a split and `train` others learnt from or chosen by.
+    Source: Nadeau and Bengio 2003, Machine Learning 52, 239, DOI 10.1023/A:1024068626366.
     """
     values = np.asarray(values, dtype=float)
     low, high = t_interval(values)
