@@ -72,7 +72,8 @@ def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=("label
 def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
     """The variants' rows of `ablations` for people: figures with their intervals, and the spread over seeds, as text."""
     means = data[data.seed.isna()]
-    shown = pd.DataFrame({"label": means.label, "variant": means.variant, "trainings": means.seeds.astype("Int64")})
+    trainings = [f"{seeds:.0f}" if np.isfinite(seeds) else "--" for seeds in means.seeds]
+    shown = pd.DataFrame({"label": means.label, "variant": means.variant, "trainings": trainings})
     for column, title in (MEASURES | {"gain": "more than boosted"}).items():
         if column in means:
             figures = zip(means[column], means[f"{column}_low"], means[f"{column}_high"], strict=True)
