@@ -78,8 +78,7 @@ def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
         if column in means:
             figures = zip(means[column], means[f"{column}_low"], means[f"{column}_high"], strict=True)
             shown[title] = [f"{v:.3f} [{low:.3f}, {high:.3f}]" if np.isfinite(v) else "--" for v, low, high in figures]
-    spread = [f"{sd:.3f}" if np.isfinite(sd) else "--" for sd in means.seed_sd]
-    shown.insert(4, "sd over seeds", spread)
+    shown.insert(4, "sd over seeds", [f"{sd:.3f}" if np.isfinite(sd) else "--" for sd in means.seed_sd])
     return shown.set_index(["label", "variant"])
 
 
