@@ -20,7 +20,7 @@ def training_curves(histories: dict[str, pd.DataFrame]):
         right.plot(history.epoch[best], history.val_score[best], "o", ms=8, mfc="none", color=colour)
     left.set(xlabel="epoch", ylabel="mean absolute error", ylim=(0, None))
     left.set_title("dashed: training crops, solid: validation", loc="left", fontsize=8)
-    within = " within contents" * all("val_content_srcc" in history for history in histories.values())
+    within = "\nwithin contents" * all("val_content_srcc" in history for history in histories.values())
     right.set(xlabel="epoch", ylabel=f"validation SRCC{within}")
     figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncol=4)
     data = pd.concat([h.assign(run=run) for run, h in histories.items()])
