@@ -1,17 +1,21 @@
-"""What does an epoch of 25 random crops an image cost from the pixel cache, against the published and the usual loaders?
+"""What does an epoch of 25 random crops an image cost from the pixel cache, against the published
+and the usual loaders?
 
-python benchmarks/cache.py: CPU seconds, workers included, of three ways to the same crops of 224 from the same photographs
-at 512 x 384, side by side in one process, and their ratios; then how busy building a cache keeps the cores. About a minute.
+python benchmarks/cache.py: CPU seconds, workers included, of three ways to the same crops of 224
+from the same photographs at 512 x 384, side by side in one process, and their ratios; then how busy
+building a cache keeps the cores. About a minute.
 
-decode per crop   the file opened, decoded, resized and cropped for every crop, as HyperIQA's loader does
-small copies      a copy of 512 x 384 of every file, made beforehand (not counted), decoded for every crop by torch's
+decode per crop   the file opened, decoded, resized and cropped for every crop, as HyperIQA's loader
+does small copies      a copy of 512 x 384 of every file, made beforehand (not counted), decoded for
+every crop by torch's
                   DataLoader in worker processes: PNG or JPEG, whichever is decoded in less time
-cache             `PixelCache` built beforehand (not counted) and opened anew: every checksum is compared once
+cache             `PixelCache` built beforehand (not counted) and opened anew: every checksum is
+compared once
 
-Photographs: parts of the demo's, enlarged to 1024 x 768, with noise of 3 grey levels so that they compress like a camera's,
-as JPEG of quality 90 to 95; the 1,000 of which a cache is built are those again under other names. All ways give batches of 96
-uint8 crops, half of them mirrored; none converts them to floats.
-"""
+Photographs: parts of the demo's, enlarged to 1024 x 768, with noise of 3 grey levels so that they
+compress like a camera's, as JPEG of quality 90 to 95; the 1,000 of which a cache is built are those
+again under other names. All ways give batches of 96 uint8 crops, half of them mirrored; none
+converts them to floats."""
 
 import itertools
 import os
@@ -25,8 +29,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from iqa_core.cache import PixelCache
 from iqa_core.loading import Batches
+from iqa_core.pixels.cache import PixelCache
 from iqa_core.runs import project_root
 
 PHOTOGRAPHS, BLOCKS, CROPS, SIZE = 160, 4, 25, (384, 512)
@@ -49,21 +53,30 @@ class Decoded(Dataset):
         if np.random.random() < 0.5:  # noqa: NPY002 - as the loaders do
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         top, left = (int(torch.randint(side - 224 + 1, ())) for side in SIZE)
-        return torch.from_numpy(np.array(image.crop((left, top, left + 224, top + 224)))).permute(2, 0, 1)
+        return torch.from_numpy(np.array(image.crop((left, top, left + 224, top + 224)))).permute(
+            2, 0, 1
+        )
 
 
 def photographs(folder: Path) -> list[Path]:
     """Camera-like JPEGs of 1024 x 768."""
     random, files = np.random.default_rng(0), []
-    sources = [Image.open(path).convert("RGB") for path in sorted((project_root() / "data/demo").glob("*.png"))]
+    sources = [
+        Image.open(path).convert("RGB")
+        for path in sorted((project_root() / "data/demo").glob("*.png"))
+    ]
     for number in range(PHOTOGRAPHS):
         source = sources[number % len(sources)]
         left, top = random.integers(0, (source.width // 4, source.height // 4))
         box = (left, top, left + source.width * 3 // 4, top + source.height * 3 // 4)
-        pixels = np.asarray(source.resize((1024, 768), Image.Resampling.BICUBIC, box=box), np.float32)
+        pixels = np.asarray(
+            source.resize((1024, 768), Image.Resampling.BICUBIC, box=box), np.float32
+        )
         noise = random.normal(0, 3, pixels.shape).astype(np.float32)
         files.append(folder / f"{number:04}.jpg")
-        Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8)).save(files[-1], quality=int(random.integers(90, 96)))
+        Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8)).save(
+            files[-1], quality=int(random.integers(90, 96))
+        )
     return files
 
 
@@ -79,7 +92,9 @@ def small_copies(files: list[Path]) -> list[Path]:
             Image.open(copy).load()
         taken[ending] = time.process_time() - start
     fastest = min(taken, key=taken.get)
-    each = ", ".join(f"{ending[1:]} {seconds / len(files) * 1e3:.2f} ms" for ending, seconds in taken.items())
+    each = ", ".join(
+        f"{ending[1:]} {seconds / len(files) * 1e3:.2f} ms" for ending, seconds in taken.items()
+    )
     print(f"decoding a small copy: {each}")
     return copies[fastest]
 
@@ -95,11 +110,17 @@ def epoch(way: str, files: list[Path], copies: list[Path], folder: Path) -> floa
     start = cpu()
     if way == "cache":
         cache, labels = PixelCache(files, folder, resize=SIZE), np.zeros(len(files))
-        options = dict(crop=224, batch_size=96, crops_per_image=CROPS, generator=np.random.default_rng(0))
+        options = dict(
+            crop=224, batch_size=96, crops_per_image=CROPS, generator=np.random.default_rng(0)
+        )
         data = Batches(cache, labels, **options)
         count = sum(len(crops) for crops, *_ in itertools.islice(data, len(data)))
     else:
-        data = Decoded(files, resize=True) if way == "decode per crop" else Decoded(copies, resize=False)
+        data = (
+            Decoded(files, resize=True)
+            if way == "decode per crop"
+            else Decoded(copies, resize=False)
+        )
         workers = 0 if way == "decode per crop" else os.cpu_count()
         count = sum(len(crops) for crops in DataLoader(data, 96, shuffle=True, num_workers=workers))
     assert count >= len(files) * CROPS - 48, "half a batch may be left out"
@@ -118,12 +139,22 @@ def main() -> None:
             PixelCache(some, folder / "cache", resize=SIZE).fill()
             taken = {way: epoch(way, some, theirs, folder / "cache") for way in total}
             total = {way: total[way] + taken[way] for way in total}
-            print(f"  {each} photographs:", ", ".join(f"{way} {seconds:.2f} s" for way, seconds in taken.items()))
+            print(
+                f"  {each} photographs:",
+                ", ".join(f"{way} {seconds:.2f} s" for way, seconds in taken.items()),
+            )
         for way, seconds in total.items():
             crop = seconds / PHOTOGRAPHS / CROPS * 1e3
-            print(f"{way:16} {crop:6.3f} ms of CPU a crop, {seconds / total['cache']:5.1f} times the cache's")
+            print(
+                f"{way:16} {crop:6.3f} ms of CPU a crop, {seconds / total['cache']:5.1f} times the "
+                f"cache's"
+            )
 
-        many = [folder / f"{copy}-{file.name}" for copy in range(-(-1000 // PHOTOGRAPHS)) for file in files][:1000]
+        many = [
+            folder / f"{copy}-{file.name}"
+            for copy in range(-(-1000 // PHOTOGRAPHS))
+            for file in files
+        ][:1000]
         for number, path in enumerate(many):
             path.hardlink_to(files[number % PHOTOGRAPHS])
         cache = PixelCache(many, folder / "thousand", resize=SIZE)
@@ -132,7 +163,8 @@ def main() -> None:
         cache.fill(workers=os.cpu_count())
         seconds, used = time.perf_counter() - start, cpu() - used
         print(
-            f"building 1,000 photographs, {wanted / 1e9:.2f} GB: {seconds:.1f} s, {used:.1f} s of CPU, {used / seconds:.2f} of "
+            f"building 1,000 photographs, {wanted / 1e9:.2f} GB: {seconds:.1f} s, {used:.1f} s of "
+            f"CPU, {used / seconds:.2f} of "
             f"{os.cpu_count()} cores busy; load average before {load:.1f}"
         )
 

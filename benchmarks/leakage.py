@@ -1,11 +1,11 @@
 """Are planted near-duplicates all found, at what precision, and how long do 10,000 images take?
 
-python benchmarks/leakage.py, a minute or two. The largest distance that counts as a duplicate was chosen on every other
-photograph of data/demo (the first table); what is claimed is measured on the others (the second). The hash itself was shaped
-on all 28, so it was tried once on 98 pictures it had never seen (Debian's scratch, palapeli-data and mate-backgrounds, the
-samples of scikit-image, scikit-learn and matplotlib): recall 1.0 of all that is promised, nearest of different pictures .426,
-a stereo pair; it also found the one picture which those packages hold in three sizes.
-"""
+python benchmarks/leakage.py, a minute or two. The largest distance that counts as a duplicate was
+chosen on every other photograph of data/demo (the first table); what is claimed is measured on the
+others (the second). The hash itself was shaped on all 28, so it was tried once on 98 pictures it
+had never seen (Debian's scratch, palapeli-data and mate-backgrounds, the samples of scikit-image,
+scikit-learn and matplotlib): recall 1.0 of all that is promised, nearest of different pictures
+.426, a stereo pair; it also found the one picture which those packages hold in three sizes."""
 
 import resource
 import tempfile
@@ -28,7 +28,14 @@ VERSIONS = 6  # of each photograph, every eighth of the demo's
 def cut(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
     """Without those parts of its sides."""
     width, height = image.size
-    return image.crop((round(left * width), round(top * height), round((1 - right) * width), round((1 - bottom) * height)))
+    return image.crop(
+        (
+            round(left * width),
+            round(top * height),
+            round((1 - right) * width),
+            round((1 - bottom) * height),
+        )
+    )
 
 
 def half(image: Image.Image) -> Image.Image:
@@ -41,7 +48,10 @@ PLANTS = {  # name -> (what is done, quality where it is saved as JPEG)
     "half size": (half, None),
     "3 % off each side": (lambda image: cut(image, 0.03, 0.03, 0.03, 0.03), None),
     "mirrored": (ImageOps.mirror, None),
-    "all four at once": (lambda image: half(cut(ImageOps.mirror(image), 0.03, 0.03, 0.03, 0.03)), 50),
+    "all four at once": (
+        lambda image: half(cut(ImageOps.mirror(image), 0.03, 0.03, 0.03, 0.03)),
+        50,
+    ),
     "5 % off each side": (lambda image: cut(image, 0.05, 0.05, 0.05, 0.05), None),
     "3 % off one side": (lambda image: cut(image, 0.03, 0, 0, 0), None),
     "8 % off one side": (lambda image: cut(image, 0, 0, 0, 0.08), None),  # not promised
@@ -54,24 +64,46 @@ def plant(pictures: dict[str, Image.Image], folder: Path) -> None:
         picture.save(folder / f"{source}--original.png")
         for name, (make, quality) in PLANTS.items():
             options = {} if quality is None else {"quality": quality}
-            make(picture).save(folder / f"{source}--{name}.{'png' if quality is None else 'jpg'}", **options)
+            make(picture).save(
+                folder / f"{source}--{name}.{'png' if quality is None else 'jpg'}", **options
+            )
 
 
 def quarters(pictures: dict[str, Image.Image]) -> dict[str, Image.Image]:
-    """Hard negatives: neighbouring quarters of one photograph are other pictures of like colours and textures."""
-    corners = {"nw": (0, 0, 0.5, 0.5), "ne": (0.5, 0, 0, 0.5), "sw": (0, 0.5, 0.5, 0), "se": (0.5, 0.5, 0, 0)}
-    return {f"{name}-{corner}": cut(image, *sides) for name, image in pictures.items() for corner, sides in corners.items()}
+    """Hard negatives: neighbouring quarters of one photograph are other pictures of like colours
+    and textures.
+    """
+    corners = {
+        "nw": (0, 0, 0.5, 0.5),
+        "ne": (0.5, 0, 0, 0.5),
+        "sw": (0, 0.5, 0.5, 0),
+        "se": (0.5, 0.5, 0, 0),
+    }
+    return {
+        f"{name}-{corner}": cut(image, *sides)
+        for name, image in pictures.items()
+        for corner, sides in corners.items()
+    }
 
 
 def landscapes(count: int, generator: np.random.Generator) -> dict[str, Image.Image]:
-    """Hard negatives: a bright sky over a dark ground with soft random texture, all of one layout."""
+    """Hard negatives: a bright sky over a dark ground with soft random texture, all of one
+    layout.
+    """
     made = {}
     for number in range(count):
         texture = generator.normal(0, 1, (24, 32)) * np.linspace(6, 18, 24)[:, None]
-        texture = np.asarray(Image.fromarray(texture.astype(np.float32)).resize((512, 384), Image.Resampling.BICUBIC))
+        texture = np.asarray(
+            Image.fromarray(texture.astype(np.float32)).resize((512, 384), Image.Resampling.BICUBIC)
+        )
         rows = np.linspace(0, 1, 384)[:, None]
-        grey = np.where(rows < generator.uniform(0.45, 0.55), 220 - 60 * rows, 110 - 50 * rows) + texture
-        made[f"landscape{number:02d}"] = Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+        grey = (
+            np.where(rows < generator.uniform(0.45, 0.55), 220 - 60 * rows, 110 - 50 * rows)
+            + texture
+        )
+        made[f"landscape{number:02d}"] = Image.fromarray(
+            grey.clip(0, 255).astype(np.uint8)
+        ).convert("RGB")
     return made
 
 
@@ -89,19 +121,29 @@ def report(pictures: dict[str, Image.Image]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         plant(pictures, Path(folder))
         pairs = found(Path(folder))
-    with_original = pairs[pairs.same & ((pairs.plant_image == "original") | (pairs.plant_image2 == "original"))]
-    plants = with_original.plant_image.where(with_original.plant_image2 == "original", with_original.plant_image2)
+    with_original = pairs[
+        pairs.same & ((pairs.plant_image == "original") | (pairs.plant_image2 == "original"))
+    ]
+    plants = with_original.plant_image.where(
+        with_original.plant_image2 == "original", with_original.plant_image2
+    )
     for name in PLANTS:
         distance = with_original.distance[plants == name]
         recall = (distance <= LARGEST).sum() / len(pictures)
         print(f"  {name:18} recall {recall:.3f} of {len(pictures)}, farthest {distance.max():.3f}")
     flagged, nearest = pairs[pairs.distance <= LARGEST], pairs.distance[~pairs.same].min()
-    print(f"  precision {flagged.same.mean():.4f} of {len(flagged)} flagged; nearest of different pictures {nearest:.3f}")
+    print(
+        f"  precision {flagged.same.mean():.4f} of {len(flagged)} flagged; nearest of different "
+        f"pictures {nearest:.3f}"
+    )
 
 
 def main() -> None:
     root, generator = project_root(), np.random.default_rng(0)
-    photos = {path.stem: Image.open(path).convert("RGB") for path in sorted((root / "data/demo").glob("*.png"))}
+    photos = {
+        path.stem: Image.open(path).convert("RGB")
+        for path in sorted((root / "data/demo").glob("*.png"))
+    }
     halves = [dict(list(photos.items())[start::2]) for start in (0, 1)]
     for name, some in zip(("chosen on", "claimed from"), halves, strict=True):
         print(f"{name} {len(some)} photographs, limit {LARGEST}")
@@ -110,9 +152,14 @@ def main() -> None:
         report(quarters(some))
 
     with tempfile.TemporaryDirectory() as folder:
-        plain = {f"plain{level}": Image.new("RGB", (512, 384), (level, level, 255 - level)) for level in range(0, 250, 25)}
+        plain = {
+            f"plain{level}": Image.new("RGB", (512, 384), (level, level, 255 - level))
+            for level in range(0, 250, 25)
+        }
         negatives = landscapes(60, generator) | plain
-        for name, picture in (negatives | {f"again-{name}": picture for name, picture in plain.items()}).items():
+        for name, picture in (
+            negatives | {f"again-{name}": picture for name, picture in plain.items()}
+        ).items():
             picture.save(Path(folder) / f"{name}--original.jpg", quality=90)
         pairs = found(Path(folder))
         print(f"{len(negatives)} pictures of one layout or plain: {(pairs.distance <= LARGEST).sum()} pairs flagged, "
@@ -122,7 +169,9 @@ def main() -> None:
     table = table[table.index % (len(table) // (VERSIONS * len(photos))) == 0]
     with tempfile.TemporaryDirectory() as folder:
         for row in table.itertuples():
-            Image.fromarray(make_image(row, root)).save(Path(folder) / f"{row.content}--{row.Index}.png", compress_level=1)
+            Image.fromarray(make_image(row, root)).save(
+                Path(folder) / f"{row.content}--{row.Index}.png", compress_level=1
+            )
         pairs = found(Path(folder), largest=LARGEST)
         each = table.groupby("content").size()
         print(f"{len(table)} distorted versions: of {int((each * (each - 1) / 2).sum())} pairs of one content "
@@ -131,13 +180,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         small = [np.asarray(photo).astype(np.float32) for photo in photos.values()]
         for number in range(IMAGES):
-            mixed = sum(small[k] * w for k, w in zip(generator.choice(28, 3), generator.dirichlet([1] * 3), strict=True))
+            mixed = sum(
+                small[k] * w
+                for k, w in zip(generator.choice(28, 3), generator.dirichlet([1] * 3), strict=True)
+            )
             Image.fromarray(mixed.astype(np.uint8)).save(Path(folder) / f"{number}.jpg", quality=90)
         start = time.perf_counter()
         duplicates(sorted(Path(folder).iterdir()), progress=False)
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{seconds:.1f} s for {IMAGES} JPEG images of 512 x 384, start of the workers included; peak {peak:.0f} MB here")
+    print(
+        f"{seconds:.1f} s for {IMAGES} JPEG images of 512 x 384, start of the workers included; "
+        f"peak {peak:.0f} MB here"
+    )
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
-"""How much faster is a training step of SMART-IQA here than in the published code, and what do TF32, bf16 and compiling add?
+"""How much faster is a training step of SMART-IQA here than in the published code, and what do
+TF32, bf16 and compiling add?
 
-python benchmarks/training.py: a step is forward, L1, backward, clipping, AdamW; network (no pretrained weights), batch, crops
-and strength of jitter are the same, images made up, all ways in one process, turn by turn. With a GPU Swin-Base in batches
-of 96, some minutes; without one Swin-Tiny in batches of 8, two minutes or so, which does not answer the question.
+python benchmarks/training.py: a step is forward, L1, backward, clipping, AdamW; network (no
+pretrained weights), batch, crops and strength of jitter are the same, images made up, all ways in
+one process, turn by turn. With a GPU Swin-Base in batches of 96, some minutes; without one
+Swin-Tiny in batches of 8, two minutes or so, which does not answer the question.
 
-published, kept     fp32; images resized once, then flip, crop and jitter by PIL, no workers; the loss is read at every step:
+published, kept     fp32; images resized once, then flip, crop and jitter by PIL, no workers; the
+loss is read at every step:
                     SMART-IQA's code
-published, decoded  the same, but a JPEG of 1024 x 768 decoded and resized for every crop: HyperIQA's code
-workbook            `loading.Batches` and the step of `training.fit`: crops leave the CPU as uint8, the device jitters them
+published, decoded  the same, but a JPEG of 1024 x 768 decoded and resized for every crop:
+HyperIQA's code workbook            `loading.Batches` and the step of `training.fit`: crops leave
+the CPU as uint8, the device jitters them
 
-fp32 is PyTorch's default: TF32 not in matrix products, but in convolutions. Printed are medians over rounds; `times published`
-compares with "published, kept" within a round. Peak memory is that of tensors, the other ways' left out.
-"""
+fp32 is PyTorch's default: TF32 not in matrix products, but in convolutions. Printed are medians
+over rounds; `times published` compares with "published, kept" within a round. Peak memory is that
+of tensors, the other ways' left out."""
 
 import io
 import itertools
@@ -26,24 +30,40 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from iqa_core import augment, processes, recipe, training
+from iqa_core import training
 from iqa_core.loading import Batches
+from iqa_core.loading import jitter as augment
 from iqa_core.models import create_model
+from iqa_core.training import processes, recipe
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
-KEPT, DECODED, FP32, BF16 = "published, kept", "published, decoded", "workbook fp32", "workbook bf16-mixed"
+KEPT, DECODED, FP32, BF16 = (
+    "published, kept",
+    "published, decoded",
+    "workbook fp32",
+    "workbook bf16-mixed",
+)
 ON_CPU = (KEPT, DECODED, FP32, BF16)
 WAYS = (*ON_CPU, "workbook fp32 and TF32", "workbook bf16-mixed, compiled")
 
 
 class Published(torch.utils.data.Dataset):
-    """Normalised crops, one by one, of PIL images, or of files that are decoded and resized for each."""
+    """Normalised crops, one by one, of PIL images, or of files that are decoded and resized for
+    each.
+    """
 
     def __init__(self, images: list, *, colours: bool):
-        steps = [transforms.RandomHorizontalFlip()] + [transforms.Resize((512, 384))] * isinstance(images[0], io.BytesIO)
-        steps += [transforms.RandomCrop(224)] + [transforms.ColorJitter(*augment.STRENGTH)] * colours
-        steps += [transforms.ToTensor(), transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+        steps = [transforms.RandomHorizontalFlip()] + [transforms.Resize((512, 384))] * isinstance(
+            images[0], io.BytesIO
+        )
+        steps += [transforms.RandomCrop(224)] + [
+            transforms.ColorJitter(*augment.STRENGTH)
+        ] * colours
+        steps += [
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
         self.images, self.change = images * 20, transforms.Compose(steps)
 
     def __len__(self) -> int:
@@ -51,14 +71,20 @@ class Published(torch.utils.data.Dataset):
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, np.float32]:
         image = self.images[i]
-        return self.change(Image.open(image).convert("RGB") if isinstance(image, io.BytesIO) else image), np.float32(0.5)
+        return self.change(
+            Image.open(image).convert("RGB") if isinstance(image, io.BytesIO) else image
+        ), np.float32(0.5)
 
 
 def made_up(number: int = 48) -> tuple[list[io.BytesIO], list[Image.Image]]:
-    """JPEGs of 1024 x 768, the size of KonIQ-10k's, and the same images resized as published, sides swapped."""
+    """JPEGs of 1024 x 768, the size of KonIQ-10k's, and the same images resized as published, sides
+    swapped.
+    """
     random, files = np.random.default_rng(0), [io.BytesIO() for _ in range(number)]
     for file in files:
-        blots = Image.fromarray(random.integers(0, 256, (96, 128, 3), np.uint8)).resize((1024, 768), Image.Resampling.BICUBIC)
+        blots = Image.fromarray(random.integers(0, 256, (96, 128, 3), np.uint8)).resize(
+            (1024, 768), Image.Resampling.BICUBIC
+        )
         noisy = np.asarray(blots) + random.normal(0, 3, (768, 1024, 3))
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
     return files, [transforms.Resize((512, 384))(Image.open(file)) for file in files]
@@ -68,13 +94,25 @@ def batches(way: str, photos: tuple, size: int, *, colours: bool):
     """Batches without end; 960 crops an epoch, so that all are as large."""
     if way in (KEPT, DECODED):
         data = Published(photos[way == KEPT], colours=colours)
-        return itertools.chain.from_iterable(itertools.repeat(torch.utils.data.DataLoader(data, size, shuffle=True)))
-    options = dict(crop=224, batch_size=size, crops_per_image=20, colour_jitter=colours, generator=np.random.default_rng(0))
-    return Batches([np.asarray(image) for image in photos[1]], np.full(len(photos[1]), 0.5), **options)
+        return itertools.chain.from_iterable(
+            itertools.repeat(torch.utils.data.DataLoader(data, size, shuffle=True))
+        )
+    options = dict(
+        crop=224,
+        batch_size=size,
+        crops_per_image=20,
+        colour_jitter=colours,
+        generator=np.random.default_rng(0),
+    )
+    return Batches(
+        [np.asarray(image) for image in photos[1]], np.full(len(photos[1]), 0.5), **options
+    )
 
 
 def cpu_of_data(name: str, photos: tuple, size: int):
-    """Measures CPU seconds of a batch, of the workbook's also made floats and jittered on this CPU."""
+    """Measures CPU seconds of a batch, of the workbook's also made floats and jittered on this
+    CPU.
+    """
     data = [batches(name, photos, size, colours=colours) for colours in (False, True)]
 
     def measure(colours):
@@ -90,9 +128,14 @@ def cpu_of_data(name: str, photos: tuple, size: int):
 
 def training_step(way: str, photos: tuple, size: int, *, swin: str, count: int):
     """Measures seconds of a step, mean of `count`, and GiB of GPU memory."""
-    others, data = torch.cuda.memory_allocated(), [batches(way, photos, size, colours=colours) for colours in (False, True)]
+    others, data = (
+        torch.cuda.memory_allocated(),
+        [batches(way, photos, size, colours=colours) for colours in (False, True)],
+    )
     model = create_model("smart_iqa", size=swin, pretrained=False).train()
-    optimizer = recipe.OPTIMIZERS["adamw"](recipe.groups(model, ["backbone"], (5e-7, 5e-6), (2e-4, 2e-4)))
+    optimizer = recipe.OPTIMIZERS["adamw"](
+        recipe.groups(model, ["backbone"], (5e-7, 5e-6), (2e-4, 2e-4))
+    )
     if way in (KEPT, DECODED):
         model.to(DEVICE).backbone.normalise = nn.Identity()  # the loader has done it
     else:
@@ -120,10 +163,14 @@ def training_step(way: str, photos: tuple, size: int, *, swin: str, count: int):
         for _ in range(count):
             step(next(data[colours]))
         torch.get_device_module(DEVICE).synchronize()
-        return (time.perf_counter() - start) / count, (torch.cuda.max_memory_allocated() - held + own) / 2**30 or np.nan
+        return (time.perf_counter() - start) / count, (
+            torch.cuda.max_memory_allocated() - held + own
+        ) / 2**30 or np.nan
 
     own = 0
-    print(f"{way}: ready after {measure(True)[0] + measure(False)[0]:.1f} s", flush=True)  # compiled in the first steps
+    print(
+        f"{way}: ready after {measure(True)[0] + measure(False)[0]:.1f} s", flush=True
+    )  # compiled in the first steps
     own = torch.cuda.memory_allocated() - others
     return measure
 
@@ -135,8 +182,12 @@ def compare(measures: dict, size: int, *, rounds: int, what: str) -> None:
     table = pd.DataFrame(rows, columns=["round", "", "way", what, "peak GiB"]).dropna(axis=1)
     table["images/s"] = size / table[what]
     base = table.loc[table.way == KEPT, ["round", "", what]]
-    table["times published"] = table.merge(base, on=["round", ""], suffixes=("", " base"))[f"{what} base"] / table[what]
-    medians = table.drop(columns="round").groupby(["way", ""], sort=False).median().unstack(sort=False)
+    table["times published"] = (
+        table.merge(base, on=["round", ""], suffixes=("", " base"))[f"{what} base"] / table[what]
+    )
+    medians = (
+        table.drop(columns="round").groupby(["way", ""], sort=False).median().unstack(sort=False)
+    )
     print(medians.rename_axis(None).round(3).to_string(), "\n")
 
 
@@ -144,13 +195,21 @@ def main() -> None:
     threads, photos = torch.get_num_threads(), made_up()
     print(f"{torch.cuda.get_device_name() if GPU else 'no GPU'}; {platform.machine()}, {os.cpu_count()} cores, "
           f"{threads} threads, load average {os.getloadavg()[0]:.1f}; torch {torch.__version__}")  # fmt: skip
-    print(f"{len(photos[0])} made-up JPEGs of {np.mean([len(f.getvalue()) for f in photos[0]]) / 1e3:.0f} kB, data alone:")
+    print(
+        f"{len(photos[0])} made-up JPEGs of "
+        f"{np.mean([len(f.getvalue()) for f in photos[0]]) / 1e3:.0f} kB, data alone:"
+    )
     torch.set_num_threads(1)
     names = (KEPT, DECODED, "workbook, uint8 for a GPU", "workbook, all on the CPU")
-    compare({name: cpu_of_data(name, photos, 96) for name in names}, 96, rounds=5, what="CPU s a batch")
+    compare(
+        {name: cpu_of_data(name, photos, 96) for name in names}, 96, rounds=5, what="CPU s a batch"
+    )
     torch.set_num_threads(threads)
     if not GPU:
-        print("Swin-Tiny on a CPU: it tells that the code runs; what a GPU gains, which is the question, it does not tell")
+        print(
+            "Swin-Tiny on a CPU: it tells that the code runs; what a GPU gains, which is the "
+            "question, it does not tell"
+        )
     ways, swin, size, count, rounds = (WAYS, "base", 96, 5, 5) if GPU else (ON_CPU, "tiny", 8, 1, 3)
     steps = {way: training_step(way, photos, size, swin=swin, count=count) for way in ways}
     if not GPU and steps[BF16](False)[0] > steps[FP32](False)[0]:

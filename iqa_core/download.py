@@ -1,4 +1,6 @@
-"""One file from the web: resumed where it broke off, checked, and there only when it is complete."""
+"""One file from the web: resumed where it broke off, checked, and there only when it is
+complete.
+"""
 
 import hashlib
 import http.client
@@ -18,17 +20,24 @@ DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&con
 DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"  # for people
 SILENCE = 60  # seconds without a byte, then the connection counts as broken
 CHUNK = 1 << 20
-BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+BROKEN = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+)
 
 
 def download(address: str, path: Path, *, sha256: str | None = None) -> str:
-    """Fetch `address` (a URL, or drive:<id> of Google Drive) to `path`; the file's sha256, also written to <path>.sha256.
+    """Fetch `address` (a URL, or drive:<id> of Google Drive) to `path`; the file's sha256, also
+    written to <path>.sha256.
 
-    A file that is there is only checked. What arrives lies in <path>.part, where the next call goes on after an
-    interruption. `sha256` may be the first digits alone; without it the one written at the first time is asked for.
-    FileNotFoundError when the file cannot be had (offline, 404, a web page in its place), ValueError for one that is not the
-    expected one; both tell the address, the path and what to do.
-    """
+    A file that is there is only checked. What arrives lies in <path>.part, where the next call goes
+    on after an interruption. `sha256` may be the first digits alone; without it the one written at
+    the first time is asked for. FileNotFoundError when the file cannot be had (offline, 404, a web
+    page in its place), ValueError for one that is not the expected one; both tell the address, the
+    path and what to do."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):  # two at once would write into one .part
@@ -44,10 +53,20 @@ def _download(address, path, sha256):
     try:
         _fetch(DRIVE.format(address[6:]) if drive else address, part)
     except BROKEN as error:
-        kept = "; what has arrived is kept, and the same command goes on from there" if _size(part) else ""
-        raise FileNotFoundError(f"{address} could not be fetched ({error}){kept}. {_by_hand(address, path)}") from error
+        kept = (
+            "; what has arrived is kept, and the same command goes on from there"
+            if _size(part)
+            else ""
+        )
+        raise FileNotFoundError(
+            f"{address} could not be fetched ({error}){kept}. {_by_hand(address, path)}"
+        ) from error
     except _WebPageError as error:
-        why = "the quota is used up, or it is shared no more" if drive else "it has moved, or asks for a login"
+        why = (
+            "the quota is used up, or it is shared no more"
+            if drive
+            else "it has moved, or asks for a login"
+        )
         told = f"{address} answers with a web page instead of a file: {why}"
         raise FileNotFoundError(f"{told}. {_by_hand(address, path)}") from error
     try:
@@ -78,15 +97,21 @@ def _size(path):
 
 
 def _fetch(url, part):
-    """Append to `part` what it lacks, or write it anew where the server does not know byte ranges."""
+    """Append to `part` what it lacks, or write it anew where the server does not know byte
+    ranges.
+    """
     if not re.match(r"https?://", url):
         raise ValueError(f"{url} is no address to fetch from; https://, http:// and drive: are")
     start = _size(part)
     headers = {"User-Agent": "iqa_core"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=SILENCE)
+        answer = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=SILENCE
+        )
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # the range begins at the end: all is there, or the file has become another
+        if (
+            error.code != 416
+        ):  # the range begins at the end: all is there, or the file has become another
             raise
         error.close()
         if error.headers.get("Content-Range", "").rpartition("/")[2] == str(start):
@@ -96,7 +121,9 @@ def _fetch(url, part):
     with answer:
         if answer.headers.get_content_type() == "text/html":
             raise _WebPageError
-        if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(
+            f"bytes {start}-"
+        ):
             part.unlink()  # another part of the file than was asked for: all of it anew
             return _fetch(url, part)
         if answer.status != 206:
@@ -110,7 +137,15 @@ def _fetch(url, part):
 
 def _write(answer, part, *, start, total):
     name = part.name.removesuffix(".part")
-    bar = tqdm(desc=name, initial=start, total=total, unit="B", unit_scale=True, disable=None, mininterval=1)
+    bar = tqdm(
+        desc=name,
+        initial=start,
+        total=total,
+        unit="B",
+        unit_scale=True,
+        disable=None,
+        mininterval=1,
+    )
     with bar, part.open("ab" if start else "wb") as file:
         while chunk := answer.read1(CHUNK):
             file.write(chunk)
@@ -125,6 +160,10 @@ def _check(path, sha256, address):
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(sha256.lower()):
         told = f"{path} is not the file expected from {address}: its sha256 is {digest}, {sha256} is wanted"
-        fix = "what arrived was removed, fetch it again" if path.suffix == ".part" else "remove it and fetch it again"
+        fix = (
+            "what arrived was removed, fetch it again"
+            if path.suffix == ".part"
+            else "remove it and fetch it again"
+        )
         raise ValueError(f"{told}; {fix}")
     return digest

@@ -1,4 +1,5 @@
-"""Where the project lies, and files that are never half written: the lowest level, imported by everything that saves.
+"""Where the project lies, and files that are never half written: the lowest level, imported by
+everything that saves.
 
 Every file is written under another name first and then renamed.
 """
@@ -13,23 +14,30 @@ from pathlib import Path
 
 
 def project_root() -> Path:
-    """The nearest parent of the working directory (else of this package) that holds `params/`, or `$IQA_ROOT`."""
+    """The nearest parent of the working directory (else of this package) that holds `params/`, or
+    `$IQA_ROOT`.
+    """
     if named := os.environ.get("IQA_ROOT"):
         if not (Path(named) / "params").is_dir():
-            raise FileNotFoundError(f"IQA_ROOT is {named!r}, which holds no folder params/: correct it or unset it")
+            raise FileNotFoundError(
+                f"IQA_ROOT is {named!r}, which holds no folder params/: correct it or unset it"
+            )
         return Path(named).resolve()
     for start_folder in (Path.cwd(), Path(__file__).resolve().parent):
         for folder in (start_folder, *start_folder.parents):
             if (folder / "params").is_dir():
                 return folder
     raise FileNotFoundError(
-        f"no project root: neither a parent of {Path.cwd()} nor of the installed iqa_core holds params/; "
+        f"no project root: neither a parent of {Path.cwd()} nor of the installed iqa_core holds "
+        f"params/; "
         "work inside the clone or set IQA_ROOT to it"
     )
 
 
 def file_hash(path: Path) -> str:
-    """`sha256-` and the first 12 hexadecimal digits of it for a file's bytes: text, even where digits look like a number."""
+    """`sha256-` and the first 12 hexadecimal digits of it for a file's bytes: text, even where
+    digits look like a number.
+    """
     return f"sha256-{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"
 
 
@@ -43,7 +51,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes indented JSON; numbers that are not finite become null, NumPy scalars and arrays plain ones, Paths text."""
+    """Writes indented JSON; numbers that are not finite become null, NumPy scalars and arrays plain
+    ones, Paths text.
+    """
     write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -55,7 +65,11 @@ def read_json(path: Path) -> object:
 def write_rows(path: Path, rows: list[dict]) -> None:
     """Writes a CSV file; the columns are the union of the rows' keys in order of appearance."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer = csv.DictWriter(
+        text,
+        fieldnames=list(dict.fromkeys(key for row in rows for key in row)),
+        lineterminator="\n",
+    )
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -1,8 +1,8 @@
 """Full-reference (FR) measures: how a distorted image differs from its reference.
 
-All take uint8 RGB images of one size and are computed by piq on [0, 1] floats (data range 1). Libraries differ in their
-defaults, so each entry states its down-sampling: an SSIM without it is another number.
-"""
+All take uint8 RGB images of one size and are computed by piq on [0, 1] floats (data range 1).
+Libraries differ in their defaults, so each entry states its down-sampling: an SSIM without it is
+another number."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ import numpy as np
 @dataclass(frozen=True)
 class Measure:
     name: str
-    compute: Callable  # (distorted, reference), float tensors (1, 3, h, w) in [0, 1] -> scalar tensor
+    compute: (
+        Callable  # (distorted, reference), float tensors (1, 3, h, w) in [0, 1] -> scalar tensor
+    )
     higher_is_better: bool
     protocol: str  # channels, down-sampling, source
 
@@ -25,7 +27,9 @@ def measure(protocol: str, *, higher_is_better: bool = True):
     """Register `f(distorted, reference)` under its function name."""
 
     def register(function):
-        REGISTRY[function.__name__] = Measure(function.__name__, function, higher_is_better, protocol)
+        REGISTRY[function.__name__] = Measure(
+            function.__name__, function, higher_is_better, protocol
+        )
         return function
 
     return register
@@ -40,17 +44,23 @@ def check_measures(names: Iterable[str]) -> None:
     """KeyError if one of the names is no measure: before long work, not after it."""
     for name in names:
         if name not in REGISTRY:
-            raise KeyError(f"no full-reference measure {name!r}; there are {', '.join(list_measures())}")
+            raise KeyError(
+                f"no full-reference measure {name!r}; there are {', '.join(list_measures())}"
+            )
 
 
 def fr_measure(name: str, distorted: np.ndarray, reference: np.ndarray) -> float:
-    """The measure's own value (see `REGISTRY[name].higher_is_better`) of two uint8 RGB images (h, w, 3).
+    """The measure's own value (see `REGISTRY[name].higher_is_better`) of two uint8 RGB images (h,
+    w, 3).
 
     KeyError for an unknown name, ValueError for images of different size or not uint8 RGB.
     """
     check_measures([name])
     if distorted.shape != reference.shape:
-        raise ValueError(f"{name}: distorted is {distorted.shape}, reference {reference.shape}; they must be of one size")
+        raise ValueError(
+            f"{name}: distorted is {distorted.shape}, reference {reference.shape}; they must be of "
+            f"one size"
+        )
     import torch
 
     with torch.inference_mode():
@@ -72,21 +82,28 @@ def psnr(distorted, reference):
     return piq.psnr(distorted, reference, data_range=1.0)
 
 
-@measure("mean over R, G, B; 11x11 Gaussian window of 1.5; down-sampled by round(min(h, w) / 256); 10.1109/TIP.2003.819861")
+@measure(
+    "mean over R, G, B; 11x11 Gaussian window of 1.5; down-sampled by round(min(h, w) / 256); "
+    "10.1109/TIP.2003.819861"
+)
 def ssim(distorted, reference):
     import piq
 
     return piq.ssim(distorted, reference, data_range=1.0, downsample=True)
 
 
-@measure("LMN colour, SDSP saliency; down-sampled by round(min(h, w) / 256); 10.1109/TIP.2014.2346028")
+@measure(
+    "LMN colour, SDSP saliency; down-sampled by round(min(h, w) / 256); 10.1109/TIP.2014.2346028"
+)
 def vsi(distorted, reference):
     import piq
 
     return piq.vsi(distorted, reference, data_range=1.0)
 
 
-@measure("down-sampled by round(min(h, w) / 256); 10.1109/ACCESS.2016.2604042", higher_is_better=False)
+@measure(
+    "down-sampled by round(min(h, w) / 256); 10.1109/ACCESS.2016.2604042", higher_is_better=False
+)
 def mdsi(distorted, reference):
     import piq
 

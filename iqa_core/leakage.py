@@ -1,9 +1,11 @@
-"""Leakage: pictures of one part of a split that another part holds too, by shared content or as near-duplicates.
+"""Leakage: pictures of one part of a split that another part holds too, by shared content or as
+near-duplicates.
 
-A picture is known by a perceptual hash: the 16 x 16 lowest cosine coefficients of its 32 x 32 grey thumbnail, whitened, as a
-vector of length 1 (after pHash: Zauner 2010, Implementation and benchmarking of perceptual image hash functions; its 64 signs
-are real numbers here). The distance of two pictures is 1 - the largest product of their hashes, over one of them mirrored or
-not and either of them cut by 3 % on each side or not: 0 for the same picture, about 1 for unrelated ones.
+A picture is known by a perceptual hash: the 16 x 16 lowest cosine coefficients of its 32 x 32 grey
+thumbnail, whitened, as a vector of length 1 (after pHash: Zauner 2010, Implementation and
+benchmarking of perceptual image hash functions; its 64 signs are real numbers here). The distance
+of two pictures is 1 - the largest product of their hashes, over one of them mirrored or not and
+either of them cut by 3 % on each side or not: 0 for the same picture, about 1 for unrelated ones.
 """
 
 from collections.abc import Sequence
@@ -21,32 +23,47 @@ from .splits import PARTS, name_some, part_of
 
 THUMBNAIL, KEPT = 32, 16  # pixels a side, cosine coefficients a side
 CUTS = (0, 0.03)  # of each side
-NOISE = 4.0  # of a coefficient: 1/8 grey level over the thumbnail, what JPEG of quality 50 adds and takes
-STRUCTURE = 24  # coefficients above NOISE, of 255: every photograph of data/demo has more than 170, cloudless sky hardly any
+# of a coefficient: 1/8 grey level over the thumbnail, what JPEG of quality 50 adds and takes
+NOISE = 4.0
+# coefficients above NOISE, of 255: every photograph of data/demo has more than 170, cloudless sky
+# hardly any
+STRUCTURE = 24
 LARGEST = 0.3  # distance of a duplicate: see benchmarks/leakage.py
 BLOCK = 2**22  # distances held at once: 16 MB
 MOST = 1_000_000  # pairs: below 100 MB; more of them tell of a damaged table
 FREQUENCY = np.hypot(*np.indices((KEPT, KEPT)))  # natural spectra fall about as 1 / frequency
-MIRROR = np.tile((-1.0) ** np.arange(KEPT), KEPT).astype(np.float32)  # mirroring turns the sign of odd columns
+MIRROR = np.tile((-1.0) ** np.arange(KEPT), KEPT).astype(
+    np.float32
+)  # mirroring turns the sign of odd columns
 
 
 def leakage(
-    table: pd.DataFrame, split: pd.Series | pd.DataFrame, *, root: Path = Path("."), processes: int = -1, progress: bool = True
+    table: pd.DataFrame,
+    split: pd.Series | pd.DataFrame,
+    *,
+    root: Path = Path("."),
+    processes: int = -1,
+    progress: bool = True,
 ) -> pd.DataFrame:
-    """Pairs across parts: columns image, split, image2, split2, kind in {content, duplicate}, distance; none is what one wants.
+    """Pairs across parts: columns image, split, image2, split2, kind in {content, duplicate},
+    distance; none is what one wants.
 
-    `split` is a part for every row, as `load_split` gives (NaN: in none), or a table (image, split). A content in several parts
-    is one row of kind content for each two of them, by its first images, distance NaN; near-duplicates are searched among
-    images of different parts and contents, see `duplicates` for how and for the errors. Images are read below `root`. For leaks
-    between data sets give their tables one after the other, one set as train and val, the other as test, without `content`
-    where both sets name contents alike.
-    """
+    `split` is a part for every row, as `load_split` gives (NaN: in none), or a table (image,
+    split). A content in several parts is one row of kind content for each two of them, by its first
+    images, distance NaN; near-duplicates are searched among images of different parts and contents,
+    see `duplicates` for how and for the errors. Images are read below `root`. For leaks between
+    data sets give their tables one after the other, one set as train and val, the other as test,
+    without `content` where both sets name contents alike."""
     if len(split) != len(table) and not isinstance(split, pd.DataFrame):
-        raise ValueError(f"split has {len(split)} rows, the table {len(table)}; give a part or NaN for every row")
+        raise ValueError(
+            f"split has {len(split)} rows, the table {len(table)}; give a part or NaN for every row"
+        )
     if not isinstance(split, pd.DataFrame):
         split = pd.DataFrame({"image": table.image.to_numpy(), "split": np.asarray(split)}).dropna()
     content = table.content.fillna(table.image) if "content" in table else table.image
-    rows = pd.DataFrame({"image": table.image, "split": part_of(split, table), "content": content}).dropna()
+    rows = pd.DataFrame(
+        {"image": table.image, "split": part_of(split, table), "content": content}
+    ).dropna()
     rows["part"] = rows.split.map(PARTS.index)
     rows = rows.sort_values("part", kind="stable", ignore_index=True)
     part, content = rows.part.to_numpy(), pd.factorize(rows.content)[0]
@@ -57,13 +74,19 @@ def leakage(
         progress=progress,
     )
     columns = {"image": first, "split": first, "image2": second, "split2": second}
-    near = pd.DataFrame({name: rows[name.strip("2")].to_numpy()[numbers] for name, numbers in columns.items()})
+    near = pd.DataFrame(
+        {name: rows[name.strip("2")].to_numpy()[numbers] for name, numbers in columns.items()}
+    )
     near = near.assign(kind="duplicate", distance=distance)
     shared = rows.drop_duplicates(["content", "part"])
     shared = (
-        shared.merge(shared, on="content", suffixes=("", "2")).query("part < part2").assign(kind="content", distance=np.nan)
+        shared.merge(shared, on="content", suffixes=("", "2"))
+        .query("part < part2")
+        .assign(kind="content", distance=np.nan)
     )
-    pairs = pd.concat([frame for frame in (shared[near.columns], near) if len(frame)] or [near], ignore_index=True)
+    pairs = pd.concat(
+        [frame for frame in (shared[near.columns], near) if len(frame)] or [near], ignore_index=True
+    )
     pairs.attrs["plain"] = rows.image.to_numpy()[plain].tolist()
     return pairs
 
@@ -76,19 +99,25 @@ def duplicates(
     processes: int = -1,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Pairs of near-duplicate pictures: columns image, image2, distance (0..`largest`), nearest first.
+    """Pairs of near-duplicate pictures: columns image, image2, distance (0..`largest`), nearest
+    first.
 
     `group`: what each picture belongs to, its content; pairs within one are left out.
 
-    Found are copies, also as JPEG of quality 50, at half the size, with up to about 5 % cut off each side, or mirrored.
-    Pictures with as little structure as plain sky are all alike: they are compared with none; `attrs["plain"]` names them.
-    Errors name the images that are missing (FileNotFoundError) or, once all are read, cannot be decoded (ValueError);
-    ValueError beyond a million pairs. On two cores 10,000 JPEG images of 512 x 384 take half a minute, of 12 megapixels 13.
-    """
+    Found are copies, also as JPEG of quality 50, at half the size, with up to about 5 % cut off
+    each side, or mirrored. Pictures with as little structure as plain sky are all alike: they are
+    compared with none; `attrs["plain"]` names them. Errors name the images that are missing
+    (FileNotFoundError) or, once all are read, cannot be decoded (ValueError); ValueError beyond a
+    million pairs. On two cores 10,000 JPEG images of 512 x 384 take half a minute, of 12 megapixels
+    13."""
     paths = [Path(path) for path in paths]
     number = np.arange(len(paths)) if group is None else pd.factorize(np.asarray(group, object))[0]
     first, second, distance, plain = _search(
-        paths, lambda i, j: number[i] != number[j], largest=largest, processes=processes, progress=progress
+        paths,
+        lambda i, j: number[i] != number[j],
+        largest=largest,
+        processes=processes,
+        progress=progress,
     )
     names = np.array([path.as_posix() for path in paths], object)
     pairs = pd.DataFrame({"image": names[first], "image2": names[second], "distance": distance})
@@ -97,16 +126,24 @@ def duplicates(
 
 
 def _search(paths, wanted, *, largest=LARGEST, processes, progress):
-    """Numbers i < j and distances of pairs of files, nearest first, for which `wanted(i, j)` is true; numbers of plain ones."""
+    """Numbers i < j and distances of pairs of files, nearest first, for which `wanted(i, j)` is
+    true; numbers of plain ones.
+    """
     if absent := [path for path in paths if not path.exists()]:
-        raise FileNotFoundError(f"no file for {name_some(absent)}; get the images first, or drop their rows")
+        raise FileNotFoundError(
+            f"no file for {name_some(absent)}; get the images first, or drop their rows"
+        )
     chunks = [paths[start : start + 32] for start in range(0, len(paths), 32)]
     work = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
     done = work(delayed(_hash_files)(chunk) for chunk in chunks)
-    done = list(tqdm(done, total=len(chunks), desc="hash", unit="x32", mininterval=5, disable=not progress))
+    done = list(
+        tqdm(done, total=len(chunks), desc="hash", unit="x32", mininterval=5, disable=not progress)
+    )
     if broken := [error for _, errors in done for error in errors]:
         raise ValueError(f"{name_some(broken)}; `python -m iqa_core data check` lists all")
-    hashes = np.concatenate([np.empty((0, len(CUTS), KEPT**2), np.float32), *(some for some, _ in done)])
+    hashes = np.concatenate(
+        [np.empty((0, len(CUTS), KEPT**2), np.float32), *(some for some, _ in done)]
+    )
     plain = np.flatnonzero(~hashes.any(axis=(1, 2)))
     return *_near(hashes, wanted, largest=largest, progress=progress), plain
 
@@ -114,7 +151,9 @@ def _search(paths, wanted, *, largest=LARGEST, processes, progress):
 def _near(hashes, wanted, *, largest, progress):
     whole, cut = np.ascontiguousarray(hashes.swapaxes(0, 1))
     rows, found = max(1, BLOCK // max(1, len(hashes))), [np.empty((3, 0))]
-    for start in tqdm(range(0, len(hashes), rows), desc="compare", mininterval=5, disable=not progress):
+    for start in tqdm(
+        range(0, len(hashes), rows), desc="compare", mininterval=5, disable=not progress
+    ):
         best = np.full((len(whole[start : start + rows]), len(whole) - start), -1, np.float32)
         for mine, other in ((whole, whole), (whole, cut), (cut, whole)):
             for sign in (np.float32(1), MIRROR):
@@ -124,14 +163,19 @@ def _near(hashes, wanted, *, largest, progress):
         keep = (i < j) & wanted(i + start, j + start)
         found.append(np.stack([i + start, j + start, distance])[:, keep])
         if sum(some.shape[1] for some in found) > MOST:
-            raise ValueError(f"more than {MOST:,} pairs of near-duplicates; does the table list copies, or lack its content?")
+            raise ValueError(
+                f"more than {MOST:,} pairs of near-duplicates; does the table list copies, or lack "
+                f"its content?"
+            )
     i, j, distance = np.concatenate(found, axis=1)
     order = np.lexsort((j, i, distance))
     return i[order].astype(int), j[order].astype(int), distance[order]
 
 
 def _hash_files(paths):
-    """Hashes (n, cuts, 256) float32, zero where there is too little structure, and what hindered reading."""
+    """Hashes (n, cuts, 256) float32, zero where there is too little structure, and what hindered
+    reading.
+    """
     hashes, errors = np.zeros((len(paths), len(CUTS), KEPT**2), np.float32), []
     for number, path in enumerate(paths):
         try:
@@ -142,16 +186,22 @@ def _hash_files(paths):
 
 
 def _hash(pixels):
-    factor = max(1, min(pixels.shape[:2]) // 128)  # grey floats of 12 megapixels would take as long as decoding them
+    factor = max(
+        1, min(pixels.shape[:2]) // 128
+    )  # grey floats of 12 megapixels would take as long as decoding them
     grey = Image.fromarray(pixels).reduce(factor).convert("F")
     width, height = grey.size
     hashes = np.zeros((len(CUTS), KEPT**2), np.float32)
     for number, cut in enumerate(CUTS):
         box = (cut * width, cut * height, (1 - cut) * width, (1 - cut) * height)
-        thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, box=box))
+        thumbnail = np.asarray(
+            grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, box=box)
+        )
         found = dctn(thumbnail, norm="ortho")[:KEPT, :KEPT]
         found[0, 0] = 0
-        strength = np.sqrt(np.maximum(np.abs(found) - NOISE, 0) * FREQUENCY)  # the root: no few coefficients decide
+        strength = np.sqrt(
+            np.maximum(np.abs(found) - NOISE, 0) * FREQUENCY
+        )  # the root: no few coefficients decide
         if np.count_nonzero(strength) < STRUCTURE:
             return np.zeros_like(hashes)
         hashes[number] = (np.sign(found) * strength / np.linalg.norm(strength)).ravel()

@@ -1,4 +1,5 @@
-"""Counts lines of code of iqa_core: docstrings, comments and blank lines are not counted. Prints core and rest.
+"""Counts lines of code of iqa_core: docstrings, comments and blank lines are not counted. Prints
+core and rest.
 
 Used by `make lint`. The aims: core <= 3,500, rest <= 4,500; `-v` lists the files.
 """
@@ -9,9 +10,36 @@ import sys
 import tokenize
 from pathlib import Path
 
-CORE = {"models", "datasets", "metrics", "stats", "splits", "loading", "cache", "pixels", "training", "evaluation"}
-CORE |= {"augment", "features", "checkpoints", "journal", "losses", "processes", "recipe", "schedules"}  # parts of training
-SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+CORE = {
+    "models",
+    "datasets",
+    "metrics",
+    "stats",
+    "splits",
+    "loading",
+    "cache",
+    "pixels",
+    "training",
+    "evaluation",
+}
+CORE |= {
+    "augment",
+    "features",
+    "checkpoints",
+    "journal",
+    "losses",
+    "processes",
+    "recipe",
+    "schedules",
+}  # parts of training
+SILENT = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 PACKAGE = Path(__file__).resolve().parents[1] / "iqa_core"
 
 
@@ -31,7 +59,11 @@ def docstring_lines(source: str) -> set[int]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 found.update(range(first.lineno, first.end_lineno + 1))
     return found
 
@@ -47,7 +79,10 @@ def main() -> None:
         for path, count in counts.items():
             print(f"{count:6}  {'core' if is_core(path) else '    '}  {path.relative_to(PACKAGE)}")
     core = sum(count for path, count in counts.items() if is_core(path))
-    print(f"code lines: core {core} (aim 3500), rest of iqa_core {sum(counts.values()) - core} (aim 4500)")
+    print(
+        f"code lines: core {core} (aim 3500), rest of iqa_core {sum(counts.values()) - core} (aim "
+        f"4500)"
+    )
 
 
 if __name__ == "__main__":

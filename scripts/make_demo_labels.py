@@ -1,4 +1,5 @@
-"""Make data/demo/labels.csv, the committed label table of the demo set: python scripts/make_demo_labels.py
+"""Make data/demo/labels.csv, the committed label table of the demo set: python
+scripts/make_demo_labels.py
 
 Takes about 3 minutes on two cores. The header line carries the versions that made it.
 """
@@ -30,16 +31,19 @@ NAMES = (  # of its distortions; the labels hang on this list and its order
     "brighten", "color_saturation_2", "contrast", "darken", "gaussian_blur", "impulse_noise", "jpeg", "jpeg2000",
     "motion_blur", "pixelate", "quantization", "white_noise",
 )  # fmt: skip
-LOWEST = {"gaussian_blur": 2, "motion_blur": 2}  # level 1 of these (sigma .1, length 1) changes hardly a pixel
+LOWEST = {
+    "gaussian_blur": 2,
+    "motion_blur": 2,
+}  # level 1 of these (sigma .1, length 1) changes hardly a pixel
 VERSIONS = 4  # of each distortion type; the last of them gets a second distortion
 
 
 def recipes(photos: list[str]) -> pd.DataFrame:
-    """What is done to each photograph: columns image, reference, content, distortion, level, distortion2, level2.
+    """What is done to each photograph: columns image, reference, content, distortion, level,
+    distortion2, level2.
 
-    The parameter is log-uniform between the type's lowest level (`LOWEST`, else 1) and level 5; seeded by the photograph's
-    name.
-    """
+    The parameter is log-uniform between the type's lowest level (`LOWEST`, else 1) and level 5;
+    seeded by the photograph's name."""
     rows = []
     for photo in sorted(photos):
         content = Path(photo).stem
@@ -49,10 +53,16 @@ def recipes(photos: list[str]) -> pd.DataFrame:
             others = [other for other in NAMES if other != name]
             other = others[generator.integers(len(others))]
             first, second = _draw_level(name, generator), _draw_level(other, generator)
-            image, reference = f"data/cache/demo/{content}-{number:02d}.png", (demo.PHOTOS / photo).as_posix()
+            image, reference = (
+                f"data/cache/demo/{content}-{number:02d}.png",
+                (demo.PHOTOS / photo).as_posix(),
+            )
             then = (other, second) if version == VERSIONS - 1 else ("", np.nan)
             rows.append((image, reference, content, name, first, *then))
-    return pd.DataFrame(rows, columns=["image", "reference", "content", "distortion", "level", "distortion2", "level2"])
+    return pd.DataFrame(
+        rows,
+        columns=["image", "reference", "content", "distortion", "level", "distortion2", "level2"],
+    )
 
 
 def _draw_level(name, generator):
@@ -62,7 +72,9 @@ def _draw_level(name, generator):
 
 
 def pseudo_mos(mdsi: np.ndarray, haarpsi: np.ndarray) -> np.ndarray:
-    """Mean of the normalised ranks of falling MDSI and rising HaarPSI over all rows given, 0..100, higher is better."""
+    """Mean of the normalised ranks of falling MDSI and rising HaarPSI over all rows given, 0..100,
+    higher is better.
+    """
     ranks = rankdata(-np.asarray(mdsi)) + rankdata(haarpsi)
     return 100 * (ranks / 2 - 1) / (len(ranks) - 1)
 
@@ -95,7 +107,9 @@ def main() -> None:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in MADE_WITH)
     with open(ROOT / demo.TABLE, "w", newline="\n") as file:
         file.write(f"# made by scripts/make_demo_labels.py with {versions}\n")
-        table.round({"mdsi": 6, "haarpsi": 6, "label2": 3}).to_csv(file, index=False, lineterminator="\n")
+        table.round({"mdsi": 6, "haarpsi": 6, "label2": 3}).to_csv(
+            file, index=False, lineterminator="\n"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Make the demo photographs in data/demo from openly licensed sources.
 
-Most come out of Debian packages (`apt-get download`, unpacked in a temporary folder), five from the installed
-scikit-image and scikit-learn. Each picture is cropped, reduced to 512x384 (never enlarged), taken to sRGB and
-written as PNG, with its author, licence and SHA-256 in photos.csv and, for people, in CREDITS.md. Nothing else in
-the project needs this script: its results are tracked. Run it on Debian 12: `python scripts/make_demo_photos.py`.
-"""
+Most come out of Debian packages (`apt-get download`, unpacked in a temporary folder), five from the
+installed scikit-image and scikit-learn. Each picture is cropped, reduced to 512x384 (never
+enlarged), taken to sRGB and written as PNG, with its author, licence and SHA-256 in photos.csv and,
+for people, in CREDITS.md. Nothing else in the project needs this script: its results are tracked.
+Run it on Debian 12: `python scripts/make_demo_photos.py`."""
 
 import csv
 import hashlib
@@ -19,9 +19,19 @@ from PIL import Image, ImageCms
 
 SIZE = (512, 384)
 OUT = Path(__file__).resolve().parent.parent / "data" / "demo"
-COLUMNS = ["file", "title", "author", "licence", "licence_address", "source_address", "changes", "sha256"]
+COLUMNS = [
+    "file",
+    "title",
+    "author",
+    "licence",
+    "licence_address",
+    "source_address",
+    "changes",
+    "sha256",
+]
 
-# Where a source's pictures lie: a Debian package and a folder in it, or an installed Python package and a folder in it.
+# Where a source's pictures lie: a Debian package and a folder in it, or an installed Python package
+# and a folder in it.
 DEBIAN = {
     "ut16": ("lomiri-wallpapers-16.04", "usr/share/backgrounds"),
     "ut20": ("lomiri-wallpapers-20.04", "usr/share/backgrounds"),
@@ -65,7 +75,18 @@ BINDE = "stefonarch (Stef Binde)"
 PHOTOS = [
     Photo(*row)
     for row in [
-        ("apple", "lxqt", "appleflower.png", 950, 400, 1700, "appleflower", BINDE, "CC-BY-SA-3.0", LXQT),
+        (
+            "apple",
+            "lxqt",
+            "appleflower.png",
+            950,
+            400,
+            1700,
+            "appleflower",
+            BINDE,
+            "CC-BY-SA-3.0",
+            LXQT,
+        ),
         (
             "astronaut",
             "skimage",
@@ -78,7 +99,18 @@ PHOTOS = [
             "Public domain",
             "https://flic.kr/p/r9qvLn",
         ),
-        ("autumn", "ut16", "aitzgorri_by_Aitzol_Berasategi.jpg", 174, 0, 2740, "aitzgorri", AITZOL, "CC-BY-4.0", LOMIRI),
+        (
+            "autumn",
+            "ut16",
+            "aitzgorri_by_Aitzol_Berasategi.jpg",
+            174,
+            0,
+            2740,
+            "aitzgorri",
+            AITZOL,
+            "CC-BY-4.0",
+            LOMIRI,
+        ),
         (
             "bee",
             "palapeli",
@@ -91,8 +123,30 @@ PHOTOS = [
             "Public domain",
             COMMONS + "European_honey_bee_extracts_nectar.jpg",
         ),
-        ("brushes", "ut16", "Picture_1A_by_freespace.jpg", 0, 20, 1364, "Picture 1A", FREESPACE, "CC-BY-4.0", LOMIRI),
-        ("butterfly", "lxqt", "butterfly.png", 650, 450, 1640, "butterfly", BINDE, "CC-BY-SA-3.0", LXQT),
+        (
+            "brushes",
+            "ut16",
+            "Picture_1A_by_freespace.jpg",
+            0,
+            20,
+            1364,
+            "Picture 1A",
+            FREESPACE,
+            "CC-BY-4.0",
+            LOMIRI,
+        ),
+        (
+            "butterfly",
+            "lxqt",
+            "butterfly.png",
+            650,
+            450,
+            1640,
+            "butterfly",
+            BINDE,
+            "CC-BY-SA-3.0",
+            LXQT,
+        ),
         (
             "cables",
             "ut16",
@@ -117,10 +171,54 @@ PHOTOS = [
             "Public domain",
             COMMONS + "Citrus_fruits.jpg",
         ),
-        ("clock", "ut16", "greentock_by_Peter_Nerlich.jpg", 300, 300, 2200, "greentock", NERLICH, "CC-BY-SA-4.0", LOMIRI),
-        ("clouds", "lxqt", "after-the-rain.jpg", 300, 50, 2000, "after the rain", BINDE, "CC-BY-SA-3.0", LXQT),
-        ("coffee", "skimage", "coffee.png", 34, 0, 532, "Coffee cup", "Rachel Michetti", "CC0-1.0", SKIMAGE + "coffee"),
-        ("dahlia", "sklearn", "flower.jpg", 40, 0, 568, "flower", "vultilion", "CC-BY-2.0", FLICKR + "vultilion/6056698931/"),
+        (
+            "clock",
+            "ut16",
+            "greentock_by_Peter_Nerlich.jpg",
+            300,
+            300,
+            2200,
+            "greentock",
+            NERLICH,
+            "CC-BY-SA-4.0",
+            LOMIRI,
+        ),
+        (
+            "clouds",
+            "lxqt",
+            "after-the-rain.jpg",
+            300,
+            50,
+            2000,
+            "after the rain",
+            BINDE,
+            "CC-BY-SA-3.0",
+            LXQT,
+        ),
+        (
+            "coffee",
+            "skimage",
+            "coffee.png",
+            34,
+            0,
+            532,
+            "Coffee cup",
+            "Rachel Michetti",
+            "CC0-1.0",
+            SKIMAGE + "coffee",
+        ),
+        (
+            "dahlia",
+            "sklearn",
+            "flower.jpg",
+            40,
+            0,
+            568,
+            "flower",
+            "vultilion",
+            "CC-BY-2.0",
+            FLICKR + "vultilion/6056698931/",
+        ),
         (
             "daisies",
             "jxl",
@@ -145,12 +243,78 @@ PHOTOS = [
             "CC0-1.0",
             LOMIRI,
         ),
-        ("dogs", "ut16", "friends_by_Aitzol_Berasategi.jpg", 200, 740, 1760, "friends", AITZOL, "CC-BY-4.0", LOMIRI),
-        ("dragonfly", "ut16", "Dragonfly_by_Bolly.jpg", 1400, 400, 2400, "Dragonfly", '"Bolly"', "CC-BY-SA-4.0", LOMIRI),
-        ("drum", "ut16", "Wine_by_Jakkub_Mede.jpg", 0, 1500, 2200, "Wine", "Jakub Mede", "CC-BY-4.0", LOMIRI),
-        ("fig", "ut16", "Picture_0B_by_freespace.jpg", 252, 0, 2320, "Picture 0B", FREESPACE, "CC-BY-4.0", LOMIRI),
-        ("hills", "lxqt", "this-is-not-windows.jpg", 700, 500, 1340, "this is not windows", BINDE, "CC-BY-SA-3.0", LXQT),
-        ("lamp", "ut16", "free_by_Peter_Nerlich.jpg", 580, 950, 1500, "free", NERLICH, "CC-BY-SA-4.0", LOMIRI),
+        (
+            "dogs",
+            "ut16",
+            "friends_by_Aitzol_Berasategi.jpg",
+            200,
+            740,
+            1760,
+            "friends",
+            AITZOL,
+            "CC-BY-4.0",
+            LOMIRI,
+        ),
+        (
+            "dragonfly",
+            "ut16",
+            "Dragonfly_by_Bolly.jpg",
+            1400,
+            400,
+            2400,
+            "Dragonfly",
+            '"Bolly"',
+            "CC-BY-SA-4.0",
+            LOMIRI,
+        ),
+        (
+            "drum",
+            "ut16",
+            "Wine_by_Jakkub_Mede.jpg",
+            0,
+            1500,
+            2200,
+            "Wine",
+            "Jakub Mede",
+            "CC-BY-4.0",
+            LOMIRI,
+        ),
+        (
+            "fig",
+            "ut16",
+            "Picture_0B_by_freespace.jpg",
+            252,
+            0,
+            2320,
+            "Picture 0B",
+            FREESPACE,
+            "CC-BY-4.0",
+            LOMIRI,
+        ),
+        (
+            "hills",
+            "lxqt",
+            "this-is-not-windows.jpg",
+            700,
+            500,
+            1340,
+            "this is not windows",
+            BINDE,
+            "CC-BY-SA-3.0",
+            LXQT,
+        ),
+        (
+            "lamp",
+            "ut16",
+            "free_by_Peter_Nerlich.jpg",
+            580,
+            950,
+            1500,
+            "free",
+            NERLICH,
+            "CC-BY-SA-4.0",
+            LOMIRI,
+        ),
         ("meadow", "lxqt", "flowers.png", 900, 200, 1840, "flowers", BINDE, "CC-BY-SA-3.0", LXQT),
         (
             "nuthatch",
@@ -176,7 +340,18 @@ PHOTOS = [
             "CC-BY-2.0",
             FLICKR + "danielbuechele/6061409035/",
         ),
-        ("path", "ut16", "picosdeeuropa_by_Aitzol_Berasategi.jpg", 0, 0, 3264, "picosdeeuropa", AITZOL, "CC-BY-4.0", LOMIRI),
+        (
+            "path",
+            "ut16",
+            "picosdeeuropa_by_Aitzol_Berasategi.jpg",
+            0,
+            0,
+            3264,
+            "picosdeeuropa",
+            AITZOL,
+            "CC-BY-4.0",
+            LOMIRI,
+        ),
         (
             "rocket",
             "skimage",
@@ -201,8 +376,30 @@ PHOTOS = [
             "Public domain",
             COMMONS + "Cincinnati-roebling-suspension-bridge.jpg",
         ),
-        ("stream", "ut16", "life_by_Aitzol_Berasategi.jpg", 174, 0, 2740, "life", AITZOL, "CC-BY-4.0", LOMIRI),
-        ("sunset", "ut16", "sunset_by_Aitzol_Berasategi.jpg", 1350, 700, 2800, "sunset", AITZOL, "CC-BY-4.0", LOMIRI),
+        (
+            "stream",
+            "ut16",
+            "life_by_Aitzol_Berasategi.jpg",
+            174,
+            0,
+            2740,
+            "life",
+            AITZOL,
+            "CC-BY-4.0",
+            LOMIRI,
+        ),
+        (
+            "sunset",
+            "ut16",
+            "sunset_by_Aitzol_Berasategi.jpg",
+            1350,
+            700,
+            2800,
+            "sunset",
+            AITZOL,
+            "CC-BY-4.0",
+            LOMIRI,
+        ),
     ]
 ]
 
@@ -230,7 +427,9 @@ def folders(scratch: Path) -> dict[str, Path]:
 
 
 def to_srgb(image: Image.Image) -> tuple[Image.Image, str]:
-    """The picture in sRGB, and the name of the colour space it was in where that was another one."""
+    """The picture in sRGB, and the name of the colour space it was in where that was another
+    one.
+    """
     icc = image.info.get("icc_profile")
     if icc is None:
         return image.convert("RGB"), ""
@@ -238,7 +437,9 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, str]:
     name = ImageCms.getProfileDescription(profile).strip()
     if "sRGB" in name:
         return image.convert("RGB"), ""
-    return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"), name
+    return ImageCms.profileToProfile(
+        image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+    ), name
 
 
 def make(photo: Photo, folder: Path) -> dict[str, str]:
@@ -253,7 +454,9 @@ def make(photo: Photo, folder: Path) -> dict[str, str]:
 
     reduced = image.resize(SIZE, Image.Resampling.LANCZOS, box=box)
     target = OUT / f"{photo.name}.png"
-    Image.frombytes("RGB", SIZE, reduced.tobytes()).save(target, optimize=True)  # a fresh image carries no metadata
+    Image.frombytes("RGB", SIZE, reduced.tobytes()).save(
+        target, optimize=True
+    )  # a fresh image carries no metadata
 
     changes = [f"cropped to {photo.width}x{height} at ({photo.x}, {photo.y})"]
     changes += [f"converted from {space} to sRGB"] if space else []
@@ -274,7 +477,8 @@ def credits_text(bsd: str) -> str:
     """CREDITS.md from photos.csv and the BSD licence, whose text has to travel with the picture."""
     with (OUT / "photos.csv").open(newline="", encoding="utf-8") as file:
         lines = [
-            f"| {r['file']} | {r['title']} | {r['author']} | [{r['licence']}]({r['licence_address']}) "
+            f"| {r['file']} | {r['title']} | {r['author']} | "
+            f"[{r['licence']}]({r['licence_address']}) "
             f"| <{r['source_address']}> | {r['changes']} |\n"
             for r in csv.DictReader(file)
         ]
@@ -286,7 +490,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = folders(Path(scratch))
         rows = [make(photo, folder[photo.source]) for photo in PHOTOS]
-        copyright_file = Path(scratch, "jxl/usr/share/doc/libjxl-testdata/copyright").read_text(encoding="utf-8")
+        copyright_file = Path(scratch, "jxl/usr/share/doc/libjxl-testdata/copyright").read_text(
+            encoding="utf-8"
+        )
     with (OUT / "photos.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
@@ -297,7 +503,10 @@ def main() -> None:
     (OUT / "CREDITS.md").write_text(credits_text(text), encoding="utf-8")
     for stray in set(OUT.glob("*.png")) - {OUT / row["file"] for row in rows}:
         print(f"not in photos.csv, please remove: {stray.name}")
-    print(f"{len(rows)} photographs, {sum(f.stat().st_size for f in OUT.iterdir()) / 1e6:.1f} MB in {OUT.name}")
+    print(
+        f"{len(rows)} photographs, {sum(f.stat().st_size for f in OUT.iterdir()) / 1e6:.1f} MB in "
+        f"{OUT.name}"
+    )
 
 
 if __name__ == "__main__":

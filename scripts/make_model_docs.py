@@ -1,7 +1,8 @@
-"""Writes docs/models.md from the model registry: parameters, GMACs, inputs, scores, papers, reported results.
+"""Writes docs/models.md from the model registry: parameters, GMACs, inputs, scores, papers,
+reported results.
 
-`python scripts/make_model_docs.py` after a change of a model; `make test-slow` says when the file is stale.
-"""
+`python scripts/make_model_docs.py` after a change of a model; `make test-slow` says when the file
+is stale."""
 
 import inspect
 import json
@@ -102,39 +103,73 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def call(name: str, variant: str) -> str:
     """The Python call that builds a variant."""
-    arguments = "".join(f", {key}={_literal(value)}" for key, value in module_of(name).VARIANTS[variant].items())
+    arguments = "".join(
+        f", {key}={_literal(value)}" for key, value in module_of(name).VARIANTS[variant].items()
+    )
     return f'create_model("{name}"{arguments})'
 
 
 def counts(name: str, model: torch.nn.Module) -> list[str]:
     """Parameters in all, not in a score, trained; GMACs of a forward pass."""
     named = list(model.named_parameters())
-    unused = sum(p.numel() for key, p in named if any(re.search(rule, key) for rule in module_of(name).UNUSED))
+    unused = sum(
+        p.numel()
+        for key, p in named
+        if any(re.search(rule, key) for rule in module_of(name).UNUSED)
+    )
     trained = sum(p.numel() for _, p in named if p.requires_grad)
-    return [f"{sum(p.numel() for _, p in named):,}", f"{unused:,}", f"{trained:,}", f"{gmacs(model):.2f}"]
+    return [
+        f"{sum(p.numel() for _, p in named):,}",
+        f"{unused:,}",
+        f"{trained:,}",
+        f"{gmacs(model):.2f}",
+    ]
 
 
 @torch.no_grad()
 def gmacs(model: torch.nn.Module) -> float:
     """Billions of multiply-adds of a forward pass, attention products included."""
     sides = [(model.contract.crop,) * 2 if model.contract.crop else NATIVE]
-    sides += [sides[0]] if model.contract.reference else [(model.contract.context,) * 2] if model.contract.context else []
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # fused kernels are not counted
+    sides += (
+        [sides[0]]
+        if model.contract.reference
+        else [(model.contract.context,) * 2]
+        if model.contract.context
+        else []
+    )
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):  # fused kernels are not counted
         model(*(torch.rand(1, 3, *side) for side in sides))
     return counter.get_total_flops() / 2e9
 
 
 def contract(c: Contract) -> list[str]:
-    """In words: how the image is brought to the network, what is averaged, the range and units, the source."""
+    """In words: how the image is brought to the network, what is averaged, the range and units, the
+    source.
+    """
     size = (
-        f"shorter side to {c.resize}" if isinstance(c.resize, int) else f"resized to {c.resize}" if c.resize else "native size"
+        f"shorter side to {c.resize}"
+        if isinstance(c.resize, int)
+        else f"resized to {c.resize}"
+        if c.resize
+        else "native size"
     )
     if c.resize and c.interpolation != ("bilinear", "bilinear"):
-        size += f" ({c.interpolation[0]}" + (f", its reference {c.interpolation[1]})" if c.reference else ")")
+        size += f" ({c.interpolation[0]}" + (
+            f", its reference {c.interpolation[1]})" if c.reference else ")"
+        )
     image = [size, f"crops of {c.crop}" if c.crop else "whole image"]
     image += [f"with its {c.reference} image"] if c.reference else []
     image += [f"with its centre {c.context} as context"] if c.context else []
-    crops = "one" if c.crops == 1 else "mean of as few crops as cover it" if c.crops is None else f"mean of {c.crops} crops"
+    crops = (
+        "one"
+        if c.crops == 1
+        else "mean of as few crops as cover it"
+        if c.crops is None
+        else f"mean of {c.crops} crops"
+    )
     limits = "open" if c.low is None else f"{c.low:g} to {c.high:g}"
     return [", ".join(image), crops, f"{limits}; {c.units}", c.source]
 
@@ -146,7 +181,9 @@ def arguments(name: str) -> str:
 
 
 def paper(name: str) -> str:
-    """The second paragraph of a model file's docstring up to its first semicolon or full stop after the venue."""
+    """The second paragraph of a model file's docstring up to its first semicolon or full stop after
+    the venue.
+    """
     return " ".join(module_of(name).__doc__.split("\n\n")[1].split(";")[0].split())
 
 

@@ -1,7 +1,8 @@
-"""Writes docs/preprocessing.md: what models' contracts make of a 4000 x 3000 photograph, and of images that are not plain.
+"""Writes docs/preprocessing.md: what models' contracts make of a 4000 x 3000 photograph, and of
+images that are not plain.
 
-`python scripts/make_preprocessing_docs.py` after a change of a contract; `make test-slow` says when the file is stale.
-"""
+`python scripts/make_preprocessing_docs.py` after a change of a contract; `make test-slow` says when
+the file is stale."""
 
 from pathlib import Path
 
@@ -70,12 +71,17 @@ def main() -> None:
 
 def text() -> str:
     """The whole page."""
-    models = {name: [(v, create_model(name, **how, pretrained=False)) for v, how in variants(name)] for name in list_models()}
+    models = {
+        name: [(v, create_model(name, **how, pretrained=False)) for v, how in variants(name)]
+        for name in list_models()
+    }
     ways = [[f"`{name}`, {variant}" if len(built) > 1 else f"`{name}`", *way(model.contract, model)]
             for name, built in models.items() for variant, model in built]  # fmt: skip
     own = {name: built[0][1] for name, built in models.items()}
     for row in rows():
-        if row.resize and own[row.model].contract.resize is None:  # the file is asked for its hash alone
+        if (
+            row.resize and own[row.model].contract.resize is None
+        ):  # the file is asked for its hash alone
             changed = _contract(own[row.model].contract, row, Path(__file__))
             ways.append([f"`{row.model}` with `{row.name}`", *way(changed, own[row.model])])
     return "\n".join([
@@ -100,19 +106,40 @@ def way(contract: Contract, model: torch.nn.Module) -> list[str]:
     least = max(contract.crop or 0, contract.context or 0)
     height, width = pixels.sides(HEIGHT, WIDTH, contract.resize, least)
     filters = dict.fromkeys(contract.interpolation[: 2 if contract.reference else 1])
-    size = f"{width} x {height} ({', its reference '.join(filters)})" if contract.resize else "as it is"
-    crops, seen = [f"whole image, in {scales(model)}"] if not contract.crop else [""], np.zeros((height, width), bool)
+    size = (
+        f"{width} x {height} ({', its reference '.join(filters)})"
+        if contract.resize
+        else "as it is"
+    )
+    crops, seen = (
+        [f"whole image, in {scales(model)}"] if not contract.crop else [""],
+        np.zeros((height, width), bool),
+    )
     if contract.crop:
         corners = grid(height, width, crop=contract.crop, crops=contract.crops)
         tops, lefts = ({corner[axis] for corner in corners} for axis in (0, 1))
-        place = "the centre" if contract.crops == 1 else f"{len(corners)}: {len(tops)} rows of {len(lefts)}"
-        crops = [f"{contract.crop}, {place}"] + [f"with the centre {contract.context}"] * bool(contract.context)
+        place = (
+            "the centre"
+            if contract.crops == 1
+            else f"{len(corners)}: {len(tops)} rows of {len(lefts)}"
+        )
+        crops = [f"{contract.crop}, {place}"] + [f"with the centre {contract.context}"] * bool(
+            contract.context
+        )
         crops += [f"of it and its {contract.reference} image"] * bool(contract.reference)
         for top, left in corners:
             seen[top : top + contract.crop, left : left + contract.crop] = True
     scale = f"{width / WIDTH:.3f}, {height / HEIGHT:.3f}" if contract.resize else "1"
-    means = dict.fromkeys(MEANS[tuple(round(v, 3) for v in m.mean.flatten().tolist())] for m in normalises(model))
-    return [size, scale, ", ".join(crops), share(seen) if contract.crop else "100 %", ", ".join(means) or "to -1..1"]
+    means = dict.fromkeys(
+        MEANS[tuple(round(v, 3) for v in m.mean.flatten().tolist())] for m in normalises(model)
+    )
+    return [
+        size,
+        scale,
+        ", ".join(crops),
+        share(seen) if contract.crop else "100 %",
+        ", ".join(means) or "to -1..1",
+    ]
 
 
 def share(seen: np.ndarray) -> str:
@@ -127,8 +154,14 @@ def normalises(model: torch.nn.Module) -> list[Normalise]:
 
 def scales(model: torch.nn.Module) -> str:
     """What MUSIQ makes of it: patches at each of its sizes."""
-    sizes = [(HEIGHT, WIDTH) if side is None else target_size(HEIGHT, WIDTH, side) for side in model.sides]
-    return " + ".join(f"{-(-h // PATCH) * -(-w // PATCH):,}" for h, w in sizes) + f" patches of {PATCH}"
+    sizes = [
+        (HEIGHT, WIDTH) if side is None else target_size(HEIGHT, WIDTH, side)
+        for side in model.sides
+    ]
+    return (
+        " + ".join(f"{-(-h // PATCH) * -(-w // PATCH):,}" for h, w in sizes)
+        + f" patches of {PATCH}"
+    )
 
 
 def authors() -> dict[str, str]:
@@ -161,7 +194,11 @@ def plain() -> list[list[str]]:
     """The table of edge cases."""
     formats = ", ".join(pixels.FORMATS)
     return [
-        ["EXIF orientation", "turned upright; metadata that cannot be read turns nothing", "ignored; OpenCV obeys it"],
+        [
+            "EXIF orientation",
+            "turned upright; metadata that cannot be read turns nothing",
+            "ignored; OpenCV obeys it",
+        ],
         [
             "alpha, transparent palettes",
             "on white, as on a page",
@@ -174,12 +211,24 @@ def plain() -> list[list[str]]:
             "the upper 8 bits",
             "grey is clipped: white from 255 of 65535 on; OpenCV scales",
         ],
-        ["grey as floats or integers of 32 bits", "refused: nothing says which value is white", "clipped"],
+        [
+            "grey as floats or integers of 32 bits",
+            "refused: nothing says which value is white",
+            "clipped",
+        ],
         ["CMYK", "Pillow's conversion, without profile", "the same"],
         ["colour profile (wide gamut)", "not applied", "not applied"],
         ["animation, several pages", "the first frame", "the first frame"],
-        ["truncated, empty, no image", "refused by name and reason", "an exception without the name, or skipped"],
-        [f"other formats than {formats}", "refused; EPS would start a program", "whatever Pillow opens"],
+        [
+            "truncated, empty, no image",
+            "refused by name and reason",
+            "an exception without the name, or skipped",
+        ],
+        [
+            f"other formats than {formats}",
+            "refused; EPS would start a program",
+            "whatever Pillow opens",
+        ],
         [
             f"above {pixels.MEGAPIXELS} megapixels",
             "refused before decoding; below, little more than 2 GB of memory",
@@ -197,8 +246,16 @@ def plain() -> list[list[str]]:
             "memory runs out",
         ],
         ["1 pixel", "enlarged to one flat colour", "an exception, or the same"],
-        ["small, whole-image models (MUSIQ)", "as they are; the network enlarges and pads with mid-grey", "the same"],
-        ["red and blue", "RGB throughout; a test swaps them and must fail", "the same; OpenCV reads BGR"],
+        [
+            "small, whole-image models (MUSIQ)",
+            "as they are; the network enlarges and pads with mid-grey",
+            "the same",
+        ],
+        [
+            "red and blue",
+            "RGB throughout; a test swaps them and must fail",
+            "the same; OpenCV reads BGR",
+        ],
     ]
 
 

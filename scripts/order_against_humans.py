@@ -1,8 +1,9 @@
-"""Write the section of docs/reproduction.md on distortions against people: python scripts/order_against_humans.py
+"""Write the section of docs/reproduction.md on distortions against people: python
+scripts/order_against_humans.py
 
-The 28 photographs of the demo under KADID-10k's 25 types x 5 levels, scored by the demo's pseudo-label, beside the mean human
-label of every type and level. 5.8 minutes of CPU on two processes.
-"""
+The 28 photographs of the demo under KADID-10k's 25 types x 5 levels, scored by the demo's
+pseudo-label, beside the mean human label of every type and level. 5.8 minutes of CPU on two
+processes."""
 
 import os
 
@@ -40,13 +41,17 @@ def measured(photo: str, names: list[str]) -> pd.DataFrame:
     for name in names:
         for level in LEVELS:
             distorted = distort(image, name, level, zlib.crc32(photo.encode()))
-            values = {measure: fr_measure(measure, distorted, image) for measure in ("mdsi", "haarpsi")}
+            values = {
+                measure: fr_measure(measure, distorted, image) for measure in ("mdsi", "haarpsi")
+            }
             rows.append({"photo": photo, "distortion": name, "level": level} | values)
     return pd.DataFrame(rows)
 
 
 def agreement(cells: pd.DataFrame, human: np.ndarray) -> tuple[float, float, float]:
-    """SRCC of the mean over photographs (columns) with people over cells (rows), and its 95 % interval over photographs."""
+    """SRCC of the mean over photographs (columns) with people over cells (rows), and its 95 %
+    interval over photographs.
+    """
     values, generator = cells.to_numpy(), np.random.default_rng(0)
     draws = generator.integers(0, values.shape[1], (DRAWS, values.shape[1]))
     samples = [srcc(values[:, draw].mean(axis=1), human) for draw in draws]
@@ -54,9 +59,13 @@ def agreement(cells: pd.DataFrame, human: np.ndarray) -> tuple[float, float, flo
 
 
 def disagreements(human: np.ndarray, ours: np.ndarray) -> str:
-    """Pairs of levels of one type that people and the pseudo-label order differently; people's ties are left out."""
+    """Pairs of levels of one type that people and the pseudo-label order differently; people's ties
+    are left out.
+    """
     pairs = combinations(range(len(human)), 2)
-    return ", ".join(f"{a + 1}-{b + 1}" for a, b in pairs if (human[a] - human[b]) * (ours[a] - ours[b]) < 0)
+    return ", ".join(
+        f"{a + 1}-{b + 1}" for a, b in pairs if (human[a] - human[b]) * (ours[a] - ours[b]) < 0
+    )
 
 
 def section(table: pd.DataFrame, human: pd.DataFrame) -> str:
@@ -75,17 +84,26 @@ def section(table: pd.DataFrame, human: pd.DataFrame) -> str:
     ):
         cells = table.pivot(index=keys, columns="photo", values=column).loc[people.index]
         value, low, high = agreement(-cells if column == "mdsi" else cells, people.to_numpy())
-        lines.append(f"| {shown} | {value:.3f} | [{low:.3f}, {high:.3f}] | 125 cells, {photos} photographs |")
+        lines.append(
+            f"| {shown} | {value:.3f} | [{low:.3f}, {high:.3f}] | 125 cells, {photos} photographs |"
+        )
     lines += [
         "",
-        "| type | people, levels 1 to 5 (reported) | pseudo-MOS, levels 1 to 5 (measured) | levels in another order |",
+        "| type | people, levels 1 to 5 (reported) | pseudo-MOS, levels 1 to 5 (measured) | levels "
+        "in another order |",
         "| --- | --- | --- | --- |",
     ]
     means = table.groupby(keys).label.mean()
     for number, name in human[["number", "distortion"]].drop_duplicates().itertuples(index=False):
         theirs, ours = people[name].to_numpy(), means[name].to_numpy()
-        shown = " ".join(f"{value:.2f}" for value in theirs), " ".join(f"{value:.1f}" for value in ours)
-        lines.append(f"| {number} {name} | {shown[0]} | {shown[1]} | {disagreements(theirs, ours) or 'none'} |")
+        shown = (
+            " ".join(f"{value:.2f}" for value in theirs),
+            " ".join(f"{value:.1f}" for value in ours),
+        )
+        lines.append(
+            f"| {number} {name} | {shown[0]} | {shown[1]} | "
+            f"{disagreements(theirs, ours) or 'none'} |"
+        )
     return "\n".join(lines)
 
 
@@ -99,7 +117,9 @@ def main() -> None:
     table["label"] = pseudo_mos(table.mdsi, table.haarpsi)
     text = PAGE.read_text(encoding="utf-8")
     inside = f"{MARKS[0]}\n{section(table, human)}\n{MARKS[1]}"
-    PAGE.write_text(re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda _: inside, text, flags=re.DOTALL), encoding="utf-8")
+    PAGE.write_text(
+        re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda _: inside, text, flags=re.DOTALL), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
-"""What every test stands on: threads x processes <= cores, no network, a project of its own where one is asked for."""
+"""What every test stands on: threads x processes <= cores, no network, a project of its own where
+one is asked for.
+"""
 
 import os
 
-# before torch is imported anywhere: two torch processes on two threads each are many times slower than on one
+# before torch is imported anywhere: two torch processes on two threads each are many times slower
+# than on one
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // _workers))
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait spinning crawl beside any other busy process
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "passive"
+)  # threads that wait spinning crawl beside any other busy process
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -28,7 +33,9 @@ def no_network(monkeypatch):
     def guard(original):
         def connect(self, address):
             host = address[0] if isinstance(address, tuple) else ""
-            if self.family != getattr(socket, "AF_UNIX", None) and not str(host).startswith(LOOPBACK):
+            if self.family != getattr(socket, "AF_UNIX", None) and not str(host).startswith(
+                LOOPBACK
+            ):
                 raise RuntimeError(f"a test tried to reach {address}: tests use no network")
             return original(self, address)
 
@@ -62,9 +69,13 @@ class Project:
             tags = {"tags": ["parameters"]} if number == 0 else {}
             cell = {"cell_type": "code", "id": f"c{number}", "metadata": tags, "source": source}
             cells.append(cell | {"outputs": [], "execution_count": None})
-        kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        kernel = {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+        }
         path = self.root / "notebooks" / f"{stem}.ipynb"
-        path.write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+        path.write_text(
+            json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+        )
         return path
 
     def parameters(self, name: str, text: str) -> Path:

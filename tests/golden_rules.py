@@ -1,4 +1,6 @@
-"""The rules by which golden figures were made: parameters filled by name, images made from sines."""
+"""The rules by which golden figures were made: parameters filled by name, images made from
+sines.
+"""
 
 import json
 import zlib
@@ -14,7 +16,11 @@ def golden(name: str) -> dict:
 
 def filled(keys: dict) -> dict:
     """A published state dict with every floating-point entry filled by the rule for its name."""
-    return {key: _fill(key, shape) for key, shape in keys.items() if not key.endswith("num_batches_tracked")}
+    return {
+        key: _fill(key, shape)
+        for key, shape in keys.items()
+        if not key.endswith("num_batches_tracked")
+    }
 
 
 def _fill(key, shape):
@@ -39,7 +45,11 @@ def image(seed: int, height: int, width: int) -> torch.Tensor:
         channel = np.zeros((height, width))
         for frequency in (1, 3, 7, 17):
             a, b, phase, power = random.standard_normal(4)
-            channel += np.sin(2 * np.pi * frequency * (a * x + b * y) + phase) * abs(power) / frequency
+            channel += (
+                np.sin(2 * np.pi * frequency * (a * x + b * y) + phase) * abs(power) / frequency
+            )
         channels.append(channel + 0.1 * random.standard_normal((height, width)))
     stack = np.stack(channels)
-    return torch.from_numpy(((stack - stack.min()) / (stack.max() - stack.min())).astype(np.float32))[None]
+    return torch.from_numpy(
+        ((stack - stack.min()) / (stack.max() - stack.min())).astype(np.float32)
+    )[None]

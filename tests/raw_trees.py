@@ -1,7 +1,8 @@
-"""Small raw trees in exactly the layouts that the sets are distributed in, each with the table that must come of it.
+"""Small raw trees in exactly the layouts that the sets are distributed in, each with the table that
+must come of it.
 
-A writer puts label files into a folder and returns the rows expected: image and reference relative to that folder.
-"""
+A writer puts label files into a folder and returns the rows expected: image and reference relative
+to that folder."""
 
 from typing import NamedTuple
 
@@ -36,7 +37,9 @@ def write(folder, name, text):
 
 
 def write_workbook(folder, name, rows, *, sheet="Sheet1", before=0, indent=0):
-    """An .xlsx file: `before` empty rows, `indent` empty columns, then the rows, the header among them."""
+    """An .xlsx file: `before` empty rows, `indent` empty columns, then the rows, the header among
+    them.
+    """
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     book = openpyxl.Workbook()
@@ -80,7 +83,10 @@ PARTS = {"training": "train", "validation": "val", "test": "test"}
 
 def koniq10k_scores(folder):
     lines = ["image_name,c1,c2,c3,c4,c5,c_total,MOS,SD,MOS_zscore"]
-    lines += [f"{name},{','.join(map(str, votes))},{sum(votes)},{mos},{sd},{z}" for name, votes, mos, sd, z, _ in KONIQ]
+    lines += [
+        f"{name},{','.join(map(str, votes))},{sum(votes)},{mos},{sd},{z}"
+        for name, votes, mos, sd, z, _ in KONIQ
+    ]
     write(folder, "koniq10k_scores_and_distributions.csv", "\n".join(lines) + "\n")
 
 
@@ -99,24 +105,58 @@ def koniq10k(folder):
 
 
 def spaq(folder):
-    header = ["Image name", "MOS", "Brightness", "Colorfulness", "Contrast", "Noisiness", "Sharpness"]
+    header = [
+        "Image name",
+        "MOS",
+        "Brightness",
+        "Colorfulness",
+        "Contrast",
+        "Noisiness",
+        "Sharpness",
+    ]
     rows = [["00001.jpg", 32.56, 44, 52.2, 49, 44, 28.5], ["00002.jpg", 63, 58, 59, 60, 64, 66]]
     write_workbook(folder, "Annotations/MOS and Image attribute scores.xlsx", [header, *rows])
-    write_workbook(folder, "Annotations/Scene category labels.xlsx", [["Image name", "Animal"], ["00001.jpg", 0]])
-    return [Row("TestImage/00001.jpg", 32.56, content="00001.jpg"), Row("TestImage/00002.jpg", 63, content="00002.jpg")]
+    write_workbook(
+        folder,
+        "Annotations/Scene category labels.xlsx",
+        [["Image name", "Animal"], ["00001.jpg", 0]],
+    )
+    return [
+        Row("TestImage/00001.jpg", 32.56, content="00001.jpg"),
+        Row("TestImage/00002.jpg", 63, content="00002.jpg"),
+    ]
 
 
 def _falling(folder, *, contents, types, levels, label):
-    return [(c, t, lev, round(label(lev) + 0.01 * c, 4)) for c in contents for t in types for lev in levels]
+    return [
+        (c, t, lev, round(label(lev) + 0.01 * c, 4))
+        for c in contents
+        for t in types
+        for lev in levels
+    ]
 
 
 def kadid10k(folder):
     known = {1: "gaussian_blur", 12: "white_noise_color", 25: "contrast_change"}
-    rows = _falling(folder, contents=(1, 81), types=known, levels=range(1, 6), label=lambda level: 4.9 - 0.75 * level)
+    rows = _falling(
+        folder,
+        contents=(1, 81),
+        types=known,
+        levels=range(1, 6),
+        label=lambda level: 4.9 - 0.75 * level,
+    )
     lines = [f"I{c:02}_{t:02}_{lev:02}.png,I{c:02}.png,{dmos},0.{lev}7" for c, t, lev, dmos in rows]
     write(folder, "dmos.csv", "\r\n".join(["dist_img,ref_img,dmos,var", *lines]))
     return [
-        Row(f"images/I{c:02}_{t:02}_{lev:02}.png", dmos, float(f"0.{lev}7"), f"images/I{c:02}.png", known[t], lev, f"i{c:02}")
+        Row(
+            f"images/I{c:02}_{t:02}_{lev:02}.png",
+            dmos,
+            float(f"0.{lev}7"),
+            f"images/I{c:02}.png",
+            known[t],
+            lev,
+            f"i{c:02}",
+        )
         for c, t, lev, dmos in rows
     ]
 
@@ -132,13 +172,34 @@ def live_challenge(folder):
 
 
 def tid2013(folder):
-    known = {1: "white_noise", 14: "non_eccentricity_patch", 15: "color_block", 24: "sparse_sampling"}
-    rows = _falling(folder, contents=(1, 25), types=known, levels=range(1, 6), label=lambda level: 7.5 - level)
-    names = [f"{'i' if t == 1 else 'I'}{c:02}_{t:02}_{lev}.bmp" for c, t, lev, _ in rows]  # both cases stand in the file
-    write(folder, "mos_with_names.txt", "".join(f"{mos:.5f} {name}\r\n" for name, (*_, mos) in zip(names, rows, strict=True)))
+    known = {
+        1: "white_noise",
+        14: "non_eccentricity_patch",
+        15: "color_block",
+        24: "sparse_sampling",
+    }
+    rows = _falling(
+        folder, contents=(1, 25), types=known, levels=range(1, 6), label=lambda level: 7.5 - level
+    )
+    names = [
+        f"{'i' if t == 1 else 'I'}{c:02}_{t:02}_{lev}.bmp" for c, t, lev, _ in rows
+    ]  # both cases stand in the file
+    write(
+        folder,
+        "mos_with_names.txt",
+        "".join(f"{mos:.5f} {name}\r\n" for name, (*_, mos) in zip(names, rows, strict=True)),
+    )
     write(folder, "mos_std.txt", "".join(f"0.1{lev}\n" for _, _, lev, _ in rows))
     return [
-        Row(f"distorted_images/{name}", mos, float(f"0.1{lev}"), f"reference_images/I{c:02}.BMP", known[t], lev, f"i{c:02}")
+        Row(
+            f"distorted_images/{name}",
+            mos,
+            float(f"0.1{lev}"),
+            f"reference_images/I{c:02}.BMP",
+            known[t],
+            lev,
+            f"i{c:02}",
+        )
         for name, (c, t, lev, mos) in zip(names, rows, strict=True)
     ]
 
@@ -155,17 +216,36 @@ def live(folder, *, original=False):
         write_matrix(folder, "dmos.mat", dmos=dmos[None], orgs=orgs[None])
     else:
         dmos[[0, 2]] = 103.5  # a few lie above 100
-        write_matrix(folder, "dmos_realigned.mat", dmos_new=dmos[None], dmos_std=dmos[None] / 10, orgs=orgs[None])
+        write_matrix(
+            folder,
+            "dmos_realigned.mat",
+            dmos_new=dmos[None],
+            dmos_std=dmos[None] / 10,
+            orgs=orgs[None],
+        )
     write_matrix(folder, "refnames_all.mat", refnames_all=cells(photos, (1, -1)))
     return [
-        Row(f"{kind}/img{number}.bmp", 100 - dmos[k], dmos[k] / 10, f"refimgs/{photos[k]}", kind, np.nan, photos[k])
+        Row(
+            f"{kind}/img{number}.bmp",
+            100 - dmos[k],
+            dmos[k] / 10,
+            f"refimgs/{photos[k]}",
+            kind,
+            np.nan,
+            photos[k],
+        )
         for k, (kind, number) in enumerate(places)
         if not orgs[k]
     ]
 
 
 def csiq(folder):
-    tokens = {"noise": "awgn/{}.AWGN", "blur": "blur/{}.BLUR", "contrast": "contrast/{}.contrast", "fnoise": "fnoise/{}.fnoise"}
+    tokens = {
+        "noise": "awgn/{}.AWGN",
+        "blur": "blur/{}.BLUR",
+        "contrast": "contrast/{}.contrast",
+        "fnoise": "fnoise/{}.fnoise",
+    }
     tokens |= {"jpeg": "jpeg/{}.JPEG", "jpeg 2000": "jpeg2000/{}.jpeg2000"}
     header, rows, expected = ["image", "dst_idx", "dst_type", "dst_lev", "dmos_std", "dmos"], [], []
     for photo in (1600, "aerial_city"):
@@ -173,16 +253,39 @@ def csiq(folder):
             for level in range(1, 4 if kind == "contrast" else 6):
                 dmos = round(0.18 * level + 0.01 * number, 3)
                 rows.append([photo, number, kind, level, 0.05, dmos])
-                distortion, place = token.split("/")[0], f"dst_imgs/{token.format(photo)}.{level}.png"
-                expected.append(Row(place, 1 - dmos, 0.05, f"src_imgs/{photo}.png", distortion, level, str(photo)))
-    write_workbook(folder, "csiq.DMOS.xlsx", [header, *rows], sheet="all_by_image", before=3, indent=3)
+                distortion, place = (
+                    token.split("/")[0],
+                    f"dst_imgs/{token.format(photo)}.{level}.png",
+                )
+                expected.append(
+                    Row(
+                        place,
+                        1 - dmos,
+                        0.05,
+                        f"src_imgs/{photo}.png",
+                        distortion,
+                        level,
+                        str(photo),
+                    )
+                )
+    write_workbook(
+        folder, "csiq.DMOS.xlsx", [header, *rows], sheet="all_by_image", before=3, indent=3
+    )
     return expected
 
 
 def bid(folder):
-    rows = [["Image number", "Average grade"], [1, 3.5], [2, 0], [586, 4.9821]]  # it may also be called otherwise
+    rows = [
+        ["Image number", "Average grade"],
+        [1, 3.5],
+        [2, 0],
+        [586, 4.9821],
+    ]  # it may also be called otherwise
     write_workbook(folder, "DatabaseGrades.xlsx", rows)
-    return [Row(f"DatabaseImage{n:04}.JPG", label, content=f"DatabaseImage{n:04}.JPG") for n, label in rows[1:]]
+    return [
+        Row(f"DatabaseImage{n:04}.JPG", label, content=f"DatabaseImage{n:04}.JPG")
+        for n, label in rows[1:]
+    ]
 
 
 FLIVE = [
@@ -193,21 +296,40 @@ FLIVE = [
 
 
 def flive(folder, *, patches=False):
-    write(folder, "labels_image.csv", "name,mos\n" + "".join(f"{name},{mos}\n" for name, mos, _ in FLIVE))
+    write(
+        folder,
+        "labels_image.csv",
+        "name,mos\n" + "".join(f"{name},{mos}\n" for name, mos, _ in FLIVE),
+    )
     valid = "".join(f"{name},{part == 'val'}\n" for name, _, part in FLIVE[:2])
     write(folder, "labels=640_padded.csv", "name_image,is_valid\n" + valid)
-    write(folder, "labels640.csv", "mos_patch_1,name_image\n" + "".join(f"7,{n}\n" for n, _, part in FLIVE if part == "test"))
+    write(
+        folder,
+        "labels640.csv",
+        "mos_patch_1,name_image\n" + "".join(f"7,{n}\n" for n, _, part in FLIVE if part == "test"),
+    )
     stems = [name.split("/")[1].rsplit(".", 1)[0].lower() for name, _, _ in FLIVE]
-    return [Row(name, mos, content=stem, official_split=part) for stem, (name, mos, part) in zip(stems, FLIVE, strict=True)]
+    return [
+        Row(name, mos, content=stem, official_split=part)
+        for stem, (name, mos, part) in zip(stems, FLIVE, strict=True)
+    ]
 
 
 def flive_patches(folder):
     expected = []
     for row in flive(folder):
         name = row.image.split("/")[1]
-        patches = [f"patches/{name}_patch_{k}.jpg" for k in (1, 2)] + [f"patches/{name[:-4]}_patch_3.jpg"]  # both are seen
-        expected += [row._replace(image=patch, label=row.label / 2 + k) for k, patch in enumerate(patches)]
-    write(folder, "labels_patch.csv", "name,mos\n" + "".join(f"{row.image},{row.label}\n" for row in expected))
+        patches = [f"patches/{name}_patch_{k}.jpg" for k in (1, 2)] + [
+            f"patches/{name[:-4]}_patch_3.jpg"
+        ]  # both are seen
+        expected += [
+            row._replace(image=patch, label=row.label / 2 + k) for k, patch in enumerate(patches)
+        ]
+    write(
+        folder,
+        "labels_patch.csv",
+        "name,mos\n" + "".join(f"{row.image},{row.label}\n" for row in expected),
+    )
     return expected
 
 
@@ -218,7 +340,12 @@ def ava(folder):
         77: (0, 0, 0, 0, 4, 4, 0, 0, 0, 0),
     }
     write(
-        folder, "AVA.txt", "".join(f"{k} {i} {' '.join(map(str, v))} 1 22 1396\n" for k, (i, v) in enumerate(votes.items(), 1))
+        folder,
+        "AVA.txt",
+        "".join(
+            f"{k} {i} {' '.join(map(str, v))} 1 22 1396\n"
+            for k, (i, v) in enumerate(votes.items(), 1)
+        ),
     )
     write(folder, "aesthetics_image_lists/generic_test.jpgl", "953958\n")
     scores = {image: np.repeat(np.arange(1, 11), counts) for image, counts in votes.items()}
@@ -238,21 +365,36 @@ def pipal(folder):
     expected = []
     for photo in ("A0001", "A0000"):
         rows = [
-            (f"{photo}_{group:02}_{kind:02}.bmp", round(1400.5 + group + kind / 10, 4)) for group in (0, 6) for kind in (0, 11)
+            (f"{photo}_{group:02}_{kind:02}.bmp", round(1400.5 + group + kind / 10, 4))
+            for group in (0, 6)
+            for kind in (0, 11)
         ]
         write(folder, f"Train_Label/{photo}.txt", "".join(f"{name},{elo}\n" for name, elo in rows))
         for name, elo in rows:
             kind = name[6:11]
             expected.append(
-                Row(f"Train_Dist/{name}", elo, np.nan, f"Train_Ref/{photo}.bmp", kind, np.nan, photo.lower(), "train")
+                Row(
+                    f"Train_Dist/{name}",
+                    elo,
+                    np.nan,
+                    f"Train_Ref/{photo}.bmp",
+                    kind,
+                    np.nan,
+                    photo.lower(),
+                    "train",
+                )
             )
     return sorted(expected)
 
 
 def agiqa3k(folder):
     lines = ["name,prompt,adj1,adj2,style,mos_quality,std_quality,mos_align,std_align"]
-    lines += ["AttnGAN_normal_000.jpg,statue of a man,,,,0.965602553,0.223270101,0.40889324,0.615607722"]
-    lines += ['sd1.5_lowstep_001.jpg,"a king, realistic style",,,realistic style,5.012,0.404,2.83,0.43']
+    lines += [
+        "AttnGAN_normal_000.jpg,statue of a man,,,,0.965602553,0.223270101,0.40889324,0.615607722"
+    ]
+    lines += [
+        'sd1.5_lowstep_001.jpg,"a king, realistic style",,,realistic style,5.012,0.404,2.83,0.43'
+    ]
     write(folder, "data.csv", "\n".join(lines) + "\n")
     first = Row("AttnGAN_normal_000.jpg", 0.965602553, 0.223270101, content="statue of a man")
     return [first, Row("sd1.5_lowstep_001.jpg", 5.012, 0.404, content="a king, realistic style")]

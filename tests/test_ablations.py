@@ -1,4 +1,6 @@
-"""Tables and figures of ablations: every number from the statistics themselves, differences, Holm, bad input."""
+"""Tables and figures of ablations: every number from the statistics themselves, differences, Holm,
+bad input.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,9 +9,21 @@ import pytest
 
 from iqa_core import figures
 from iqa_core.metrics import per_content
-from iqa_core.stats import boosted_blind, compare_seeds, content_blind, holm, partial_srcc, srcc, t_interval
+from iqa_core.stats import (
+    boosted_blind,
+    compare_seeds,
+    content_blind,
+    holm,
+    partial_srcc,
+    srcc,
+    t_interval,
+)
 
-NOISE = {"single": 18.0, "fusion": 6.0, "full": 6.0}  # of the predictions: full is no better than fusion
+NOISE = {
+    "single": 18.0,
+    "fusion": 6.0,
+    "full": 6.0,
+}  # of the predictions: full is no better than fusion
 SEEDS = (0, 1, 2)
 PAIRS = [["fusion", "single"], ["full", "fusion"], ["full", "single"]]
 
@@ -24,7 +38,11 @@ def closed():
 def table():
     random = np.random.default_rng(0)
     kinds = ("blur", "noise", "jpeg")
-    rows = [(f"{c}-{k}.png", f"c{c}", kinds[k % 3], random.uniform(1, 5)) for c in range(12) for k in range(24)]
+    rows = [
+        (f"{c}-{k}.png", f"c{c}", kinds[k % 3], random.uniform(1, 5))
+        for c in range(12)
+        for k in range(24)
+    ]
     table = pd.DataFrame(rows, columns=["image", "content", "distortion", "level"])
     second = np.where(np.arange(len(table)) % 8 == 0, "jpeg", None)
     table = table.assign(distortion2=second, level2=np.where(pd.isna(second), np.nan, 2.0))
@@ -33,14 +51,18 @@ def table():
 
 @pytest.fixture(scope="module")
 def part(table):
-    return table.content.map({f"c{c}": "test" if c < 6 else "val" if c < 8 else "train" for c in range(12)})
+    return table.content.map(
+        {f"c{c}": "test" if c < 6 else "val" if c < 8 else "train" for c in range(12)}
+    )
 
 
 @pytest.fixture(scope="module")
 def tested(table, part):
     test, random = table[part == "test"], np.random.default_rng(1)
     made = [
-        test[["image", "label"]].assign(variant=name, seed=seed, predicted=test.label + random.normal(0, noise, len(test)))
+        test[["image", "label"]].assign(
+            variant=name, seed=seed, predicted=test.label + random.normal(0, noise, len(test))
+        )
         for name, noise in NOISE.items()
         for seed in SEEDS
     ]
@@ -68,7 +90,9 @@ def test_a_row_is_the_mean_over_trainings_and_contents(results, tested, table, v
     rows = results[results.variant == variant]
     mean, single = rows[rows.seed.isna()].iloc[0], rows[rows.seed.notna()].set_index("seed")
     assert single.content_srcc.tolist() == pytest.approx([within(run).mean() for run in runs])
-    assert single.srcc.tolist() == pytest.approx([srcc(run.predicted.to_numpy(), run.label.to_numpy()) for run in runs])
+    assert single.srcc.tolist() == pytest.approx(
+        [srcc(run.predicted.to_numpy(), run.label.to_numpy()) for run in runs]
+    )
     assert mean.content_srcc == pytest.approx(np.mean([within(run).mean() for run in runs]))
     assert mean.srcc == pytest.approx(single.srcc.mean())
     assert mean.seed_sd == pytest.approx(single.content_srcc.std())
@@ -79,16 +103,22 @@ def test_a_row_is_the_mean_over_trainings_and_contents(results, tested, table, v
 
 def test_of_one_training_it_is_what_the_metrics_say(tested, table, part):
     run = one(tested, table, "full", 0)
-    row = figures.ablations(tested[(tested.variant == "full") & (tested.seed == 0)], table, part).iloc[0]
+    row = figures.ablations(
+        tested[(tested.variant == "full") & (tested.seed == 0)], table, part
+    ).iloc[0]
     known = per_content(run.predicted, run.label, run.content)
     assert (row.content_srcc_low, row.content_srcc_high) == pytest.approx(known["interval"])
     blind = pd.DataFrame(content_blind(table, part), index=table.image).loc[run.image]
     known = partial_srcc(run.predicted, run.label, blind, content=run.content)
-    assert (row.partial, row.partial_low, row.partial_high) == pytest.approx((known["value"], *known["interval"]))
+    assert (row.partial, row.partial_low, row.partial_high) == pytest.approx(
+        (known["value"], *known["interval"])
+    )
     boosted = pd.Series(boosted_blind(table, part), table.image)[run.image]
     other = partial_srcc(boosted, run.label, blind, content=run.content)["values"]
     gains = [known["values"][content] - other[content] for content in other]
-    assert (row.gain, row.gain_low, row.gain_high) == pytest.approx((np.mean(gains), *t_interval(gains)))
+    assert (row.gain, row.gain_low, row.gain_high) == pytest.approx(
+        (np.mean(gains), *t_interval(gains))
+    )
     assert row.seeds == 1 and np.isnan(row.seed_sd)
 
 
@@ -99,10 +129,15 @@ def test_rules_without_pixels_are_rows_without_seeds(results, table, part):
     assert np.isnan(rows.seeds["content-blind"]) and np.isnan(rows.partial["content-blind"])
     assert np.isfinite(rows.partial["boosted, content-blind"])
     shown = figures.readable_ablations(results)
-    assert list(shown.index) == [("label", name) for name in (*NOISE, "content-blind", "boosted, content-blind")]
+    assert list(shown.index) == [
+        ("label", name) for name in (*NOISE, "content-blind", "boosted, content-blind")
+    ]
     mean = results[(results.variant == "full") & results.seed.isna()].iloc[0]
     text = shown.loc[("label", "full"), "mean SRCC within contents"]
-    assert text == f"{mean.content_srcc:.3f} [{mean.content_srcc_low:.3f}, {mean.content_srcc_high:.3f}]"
+    assert (
+        text
+        == f"{mean.content_srcc:.3f} [{mean.content_srcc_low:.3f}, {mean.content_srcc_high:.3f}]"
+    )
 
 
 def test_draws_of_a_training_are_averaged_before_seeds(tested, table, part, results):
@@ -115,7 +150,11 @@ def test_draws_of_a_training_are_averaged_before_seeds(tested, table, part, resu
 
 def test_a_set_with_contents_but_empty_distortions_has_no_baseline(tested, table, part):
     results = figures.ablations(tested, table.assign(distortion=np.nan, level=np.nan), part)
-    assert "partial" not in results and "content_srcc" in results and not results.variant.str.contains("blind").any()
+    assert (
+        "partial" not in results
+        and "content_srcc" in results
+        and not results.variant.str.contains("blind").any()
+    )
 
 
 def test_a_set_without_contents_has_srcc_over_images(tested, table, part):
@@ -128,7 +167,8 @@ def test_a_set_without_contents_has_srcc_over_images(tested, table, part):
     )
     found = figures.seed_differences(tested, plain, [["fusion", "single"]]).iloc[0]
     wide = [
-        tested[tested.variant == name].pivot(index="seed", columns="image", values="predicted") for name in ("fusion", "single")
+        tested[tested.variant == name].pivot(index="seed", columns="image", values="predicted")
+        for name in ("fusion", "single")
     ]
     label = table.set_index("image").label[wide[0].columns]
     assert found.p == pytest.approx(compare_seeds(*wide, label)["p"])
@@ -136,47 +176,75 @@ def test_a_set_without_contents_has_srcc_over_images(tested, table, part):
     assert len(figure.axes) == 1 and "content-blind" not in set(data.variant)
 
 
-def test_differences_are_those_of_the_table_and_holm_is_over_the_rows_of_a_label(tested, table, results):
+def test_differences_are_those_of_the_table_and_holm_is_over_the_rows_of_a_label(
+    tested, table, results
+):
     both = table.assign(label2=-table.level + np.random.default_rng(2).normal(0, 1, len(table)))
     found = figures.seed_differences(tested, both, PAIRS)
     means = results[results.seed.isna()].set_index("variant").content_srcc
-    assert found.difference[:3].tolist() == pytest.approx([means[a] - means[b] for a, b in PAIRS], abs=1e-12)
+    assert found.difference[:3].tolist() == pytest.approx(
+        [means[a] - means[b] for a, b in PAIRS], abs=1e-12
+    )
     for _, rows in found.groupby("label"):
         assert rows.p_holm.tolist() == pytest.approx(holm(rows.p))
     assert found.found.iloc[:3].tolist() == ["apart", "not told apart", "apart"]
-    assert (found.low < found.difference).all() and (found.trainings == 3).all() and (found.units == 6).all()
+    assert (
+        (found.low < found.difference).all()
+        and (found.trainings == 3).all()
+        and (found.units == 6).all()
+    )
 
 
-def test_differences_are_those_of_the_table_where_contents_are_unlike_and_values_tie(tested, table, part):
-    """Contents of 24, 9, 7, 5, 4 and 2 images, of which the last counts for neither, labels and predictions rounded."""
+def test_differences_are_those_of_the_table_where_contents_are_unlike_and_values_tie(
+    tested, table, part
+):
+    """Contents of 24, 9, 7, 5, 4 and 2 images, of which the last counts for neither, labels and
+    predictions rounded.
+    """
     sizes = dict(zip((f"c{c}" for c in range(6)), (24, 9, 7, 5, 4, 2), strict=True))
     kept = table.groupby("content").cumcount() < table.content.map(sizes).fillna(24)
     small = table[kept].assign(label=table.label.round(-1)).reset_index(drop=True)
-    own = tested[tested.image.isin(small.image)].assign(predicted=lambda rows: rows.predicted.round(-1))
+    own = tested[tested.image.isin(small.image)].assign(
+        predicted=lambda rows: rows.predicted.round(-1)
+    )
     rows = figures.ablations(own, small, small.image.map(part.set_axis(table.image)))
     means = rows[rows.seed.isna()].set_index("variant").content_srcc
     for runs in (own, own[own.seed == 1]):
         found = figures.seed_differences(runs, small, PAIRS)
         assert (found.units == 5).all() and (found.n == 51).all()
         if runs is own:
-            assert found.difference.tolist() == pytest.approx([means[a] - means[b] for a, b in PAIRS], abs=1e-12)
+            assert found.difference.tolist() == pytest.approx(
+                [means[a] - means[b] for a, b in PAIRS], abs=1e-12
+            )
             assert (found.low < found.difference).all() and found.p.between(0, 1).all()
     one_each = {name: within(one(own, small, name, 1)) for name in NOISE}
-    assert found.difference.tolist() == pytest.approx([one_each[a].mean() - one_each[b].mean() for a, b in PAIRS], abs=1e-12)
+    assert found.difference.tolist() == pytest.approx(
+        [one_each[a].mean() - one_each[b].mean() for a, b in PAIRS], abs=1e-12
+    )
 
 
 def test_between_tests_of_the_same_networks_seeds_are_no_noise(tested, table):
     """Three networks that differ much, tested twice: the second test loses a little of each."""
     full = tested[tested.variant == "full"]
-    spread = np.random.default_rng(3).normal(0, 25, len(full)) * full.seed.map(dict(zip(SEEDS, (0.2, 1, 2), strict=True)))
+    spread = np.random.default_rng(3).normal(0, 25, len(full)) * full.seed.map(
+        dict(zip(SEEDS, (0.2, 1, 2), strict=True))
+    )
     full = full.assign(predicted=full.predicted + spread)
-    lesser = full.assign(variant="centre", predicted=full.predicted + np.random.default_rng(4).normal(0, 6, len(full)))
+    lesser = full.assign(
+        variant="centre",
+        predicted=full.predicted + np.random.default_rng(4).normal(0, 6, len(full)),
+    )
     both = pd.concat([full, lesser])
     loose = figures.seed_differences(both, table, [["full", "centre"]]).iloc[0]
-    same = figures.seed_differences(both.assign(networks="full"), table, [["full", "centre"]]).iloc[0]
+    same = figures.seed_differences(both.assign(networks="full"), table, [["full", "centre"]]).iloc[
+        0
+    ]
     assert same.difference == pytest.approx(loose.difference) and np.isnan(same.p)
     assert same.high - same.low < 0.5 * (loose.high - loose.low)
-    gaps = [within(one(full, table, "full", seed)) - within(one(lesser, table, "centre", seed)) for seed in SEEDS]
+    gaps = [
+        within(one(full, table, "full", seed)) - within(one(lesser, table, "centre", seed))
+        for seed in SEEDS
+    ]
     assert (same.low, same.high) == pytest.approx(t_interval(np.mean(gaps, axis=0)))
     assert same.found == ("apart" if same.low > 0 else "not told apart")
 
@@ -188,20 +256,27 @@ def test_from_one_training_nothing_is_concluded(tested, table):
     assert found.p.isna().tolist() == [True, True, False]
     assert found.p_holm[2] == found.p[2], "rows without a p do not count for Holm"
     gap = within(one(tested, table, "fusion", 1)) - within(one(tested, table, "single", 0))
-    assert (found.difference[0], found.low[0], found.high[0]) == pytest.approx((gap.mean(), *t_interval(gap)))
+    assert (found.difference[0], found.low[0], found.high[0]) == pytest.approx(
+        (gap.mean(), *t_interval(gap))
+    )
     assert figures.seed_differences(tested, table, []).empty
 
 
 def test_what_a_shuffle_costs(tested, table):
     own, random = tested[tested.variant == "full"], np.random.default_rng(3)
-    draws = [own.assign(variant="s", draw=k, predicted=own.predicted + random.normal(0, 15, len(own))) for k in range(2)]
+    draws = [
+        own.assign(variant="s", draw=k, predicted=own.predicted + random.normal(0, 15, len(own)))
+        for k in range(2)
+    ]
     both = pd.concat([own, *draws])
     row = figures.shuffle_loss(both, table, ("full", "s")).iloc[0]
     gaps = [
         np.mean([within(run) - within(run.assign(predicted=run.other)) for run in pairs], axis=0)
         for pairs in [
             [
-                one(own, table, "full", s).merge(d[d.seed == s][["image", "predicted"]].rename(columns={"predicted": "other"}))
+                one(own, table, "full", s).merge(
+                    d[d.seed == s][["image", "predicted"]].rename(columns={"predicted": "other"})
+                )
                 for d in draws
             ]
             for s in SEEDS
@@ -209,7 +284,9 @@ def test_what_a_shuffle_costs(tested, table):
     ]
     assert row.lost == pytest.approx(np.mean(gaps))
     assert (row.low, row.high) == pytest.approx(t_interval(np.mean(gaps, axis=0)))
-    assert (row.least, row.most) == pytest.approx((min(np.mean(gaps, axis=1)), max(np.mean(gaps, axis=1))))
+    assert (row.least, row.most) == pytest.approx(
+        (min(np.mean(gaps, axis=1)), max(np.mean(gaps, axis=1)))
+    )
     assert (row.trainings, row.draws, row.found) == (3, 2, "lost")
     same = pd.concat([own, own.assign(variant="s")])
     row = figures.shuffle_loss(same, table, ("full", "s")).iloc[0]
@@ -219,35 +296,56 @@ def test_what_a_shuffle_costs(tested, table):
 
 
 def test_left_out_types_are_tested_alone(tested, table):
-    named = tested[tested.variant != "single"].replace({"variant": {"fusion": "all-types", "full": "without-jpeg"}})
+    named = tested[tested.variant != "single"].replace(
+        {"variant": {"fusion": "all-types", "full": "without-jpeg"}}
+    )
     found = figures.on_left_out(named, table, ["jpeg", "blur"])
     rows = figures.transfers(found).set_index(["trained", "tested"])
     has = table[(table.distortion == "jpeg") | (table.distortion2 == "jpeg")]
     assert rows.n["without-jpeg", "jpeg"] == has.image.isin(tested.image).sum()
-    assert rows.seen.to_dict() == {(t, k): (t, k) != ("without-jpeg", "jpeg") for t, k in rows.index}
+    assert rows.seen.to_dict() == {
+        (t, k): (t, k) != ("without-jpeg", "jpeg") for t, k in rows.index
+    }
     runs = [one(tested, table[table.image.isin(has.image)], "full", seed) for seed in SEEDS]
     assert rows.srcc["without-jpeg", "jpeg"] == pytest.approx(
         np.mean([run.predicted.corr(run.label, "spearman") for run in runs])
     )
-    assert rows.content_srcc["without-jpeg", "jpeg"] == pytest.approx(np.mean([within(run).mean() for run in runs]))
+    assert rows.content_srcc["without-jpeg", "jpeg"] == pytest.approx(
+        np.mean([within(run).mean() for run in runs])
+    )
     pairs = [[f"all-types, {kind}", f"without-jpeg, {kind}"] for kind in ("jpeg", "blur")]
-    assert figures.seed_differences(found, table, pairs).n.tolist() == [rows.n["all-types", kind] for kind in ("jpeg", "blur")]
+    assert figures.seed_differences(found, table, pairs).n.tolist() == [
+        rows.n["all-types", kind] for kind in ("jpeg", "blur")
+    ]
 
 
 def test_transfer_to_a_set_without_contents_is_over_images(tested, table):
-    here = tested[tested.variant == "full"].assign(trained="a", tested="a").merge(table[["image", "content"]])
+    here = (
+        tested[tested.variant == "full"]
+        .assign(trained="a", tested="a")
+        .merge(table[["image", "content"]])
+    )
     there = here.assign(tested="b", content=None, predicted=-here.predicted)
     rows = figures.transfers(pd.concat([here, there])).set_index("tested")
-    assert rows.srcc["b"] == pytest.approx(-rows.srcc["a"]) and np.isnan(rows.contents["b"]) and rows.contents["a"] == 6
+    assert (
+        rows.srcc["b"] == pytest.approx(-rows.srcc["a"])
+        and np.isnan(rows.contents["b"])
+        and rows.contents["a"] == 6
+    )
     assert rows.seen.to_dict() == {"a": True, "b": False}
     figure, data = figures.transfer_matrix(rows.reset_index())
-    assert [text.get_text().split("\n")[0] for text in figure.axes[0].texts] == [f"{value:.2f}" for value in data.srcc]
+    assert [text.get_text().split("\n")[0] for text in figure.axes[0].texts] == [
+        f"{value:.2f}" for value in data.srcc
+    ]
     assert len(figure.axes[0].patches) == 1, "the set that was not trained on has a frame"
     other = rows.reset_index().assign(trained="c", n=7)[:1]
     figure, data = figures.transfer_matrix(pd.concat([rows.reset_index(), other]))
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a\nn = 144, 7", "b\nn = 144"]
-    assert len(axes.texts) == 3 and [label.get_text() for label in axes.get_yticklabels()] == ["a", "c"]
+    assert len(axes.texts) == 3 and [label.get_text() for label in axes.get_yticklabels()] == [
+        "a",
+        "c",
+    ]
 
 
 def test_the_points_drawn_are_those_of_the_csv(results, tmp_path):
@@ -256,12 +354,28 @@ def test_the_points_drawn_are_those_of_the_csv(results, tmp_path):
     figures.export(figures.variant_points, once, ["single", "full"], folder=tmp_path, name="v")
     figure, _ = figures.variant_points(once, ["single", "full"])
     data = pd.read_csv(tmp_path / "v.csv")
-    assert data.variant.tolist() == ["single"] * 4 + ["full", "content-blind", "boosted, content-blind"]
-    drawn = [x for line in figure.axes[0].lines for x in line.get_xdata() if line.get_marker() in ("o", "s")]
+    assert data.variant.tolist() == ["single"] * 4 + [
+        "full",
+        "content-blind",
+        "boosted, content-blind",
+    ]
+    drawn = [
+        x
+        for line in figure.axes[0].lines
+        for x in line.get_xdata()
+        if line.get_marker() in ("o", "s")
+    ]
     assert sorted(drawn) == pytest.approx(sorted(data.content_srcc))
-    ends = [x for bars in figure.axes[1].collections for path in bars.get_paths() for x in path.vertices[:, 0]]
+    ends = [
+        x
+        for bars in figure.axes[1].collections
+        for path in bars.get_paths()
+        for x in path.vertices[:, 0]
+    ]
     rows = data[data.seed.isna() & data.partial.notna()]
-    assert sorted(x for x in ends if np.isfinite(x)) == pytest.approx(sorted([*rows.partial_low, *rows.partial_high]))
+    assert sorted(x for x in ends if np.isfinite(x)) == pytest.approx(
+        sorted([*rows.partial_low, *rows.partial_high])
+    )
     assert "trained once" in (tmp_path / "v.tex").read_text()
 
 

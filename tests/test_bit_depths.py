@@ -1,4 +1,6 @@
-"""Grey and colour of 10, 12 and 16 bits is scaled to 8; where nothing says which value is white, the file is refused."""
+"""Grey and colour of 10, 12 and 16 bits is scaled to 8; where nothing says which value is white,
+the file is refused.
+"""
 
 import struct
 import zlib
@@ -26,13 +28,26 @@ def sixteen_bit_rgb(red):
     """A PNG of 16 bits a channel: that red, no green, full blue."""
     rows = np.stack([red, np.zeros_like(red), np.full_like(red, 65535)], 2).astype(">u2")
     data = b"".join(b"\0" + row.tobytes() for row in rows)
-    return png(struct.pack(">IIBBBBB", red.shape[1], red.shape[0], 16, 2, 0, 0, 0), zlib.compress(data))
+    return png(
+        struct.pack(">IIBBBBB", red.shape[1], red.shape[0], 16, 2, 0, 0, 0), zlib.compress(data)
+    )
 
 
 def tiff(bits, kind, data, width):
     """A TIFF of one row of grey values; kind 1: not negative, 2: with a sign."""
     place = 8 + 2 + 10 * 12 + 4
-    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: 1, 273: place, 277: 1, 278: 1, 279: len(data), 339: kind}
+    tags = {
+        256: width,
+        257: 1,
+        258: bits,
+        259: 1,
+        262: 1,
+        273: place,
+        277: 1,
+        278: 1,
+        279: len(data),
+        339: kind,
+    }
     head = (
         b"II*\0"
         + struct.pack("<IH", 8, len(tags))
@@ -44,7 +59,9 @@ def tiff(bits, kind, data, width):
 def test_twelve_bits_are_scaled_too(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiff(12, 1, bytes.fromhex("00080ffff0"), 3))  # 0, 2048, 4095
     assert read_image(tmp_path / "a.tif")[0, :, 1].tolist() == [0, 128, 255]
-    (tmp_path / "a.pgm").write_bytes(b"P5 4 1 1023\n" + np.array([0, 1, 512, 1023], ">u2").tobytes())  # 10 bits
+    (tmp_path / "a.pgm").write_bytes(
+        b"P5 4 1 1023\n" + np.array([0, 1, 512, 1023], ">u2").tobytes()
+    )  # 10 bits
     assert read_image(tmp_path / "a.pgm")[0, :, 1].tolist() == [0, 0, 128, 255]
 
 

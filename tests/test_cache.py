@@ -16,29 +16,36 @@ from filelock import FileLock
 from pictures import noise, save
 from PIL import Image
 
-from iqa_core import cache as store
 from iqa_core import pixels
-from iqa_core.cache import PixelCache
 from iqa_core.loading import Batches
+from iqa_core.pixels import cache as store
 from iqa_core.pixels import read_image
+from iqa_core.pixels.cache import PixelCache
 
 
 @pytest.fixture
 def files(tmp_path):
-    return [save(tmp_path, f"{i}.png", noise(*s, 3, seed=i)) for i, s in enumerate([(70, 90), (64, 64), (100, 80), (65, 130)])]
+    return [
+        save(tmp_path, f"{i}.png", noise(*s, 3, seed=i))
+        for i, s in enumerate([(70, 90), (64, 64), (100, 80), (65, 130)])
+    ]
 
 
 @pytest.fixture
 def decodes(monkeypatch):
     seen = []
-    monkeypatch.setattr(store, "read_image", lambda path, **rule: seen.append(path) or read_image(path, **rule))
+    monkeypatch.setattr(
+        store, "read_image", lambda path, **rule: seen.append(path) or read_image(path, **rule)
+    )
     return seen
 
 
 def test_one_decode_an_image_however_many_epochs_and_crops(files, tmp_path, decodes):
     cache, generator = PixelCache(files, tmp_path / "cache"), np.random.default_rng(0)
     for _ in range(3):
-        data = Batches(cache, np.arange(4.0), crop=32, batch_size=8, crops_per_image=20, generator=generator)
+        data = Batches(
+            cache, np.arange(4.0), crop=32, batch_size=8, crops_per_image=20, generator=generator
+        )
         for crops, *_ in itertools.islice(data, len(data)):
             assert crops.shape[1:] == (3, 32, 32)
         assert sorted(decodes) == files
@@ -57,14 +64,27 @@ def test_a_cache_holds_the_pixels_of_the_files_in_any_order_of_asking(files, tmp
         cache[4]
 
 
-def test_images_are_kept_as_they_are_resized_and_each_rule_has_a_store_of_its_own(files, tmp_path, decodes):
-    for rule in ({"resize": 48}, {"resize": (48, 60)}, {"resize": 48, "interpolation": "bicubic"}, {"at_least": 90}, {}):
+def test_images_are_kept_as_they_are_resized_and_each_rule_has_a_store_of_its_own(
+    files, tmp_path, decodes
+):
+    for rule in (
+        {"resize": 48},
+        {"resize": (48, 60)},
+        {"resize": 48, "interpolation": "bicubic"},
+        {"at_least": 90},
+        {},
+    ):
         cache = PixelCache(files, tmp_path / "c", **rule)
-        needed, known = cache.size_needed(), {"size": rule.get("resize")} | {k: v for k, v in rule.items() if k != "resize"}
+        needed, known = (
+            cache.size_needed(),
+            {"size": rule.get("resize")} | {k: v for k, v in rule.items() if k != "resize"},
+        )
         assert needed == sum(image.nbytes for image in cache.fill()) == cache.file.stat().st_size
         for image, path in zip(cache, files, strict=True):
             np.testing.assert_array_equal(image, pixels.resize(read_image(path), **known))
-            assert pixels.resize(image, **known) is image, "nothing is left to be resized for each crop"
+            assert pixels.resize(image, **known) is image, (
+                "nothing is left to be resized for each crop"
+            )
         assert cache.size_needed() == 0
     assert len(decodes) == 5 * 4 and len(list((tmp_path / "c").glob("*.pixels"))) == 5
 
@@ -90,7 +110,9 @@ def test_two_caches_of_the_same_files_open_at_once_do_not_spoil_each_other(files
 def test_fill_names_every_refused_file_and_keeps_the_others(files, tmp_path):
     files[1].write_bytes(b"")
     files[2].write_bytes(files[2].read_bytes()[:99])
-    with pytest.raises(ValueError, match=r"(?s)1.png cannot be decoded \(it is empty.*2.png cannot be decoded"):
+    with pytest.raises(
+        ValueError, match=r"(?s)1.png cannot be decoded \(it is empty.*2.png cannot be decoded"
+    ):
         PixelCache(files, tmp_path / "c").fill()
     assert PixelCache(files, tmp_path / "c").index.stat().st_size == 3 * 40
     with pytest.raises(FileNotFoundError, match="none.png is missing"):
@@ -100,7 +122,7 @@ def test_fill_names_every_refused_file_and_keeps_the_others(files, tmp_path):
 FILL = """
 import sys
 from pathlib import Path
-from iqa_core import cache
+from iqa_core.pixels import cache
 read, decoded = cache.read_image, []
 cache.read_image = lambda path, **rule: decoded.append(path) or read(path, **rule)
 cache.PixelCache(sorted(Path(sys.argv[1]).glob("*.png")), Path(sys.argv[2]), resize=60).fill(workers=2)
@@ -110,7 +132,9 @@ print(len(decoded))
 
 def filling(folder, cache):
     command = [sys.executable, "-c", FILL, folder, cache]
-    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +165,9 @@ def test_a_fill_killed_at_any_moment_is_completed_by_the_next(many, tmp_path):
     for goal in (1, 30, 60, 90, 120):
         process = filling(folder, tmp_path)
         for _ in range(20_000):
-            if process.poll() is not None or (cache.index.exists() and cache.index.stat().st_size >= 40 * goal):
+            if process.poll() is not None or (
+                cache.index.exists() and cache.index.stat().st_size >= 40 * goal
+            ):
                 break
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.004))
@@ -182,7 +208,9 @@ def test_a_store_is_shared_by_threads_and_pickled_without_its_pixels(many, tmp_p
 
 
 class Pass:
-    """A file lock that lets everyone in, as on network disks where it holds off other machines and processes, not threads."""
+    """A file lock that lets everyone in, as on network disks where it holds off other machines and
+    processes, not threads.
+    """
 
     inside = most = 0
 
@@ -215,6 +243,8 @@ def test_loader_workers_read_one_store(many, tmp_path, decodes):
 
     _, paths = many
     cache = PixelCache(paths, tmp_path, resize=60).fill()
-    loader = DataLoader(cache, batch_size=None, collate_fn=np.copy, num_workers=2, multiprocessing_context="spawn")
+    loader = DataLoader(
+        cache, batch_size=None, collate_fn=np.copy, num_workers=2, multiprocessing_context="spawn"
+    )
     assert_right(list(loader), paths)
     assert cache.index.stat().st_size == 201 * 40

@@ -1,4 +1,6 @@
-"""A store of decoded pixels that is damaged, cut, deleted, replaced or cannot be written still gives right pixels."""
+"""A store of decoded pixels that is damaged, cut, deleted, replaced or cannot be written still
+gives right pixels.
+"""
 
 import os
 import pickle
@@ -10,27 +12,33 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from iqa_core import cache as store
-from iqa_core.cache import PixelCache
+from iqa_core.pixels import cache as store
 from iqa_core.pixels import read_image
+from iqa_core.pixels.cache import PixelCache
 
 
 @pytest.fixture
 def files(tmp_path):
     shapes, random = [(70, 90), (64, 64), (100, 80), (65, 130)], np.random.default_rng(0)
     for i, shape in enumerate(shapes):
-        Image.fromarray(random.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        Image.fromarray(random.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(
+            tmp_path / f"{i}.png"
+        )
     return [tmp_path / f"{i}.png" for i in range(4)]
 
 
 @pytest.fixture
 def decodes(monkeypatch):
     seen = []
-    monkeypatch.setattr(store, "read_image", lambda path, **rule: seen.append(path) or read_image(path, **rule))
+    monkeypatch.setattr(
+        store, "read_image", lambda path, **rule: seen.append(path) or read_image(path, **rule)
+    )
     return seen
 
 
-def test_where_the_disk_is_short_files_are_decoded_each_time_and_a_warning_says_so_once(files, tmp_path, decodes, monkeypatch):
+def test_where_the_disk_is_short_files_are_decoded_each_time_and_a_warning_says_so_once(
+    files, tmp_path, decodes, monkeypatch
+):
     free = store.SPARE + 20_000
     monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: type("", (), {"free": free}))
     cache = PixelCache(files, tmp_path / "c")
@@ -55,7 +63,9 @@ def assert_right(cache, paths):
         np.testing.assert_array_equal(image, read_image(path))
 
 
-def test_a_full_disk_leaves_nothing_wrong_behind_and_stops_nothing(files, tmp_path, decodes, monkeypatch):
+def test_a_full_disk_leaves_nothing_wrong_behind_and_stops_nothing(
+    files, tmp_path, decodes, monkeypatch
+):
     cache, signed = PixelCache(files, tmp_path / "c"), store._signed
 
     def full(*_):
@@ -63,7 +73,10 @@ def test_a_full_disk_leaves_nothing_wrong_behind_and_stops_nothing(files, tmp_pa
 
     cache[0]
     monkeypatch.setattr(store, "_signed", full)  # between the pixels and their record
-    with pytest.warns(UserWarning, match="no more decoded images are kept in .*: .*No space left on device; free some space"):
+    with pytest.warns(
+        UserWarning,
+        match="no more decoded images are kept in .*: .*No space left on device; free some space",
+    ):
         np.testing.assert_array_equal(cache[1], read_image(files[1]))
     monkeypatch.setattr(store, "_signed", signed)
     assert_right(cache, files)  # a second warning would be an error
@@ -95,13 +108,17 @@ def test_a_folder_that_is_gone_is_told_once_and_stops_nothing(files, tmp_path, f
     cache = PixelCache(files, tmp_path / "c")
     cache[0], cache[0]
     shutil.rmtree(tmp_path / "c")
-    with pytest.warns(UserWarning, match="no more decoded images are kept .*No such file or directory"):
+    with pytest.warns(
+        UserWarning, match="no more decoded images are kept .*No such file or directory"
+    ):
         cache.fill() if fill else cache[1]
     assert_right(cache, files)
 
 
 @pytest.mark.parametrize("looked", [False, True])
-def test_a_store_replaced_by_another_under_a_live_cache_is_read_anew(files, tmp_path, decodes, looked):
+def test_a_store_replaced_by_another_under_a_live_cache_is_read_anew(
+    files, tmp_path, decodes, looked
+):
     live = PixelCache(files, tmp_path / "c")
     for i in (0, 1, 2) * (1 + looked):  # at the second look the file is mapped
         live[i]
@@ -126,7 +143,10 @@ def test_what_was_compared_in_one_store_is_compared_again_in_the_next(files, tmp
     other = PixelCache(files, tmp_path / "c")
     for i in (1, 0, 2, 3):
         other[i]
-    assert live._places[3].tolist() == other._places[3].tolist() and live._places[0, 0] != other._places[0, 0]
+    assert (
+        live._places[3].tolist() == other._places[3].tolist()
+        and live._places[0, 0] != other._places[0, 0]
+    )
     for i in (3, 0, 1, 2):
         np.testing.assert_array_equal(live[i], read_image(files[i]))
 
@@ -170,26 +190,42 @@ def test_an_index_cut_short_under_a_live_cache_is_completed(files, tmp_path):
     assert live.index.stat().st_size == 5 * 40
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
-def test_stores_deleted_and_replaced_in_any_order_give_no_wrong_pixel_and_come_to_rest(files, tmp_path, decodes, data):
+def test_stores_deleted_and_replaced_in_any_order_give_no_wrong_pixel_and_come_to_rest(
+    files, tmp_path, decodes, data
+):
     shutil.rmtree(tmp_path / "c", ignore_errors=True)
     caches = [PixelCache(files, tmp_path / "c") for _ in range(2)]
     for _ in range(data.draw(st.integers(1, 12))):
         cache = data.draw(st.sampled_from(caches))
-        what = data.draw(st.sampled_from(["ask", "ask", "ask", "new", "fill", "pickle", "pixels", "index", "both", "cut"]))
+        what = data.draw(
+            st.sampled_from(
+                ["ask", "ask", "ask", "new", "fill", "pickle", "pixels", "index", "both", "cut"]
+            )
+        )
         if what == "ask":
             for i in data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6)):
                 np.testing.assert_array_equal(cache[i], read_image(files[i]))
         elif what in ("new", "pickle"):
-            caches.append(PixelCache(files, tmp_path / "c") if what == "new" else pickle.loads(pickle.dumps(cache)))
+            caches.append(
+                PixelCache(files, tmp_path / "c")
+                if what == "new"
+                else pickle.loads(pickle.dumps(cache))
+            )
         elif what == "fill":
             cache.fill(workers=1)
         elif what == "cut":
             if cache.index.exists():
                 os.truncate(cache.index, data.draw(st.integers(0, cache.index.stat().st_size)))
         else:
-            for file in {"pixels": [cache.file], "index": [cache.index], "both": [cache.file, cache.index]}[what]:
+            for file in {
+                "pixels": [cache.file],
+                "index": [cache.index],
+                "both": [cache.file, cache.index],
+            }[what]:
                 file.unlink(missing_ok=True)
     for _ in range(4):
         for cache in caches:
@@ -207,16 +243,22 @@ def test_verify_finds_what_was_damaged_and_mends_it(files, tmp_path, decodes):
     with open(cache.file, "r+b") as store:
         store.seek(offset + 5 * height)
         store.write(b"damage")
-    assert cache.verify() == [2] and decodes[4:] == [files[2]], "also what this cache has compared before"
+    assert cache.verify() == [2] and decodes[4:] == [files[2]], (
+        "also what this cache has compared before"
+    )
     again = PixelCache(files, tmp_path / "c")
     assert again.verify() == []
     np.testing.assert_array_equal(again[2], read_image(files[2]))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_a_store_cut_and_damaged_anywhere_gives_no_wrong_pixel(files, tmp_path, data):
-    """What a kill, a full disk or a failing one leave: either file ends anywhere, bytes are changed anywhere."""
+    """What a kill, a full disk or a failing one leave: either file ends anywhere, bytes are changed
+    anywhere.
+    """
     whole = PixelCache(files, tmp_path / "whole").fill()
     for file in (whole.file, whole.index):
         content = bytearray(file.read_bytes())

@@ -52,26 +52,38 @@ def test_a_score_takes_the_embeddings_of_both_images_in_their_own_weights(publis
         assert (published(restored, degraded) - published(degraded, restored)).abs() > 1e-3
         embedded = published.qse(restored)
     assert embedded.shape == (1, 256, 24, 24) and published.csp(embedded).shape == (1, 512, 12, 12)
-    assert [name for name, _ in published.qse.named_children()] == ["conv1", "maxpool", "layer1"]  # no norm, no activation
+    assert [name for name, _ in published.qse.named_children()] == [
+        "conv1",
+        "maxpool",
+        "layer1",
+    ]  # no norm, no activation
 
 
 def test_the_first_stage_s_loss_is_half_the_squared_error_of_the_elo_probability():
     nr, zero = torch.tensor([0.5, 0.9]), torch.zeros(2)
     torch.testing.assert_close(stage1_loss(nr, zero, zero), torch.tensor(0.5 * 0.4**2 / 2))
     ahead = torch.tensor([0.4, 0.4])  # 400 Elo points: odds of ten to one, for the second
-    torch.testing.assert_close(stage1_loss(torch.full((2,), 10 / 11), zero, ahead), torch.tensor(0.0))
+    torch.testing.assert_close(
+        stage1_loss(torch.full((2,), 10 / 11), zero, ahead), torch.tensor(0.0)
+    )
 
 
 def test_the_second_stage_distils_by_the_fourth_power():
     target, heads = torch.tensor([0.2, 0.4]), {"diff": torch.tensor([0.0, 0.1])}
     heads |= {"dr": target + 0.1, "fr": target - 0.2}
-    torch.testing.assert_close(stage2_loss(heads, target), torch.tensor(0.01 + 0.04 + 30 * 0.01 / 2))
+    torch.testing.assert_close(
+        stage2_loss(heads, target), torch.tensor(0.01 + 0.04 + 30 * 0.01 / 2)
+    )
     twice = heads | {"diff": 4 * heads["diff"]}  # the mean square of features twice as far apart
-    torch.testing.assert_close(stage2_loss(twice, target) - 0.05, 16 * (stage2_loss(heads, target) - 0.05))
+    torch.testing.assert_close(
+        stage2_loss(twice, target) - 0.05, 16 * (stage2_loss(heads, target) - 0.05)
+    )
 
 
 def test_each_stage_trains_its_own_parts(published):
-    heads = published.heads(*(torch.cat(pair) for pair in zip(pictures(3, 64), pictures(4, 64), strict=True)))
+    heads = published.heads(
+        *(torch.cat(pair) for pair in zip(pictures(3, 64), pictures(4, 64), strict=True))
+    )
     first = stage1_loss(heads["nr"], torch.tensor([0.5, 0.6]), torch.tensor([0.7, 0.3]))
     second = stage2_loss(heads, torch.tensor([0.5, 0.6]))
     assert learning(published, first) == names(published, "qse", *AUXILIARY)
@@ -112,7 +124,10 @@ def test_ckdn_answers_as_the_published_code(published, seed):
 
 
 def test_both_embeddings_start_from_the_same_pretrained_weights():
-    model, pyramid = create_model("ckdn", backbone="tf_efficientnet_lite0"), Pyramid("tf_efficientnet_lite0", pretrained=True)
+    model, pyramid = (
+        create_model("ckdn", backbone="tf_efficientnet_lite0"),
+        Pyramid("tf_efficientnet_lite0", pretrained=True),
+    )
     images = torch.rand(1, 3, 64, 64)
     model.eval(), pyramid.eval()
     with torch.no_grad():
@@ -124,7 +139,9 @@ def test_both_embeddings_start_from_the_same_pretrained_weights():
     assert not torch.equal(model.fc[0].weight, model.aux_fc[0].weight)
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "tf_efficientnet_lite0", "convnext_atto", "densenet121"])
+@pytest.mark.parametrize(
+    "backbone", ["resnet18", "tf_efficientnet_lite0", "convnext_atto", "densenet121"]
+)
 def test_any_chain_of_layers_can_be_split(backbone):
     model = create_model("ckdn", backbone=backbone, pretrained=False).eval()
     images = torch.rand(2, 3, 96, 64)
@@ -136,10 +153,15 @@ def test_any_chain_of_layers_can_be_split(backbone):
 
 @pytest.mark.parametrize("backbone", ["swin_tiny_patch4_window7_224", "hrnet_w18_small"])
 def test_a_backbone_that_is_no_chain_is_refused(backbone):
-    with pytest.raises(ValueError, match=f"{backbone}'s maps of strides 4 and 8 are not made by one layer after the other"):
+    with pytest.raises(
+        ValueError,
+        match=f"{backbone}'s maps of strides 4 and 8 are not made by one layer after the other",
+    ):
         create_model("ckdn", backbone=backbone, pretrained=False)
 
 
 def test_images_of_different_sizes_are_refused(published):
-    with pytest.raises(ValueError, match=r"one size, as many of each, not \(1, 3, 64, 64\) and \(1, 3, 64, 96\)"):
+    with pytest.raises(
+        ValueError, match=r"one size, as many of each, not \(1, 3, 64, 64\) and \(1, 3, 64, 96\)"
+    ):
         published(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 96))

@@ -1,4 +1,6 @@
-"""Paired comparison: properties, then brute force, SciPy, statsmodels and published examples, then what is refused or said."""
+"""Paired comparison: properties, then brute force, SciPy, statsmodels and published examples, then
+what is refused or said.
+"""
 
 import itertools
 
@@ -48,7 +50,9 @@ def test_rising_maps_of_predictions_and_labels_change_nothing():
 def test_a_better_predictor_is_found_and_a_predictor_beside_itself_is_not():
     x, other, y = two_models()
     row = compare(x, other, y)
-    assert row["difference"] == pytest.approx(row["srcc"] - row["other_srcc"]) and row["srcc"] == srcc(x, y)
+    assert row["difference"] == pytest.approx(row["srcc"] - row["other_srcc"]) and row[
+        "srcc"
+    ] == srcc(x, y)
     assert 0 < row["interval"][0] < row["difference"] < row["interval"][1]
     assert row["p"] == 1 / 2000
     assert (row["n"], row["unit"], row["units"], row["draws"], row["exchanges"], row["within"]) == (
@@ -56,11 +60,17 @@ def test_a_better_predictor_is_found_and_a_predictor_beside_itself_is_not():
     )
     same = compare(x, x, y, content=np.arange(240) // 10, draws=100)
     assert (same["difference"], same["interval"], same["p"]) == (0, (0, 0), 1)
-    assert (same["within"]["difference"], same["within"]["interval"], same["within"]["p"]) == (0, (0, 0), 1)
+    assert (same["within"]["difference"], same["within"]["interval"], same["within"]["p"]) == (
+        0,
+        (0, 0),
+        1,
+    )
 
 
 def test_exchanges_are_those_of_brute_force():
-    """Every exchange of whole contents written out: ranks over all images, Pearson's correlation of the exchanged ranks."""
+    """Every exchange of whole contents written out: ranks over all images, Pearson's correlation of
+    the exchanged ranks.
+    """
     x, other, y = (np.round(values, 1) for values in two_models(42, noise=(0.6, 0.8)))
     content = np.repeat(list("abcdefg"), [3, 9, 4, 6, 8, 5, 7])
     ranks = [scipy.stats.rankdata(values) for values in (x, other, y)]
@@ -68,11 +78,15 @@ def test_exchanges_are_those_of_brute_force():
     for exchanged in itertools.product([False, True], repeat=7):
         turned = np.array(exchanged)[np.unique(content, return_inverse=True)[1]]
         pair = np.where(turned, ranks[1], ranks[0]), np.where(turned, ranks[0], ranks[1])
-        found.append(abs(np.corrcoef(pair[0], ranks[2])[0, 1] - np.corrcoef(pair[1], ranks[2])[0, 1]))
+        found.append(
+            abs(np.corrcoef(pair[0], ranks[2])[0, 1] - np.corrcoef(pair[1], ranks[2])[0, 1])
+        )
     row = compare(x, other, y, content=content, draws=200)
     assert row["exchanges"] == 128
     assert row["p"] == np.mean(np.array(found) >= found[0] - 1e-12) and 2 / 128 <= row["p"] < 1
-    assert compare(x, other, y, content=content, draws=127)["exchanges"] == 127  # not all of them any more: at random
+    assert (
+        compare(x, other, y, content=content, draws=127)["exchanges"] == 127
+    )  # not all of them any more: at random
 
 
 def test_random_exchanges_agree_with_all_of_them():
@@ -89,13 +103,18 @@ def test_within_contents_it_is_scipys_paired_test():
     x, other, y = two_models(80, noise=(0.5, 0.6))
     content = np.arange(80) // 10
     gains = [
-        scipy.stats.spearmanr(x[rows], y[rows]).statistic - scipy.stats.spearmanr(other[rows], y[rows]).statistic
+        scipy.stats.spearmanr(x[rows], y[rows]).statistic
+        - scipy.stats.spearmanr(other[rows], y[rows]).statistic
         for rows in np.split(np.arange(80), 8)
     ]
     within = compare(x, other, y, content=content, draws=300)["within"]
-    theirs = scipy.stats.permutation_test((gains,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    theirs = scipy.stats.permutation_test(
+        (gains,), np.mean, permutation_type="samples", n_resamples=np.inf
+    )
     assert within["p"] == pytest.approx(theirs.pvalue)
-    assert within["interval"] == pytest.approx(scipy.stats.t.interval(0.95, 7, np.mean(gains), scipy.stats.sem(gains)))
+    assert within["interval"] == pytest.approx(
+        scipy.stats.t.interval(0.95, 7, np.mean(gains), scipy.stats.sem(gains))
+    )
     assert within["contents"] == 8
 
 
@@ -103,8 +122,13 @@ def test_errors_of_whole_contents_widen_the_interval_and_raise_p():
     generator = np.random.default_rng(0)
     content = np.repeat(np.arange(12), 20)
     y = generator.normal(size=240)
-    x, other = (y + generator.normal(size=12)[content] + 0.3 * generator.normal(size=240) for _ in range(2))
-    by_image, by_content = compare(x, other, y, draws=300), compare(x, other, y, content=content, draws=300)
+    x, other = (
+        y + generator.normal(size=12)[content] + 0.3 * generator.normal(size=240) for _ in range(2)
+    )
+    by_image, by_content = (
+        compare(x, other, y, draws=300),
+        compare(x, other, y, content=content, draws=300),
+    )
     assert np.diff(by_content["interval"]) > 1.5 * np.diff(by_image["interval"])
     assert by_content["p"] > by_image["p"]
     assert (by_content["unit"], by_content["units"]) == ("content", 12)
@@ -120,7 +144,9 @@ def test_many_images_are_compared_in_blocks(monkeypatch):
     x, other, y = two_models(90, noise=(0.6, 0.62))
     whole = compare(x, other, y, draws=100)["p"]
     monkeypatch.setattr("iqa_core.stats.comparison.BLOCK", 900)
-    assert compare(x, other, y, draws=100)["p"] == pytest.approx(whole, abs=0.15)  # other signs: drawn block by block
+    assert compare(x, other, y, draws=100)["p"] == pytest.approx(
+        whole, abs=0.15
+    )  # other signs: drawn block by block
 
 
 def test_what_cannot_be_compared_is_nan_and_said():
@@ -143,13 +169,16 @@ def with_correlations(first, second, between, n):
     sample = np.random.default_rng(0).normal(size=(3, n))
     sample -= sample.mean(axis=1, keepdims=True)
     white = np.linalg.solve(np.linalg.cholesky(sample @ sample.T), sample)
-    return np.linalg.cholesky([[1, between, first], [between, 1, second], [first, second, 1]]) @ white
+    return (
+        np.linalg.cholesky([[1, between, first], [between, 1, second], [first, second, 1]]) @ white
+    )
 
 
 @pytest.mark.parametrize(
     ("correlations", "n", "z", "p"),
     [
-        # Steiger 1980, page 249, case A; printed there as -.8913, from a covariance rounded to .0042
+        # Steiger 1980, page 249, case A; printed there as -.8913, from a covariance rounded to
+        # .0042
         ((0.4, 0.5, 0.1), 103, -0.8887185, None),
         # Silver, Hittner and May 2006, DEPCOR, DOI 10.1177/0146621605277132
         ((0.3, 0.4, 0.5), 100, -1.0718, 0.2838),
@@ -177,7 +206,9 @@ def test_steiger_turns_with_the_order_and_says_what_it_cannot():
 @properties
 def test_holm_is_that_of_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
-    assert holm([*p, np.nan])[:-1] == pytest.approx(holm(p))  # a row that could not be tested is not counted
+    assert holm([*p, np.nan])[:-1] == pytest.approx(
+        holm(p)
+    )  # a row that could not be tested is not counted
     assert np.isnan(holm([*p, np.nan])[-1])
 
 
@@ -185,7 +216,9 @@ def test_holm_is_that_of_statsmodels(p):
 
 
 def trained(generator, y, runs, *, spread=0.0, noise=0.6):
-    """Predictions (runs, n) of one method: a skill that differs between runs, errors half shared."""
+    """Predictions (runs, n) of one method: a skill that differs between runs, errors half
+    shared.
+    """
     rho = np.tanh(np.arctanh(0.85) + spread * generator.normal(size=(runs, 1)))
     shared, own = generator.normal(size=len(y)), generator.normal(size=(runs, len(y)))
     return rho * y + np.sqrt(1 - rho**2) * (shared + own) / np.sqrt(2)
@@ -197,15 +230,17 @@ def test_runs_that_agree_leave_the_images_alone(content):
     seeds = compare_seeds([x, x, x], [other, other], y, content=content, draws=200)
     one = compare(x, other, y, content=content, draws=200)
     assert seeds["interval"] == pytest.approx(one["interval"])
-    assert (seeds["difference"], seeds["df"]) == pytest.approx((one["difference"], one["units"] - 1))
+    assert (seeds["difference"], seeds["df"]) == pytest.approx(
+        (one["difference"], one["units"] - 1)
+    )
     assert (seeds["seeds_error"], seeds["other_seeds_error"], seeds["runs"]) == (0, 0, (3, 2))
     assert (seeds["n"], seeds["unit"], seeds["units"]) == (one["n"], one["unit"], one["units"])
     if content is None:
         assert seeds["within"] is None
     else:
-        assert {name: seeds["within"][name] for name in ("difference", "contents")} == pytest.approx(
-            {name: one["within"][name] for name in ("difference", "contents")}
-        )
+        assert {
+            name: seeds["within"][name] for name in ("difference", "contents")
+        } == pytest.approx({name: one["within"][name] for name in ("difference", "contents")})
         assert seeds["within"]["interval"] == pytest.approx(one["within"]["interval"])
 
 
@@ -216,13 +251,17 @@ def test_the_three_errors_join_as_satterthwaite_has_it():
     row = compare_seeds(first, second, y, draws=200)
     values = [[scipy.stats.spearmanr(run, y).statistic for run in runs] for runs in (first, second)]
     assert (row["srcc"], row["other_srcc"]) == pytest.approx([np.mean(part) for part in values])
-    assert (row["seeds_error"], row["other_seeds_error"]) == pytest.approx([scipy.stats.sem(part) for part in values])
+    assert (row["seeds_error"], row["other_seeds_error"]) == pytest.approx(
+        [scipy.stats.sem(part) for part in values]
+    )
     parts = np.array([row["images_error"], row["seeds_error"], row["other_seeds_error"]]) ** 2
     df = parts.sum() ** 2 / (parts**2 / [199, 3, 2]).sum()
     assert row["df"] == pytest.approx(df)
     ends = scipy.stats.t.interval(0.95, df, row["difference"], np.sqrt(parts.sum()))
     assert row["interval"] == pytest.approx(ends)
-    assert row["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(row["difference"]) / np.sqrt(parts.sum()), df))
+    assert row["p"] == pytest.approx(
+        2 * scipy.stats.t.sf(abs(row["difference"]) / np.sqrt(parts.sum()), df)
+    )
 
 
 def test_within_contents_the_errors_are_of_contents_and_of_runs():
@@ -232,14 +271,26 @@ def test_within_contents_the_errors_are_of_contents_and_of_runs():
     y = generator.normal(size=60).round(1)
     first, second = (trained(generator, y, runs, spread=0.2).round(1) for runs in (4, 3))
     rows = [content == c for c in range(2, 9)]
-    values = [[[scipy.stats.spearmanr(run[r], y[r]).statistic for r in rows] for run in runs] for runs in (first, second)]
+    values = [
+        [[scipy.stats.spearmanr(run[r], y[r]).statistic for r in rows] for run in runs]
+        for runs in (first, second)
+    ]
     gains = np.mean(values[0], axis=0) - np.mean(values[1], axis=0)
-    parts = np.array([scipy.stats.sem(gains), *(scipy.stats.sem(np.mean(runs, axis=1)) for runs in values)]) ** 2
+    parts = (
+        np.array(
+            [scipy.stats.sem(gains), *(scipy.stats.sem(np.mean(runs, axis=1)) for runs in values)]
+        )
+        ** 2
+    )
     df = parts.sum() ** 2 / (parts**2 / [6, 3, 2]).sum()
     within = compare_seeds(first, second, y, content=content, draws=20)["within"]
     assert (within["difference"], within["contents"]) == pytest.approx((gains.mean(), 7), abs=1e-12)
-    assert within["interval"] == pytest.approx(scipy.stats.t.interval(0.95, df, gains.mean(), np.sqrt(parts.sum())))
-    assert within["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(gains.mean()) / np.sqrt(parts.sum()), df))
+    assert within["interval"] == pytest.approx(
+        scipy.stats.t.interval(0.95, df, gains.mean(), np.sqrt(parts.sum()))
+    )
+    assert within["p"] == pytest.approx(
+        2 * scipy.stats.t.sf(abs(gains.mean()) / np.sqrt(parts.sum()), df)
+    )
 
 
 def test_a_content_in_which_a_run_says_nothing_is_left_out_within():
@@ -247,7 +298,9 @@ def test_a_content_in_which_a_run_says_nothing_is_left_out_within():
     content, mute = np.arange(40) // 10, np.where(np.arange(40) < 10, 0.0, x)
     with pytest.warns(RuntimeWarning, match="1 of 4 contents"):
         within = compare_seeds([x, mute], [other, other], y, content=content, draws=20)["within"]
-    known = compare_seeds([x[10:]] * 2, [other[10:]] * 2, y[10:], content=content[10:], draws=20)["within"]
+    known = compare_seeds([x[10:]] * 2, [other[10:]] * 2, y[10:], content=content[10:], draws=20)[
+        "within"
+    ]
     assert within["contents"] == 3 and within["difference"] == pytest.approx(known["difference"])
     few = compare_seeds([x, x], [other, other], y, content=np.repeat([0, 1], [38, 2]), draws=20)
     assert few["within"]["contents"] == 1 and np.isnan(few["within"]["p"])
@@ -283,7 +336,9 @@ def test_power_rises_with_n_with_the_difference_and_with_shared_errors():
 
 
 def test_what_is_detectable_falls_with_the_root_of_n_and_the_copula_has_the_srcc_asked_for():
-    few, many = (power(n, 0.9, 0.9, errors=0.5, runs=300, draws=2)["detectable"] for n in (200, 800))
+    few, many = (
+        power(n, 0.9, 0.9, errors=0.5, runs=300, draws=2)["detectable"] for n in (200, 800)
+    )
     assert few / many == pytest.approx(2, rel=0.15)
     large = power(100_000, 0.9, 0.8, errors=0.0, runs=2, draws=2)
     assert large["sd"] < 0.01 and large["power"] in (0, 1)
@@ -315,7 +370,10 @@ def test_sizes_stay_at_05_where_images_are_independent(simulations):
 @pytest.mark.slow
 @pytest.mark.parametrize("contents", [6, 21])
 def test_sizes_stay_at_05_by_content_and_tests_by_image_do_not(simulations, contents):
-    found = {name: one["value"] for name, one in simulations.sizes(contents, 24, 400, clustered=0.4, draws=100).items()}
+    found = {
+        name: one["value"]
+        for name, one in simulations.sizes(contents, 24, 400, clustered=0.4, draws=100).items()
+    }
     by_image = {found.pop("exchange by image"), found.pop("Steiger (Pearson)")}
     assert min(by_image) > 0.12
     assert max(found.values()) < 0.05 + 3 * 0.011, found

@@ -31,7 +31,9 @@ def test_the_demo_table_is_what_its_recipes_say(table, maker):
     photos = pd.read_csv(ROOT / "data/demo/photos.csv").file
     recipes = maker.recipes(list(photos))
     pd.testing.assert_frame_equal(
-        table[recipes.columns], recipes.assign(distortion2=recipes.distortion2.replace("", np.nan)), check_dtype=False
+        table[recipes.columns],
+        recipes.assign(distortion2=recipes.distortion2.replace("", np.nan)),
+        check_dtype=False,
     )
     assert len(photos) >= 21 and table.distortion.nunique() >= 10
     assert (table.groupby("content").size() == 48).all()
@@ -39,7 +41,9 @@ def test_the_demo_table_is_what_its_recipes_say(table, maker):
 
 
 def test_the_demo_labels_are_ranks_of_its_raw_columns(table, maker):
-    np.testing.assert_allclose(table.label, maker.pseudo_mos(table.mdsi, table.haarpsi), atol=0.05)  # ties by rounding
+    np.testing.assert_allclose(
+        table.label, maker.pseudo_mos(table.mdsi, table.haarpsi), atol=0.05
+    )  # ties by rounding
     assert table.label.between(0, 100).all() and set(table.label_kind) == {"pseudo_mos"}
 
 
@@ -66,7 +70,10 @@ def test_a_sample_of_the_table_can_be_remade(table):
 
 def test_the_table_names_the_versions_that_made_it():
     first = (ROOT / demo.TABLE).read_text().split("\n")[0]
-    assert all(name in first for name in ("piq 0", "ssimulacra2 0", "pillow 1", "torch 2", "make_demo_labels.py"))
+    assert all(
+        name in first
+        for name in ("piq 0", "ssimulacra2 0", "pillow 1", "torch 2", "make_demo_labels.py")
+    )
 
 
 def test_no_distorted_image_is_its_photograph_and_labels_differ(table):
@@ -97,7 +104,11 @@ def test_images_are_made_once_and_only_where_missing(table, tmp_path):
 
 def test_unknown_sets_and_missing_tables_are_refused_naming_the_fix(tmp_path):
     with pytest.raises(
-        KeyError, match="no data set 'koniq', but koniq10k; there are agiqa3k, .*; for your own put images and labels"
+        KeyError,
+        match=(
+            "no data set 'koniq', but koniq10k; there are agiqa3k, .*; for your own put images "
+            "and labels"
+        ),
     ):
         datasets.load_table("koniq")
     with pytest.raises(FileNotFoundError, match="restore it from git or run"):
@@ -125,10 +136,20 @@ def test_a_folder_of_images_is_a_set(tmp_path):
 
 
 def test_the_sets_of_data_raw_are_listed_whatever_their_names(tmp_path):
-    for file in ("holiday/a.jpg", "my set (1)/labels.csv", "odd/set.yaml", "weights/m.safetensors", "spaq/TestImage/1.jpg"):
+    for file in (
+        "holiday/a.jpg",
+        "my set (1)/labels.csv",
+        "odd/set.yaml",
+        "weights/m.safetensors",
+        "spaq/TestImage/1.jpg",
+    ):
         (tmp_path / "data/raw" / file).parent.mkdir(parents=True)
         (tmp_path / "data/raw" / file).write_text("image,label\na.jpg,2\n")
-    assert {*datasets.list_datasets(root=tmp_path)} - {*datasets.list_datasets()} == {"holiday", "my set (1)", "odd"}
+    assert {*datasets.list_datasets(root=tmp_path)} - {*datasets.list_datasets()} == {
+        "holiday",
+        "my set (1)",
+        "odd",
+    }
     assert datasets.list_datasets(root=tmp_path / "none") == datasets.list_datasets()
     assert list(datasets.load_table("my set (1)", root=tmp_path).label) == [2]
 
@@ -141,7 +162,9 @@ def test_the_demo_has_one_label_and_nothing_to_note(table):
 
 def test_a_folder_without_images_says_what_is_missing(tmp_path):
     (tmp_path / "params").mkdir()
-    with pytest.raises(FileNotFoundError, match="folder: an image file is missing in .*data/raw/folder"):
+    with pytest.raises(
+        FileNotFoundError, match="folder: an image file is missing in .*data/raw/folder"
+    ):
         datasets.load_table("folder", root=tmp_path)
 
 
@@ -170,7 +193,11 @@ def test_every_set_states_its_facts(name):
         return
     rows, *labels = FACTS[name]
     told = [(x["low"], x["high"], x["higher_is_better"]) for x in facts["labels"].values()]
-    assert facts["rows"] == rows and told == labels and all(label["units"] for label in facts["labels"].values())
+    assert (
+        facts["rows"] == rows
+        and told == labels
+        and all(label["units"] for label in facts["labels"].values())
+    )
     assert re.search(r"(10\.\d{4,}/\S+|arXiv:\d{4}\.\d{5})$", facts["citation"])
     assert facts["get"] or facts["by_hand"].endswith(".")
     assert facts["address"].startswith("https://") or name == "bid", "the page of BID is gone"
@@ -179,14 +206,18 @@ def test_every_set_states_its_facts(name):
 
 
 def test_the_subset_of_koniq_leaves_out_seventeen():
-    assert len({*datasets.describe("koniq10k")["subset_missing"]}) == 7058 + 2015 - 7046 - 2010 == 17
+    assert (
+        len({*datasets.describe("koniq10k")["subset_missing"]}) == 7058 + 2015 - 7046 - 2010 == 17
+    )
 
 
 def test_sets_are_data():
     """Only the demo has Python of its own."""
     files = {path.stem for path in Path(datasets.__file__).parent.glob("*.py")}
     assert files & {*datasets.list_datasets()} == {"demo"}
-    assert [name for name in datasets.list_datasets() if datasets.describe(name)["module"]] == ["demo"]
+    assert [name for name in datasets.list_datasets() if datasets.describe(name)["module"]] == [
+        "demo"
+    ]
 
 
 def test_distortions_of_kadid_are_named_as_their_operators():
@@ -196,14 +227,18 @@ def test_distortions_of_kadid_are_named_as_their_operators():
 
 
 def test_a_table_that_was_not_made_yet_is_asked_for(tmp_path):
-    with pytest.raises(FileNotFoundError, match="run notebook 01_prepare_data with data_set 'demo' first"):
+    with pytest.raises(
+        FileNotFoundError, match="run notebook 01_prepare_data with data_set 'demo' first"
+    ):
         datasets.saved_table("demo", root=tmp_path)
 
 
 def test_damaged_tables_are_refused_naming_the_row():
     good = pd.DataFrame({"image": ["a.png", "b.png"], "label": [1, 2], "label_kind": "mos"})
     assert datasets.check_table(good, "x").label.dtype.kind in "if"
-    with pytest.raises(ValueError, match="x: label of b.png is good, not a number; mend or drop its row"):
+    with pytest.raises(
+        ValueError, match="x: label of b.png is good, not a number; mend or drop its row"
+    ):
         datasets.check_table(good.assign(label=[1, "good"]), "x")
     with pytest.raises(ValueError, match="label of a.png is nan"):
         datasets.check_table(good.assign(label=[np.nan, 1]), "x")

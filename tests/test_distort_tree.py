@@ -20,7 +20,11 @@ REGIONS = {"names": ["darkness"], "levels": (1, 5), "background_levels": (1, 5),
 @pytest.fixture
 def photos(tmp_path):
     (tmp_path / "photos/more").mkdir(parents=True)
-    for name, image in (("a.png", PHOTO), ("more/b.JPG", PHOTO[:40, :50]), ("tiny.png", PHOTO[:10])):
+    for name, image in (
+        ("a.png", PHOTO),
+        ("more/b.JPG", PHOTO[:40, :50]),
+        ("tiny.png", PHOTO[:10]),
+    ):
         Image.fromarray(image).save(tmp_path / "photos" / name)
     (tmp_path / "photos/broken.jpg").write_bytes(b"no image")
     (tmp_path / "photos/notes.txt").write_text("no image either, and not named as one")
@@ -44,24 +48,37 @@ def read(path):
 
 
 def test_a_folder_becomes_a_tree_with_its_table(photos, tmp_path, capsys):
-    table, refused = write_tree(photos, tmp_path / "out", names=["jpeg", "snow"], levels=(1, 2.5), processes=1)
+    table, refused = write_tree(
+        photos, tmp_path / "out", names=["jpeg", "snow"], levels=(1, 2.5), processes=1
+    )
     assert list(table.columns) == COLUMNS
     assert table.content.unique().tolist() == ["a", "more/b"] and len(table) == 8
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out/images.csv"), table)
-    row = table[(table.content == "more/b") & (table.distortion == "snow") & (table.level == 2.5)].iloc[0]
+    row = table[
+        (table.content == "more/b") & (table.distortion == "snow") & (table.level == 2.5)
+    ].iloc[0]
     assert row.image == "images/more/b/snow-2.5.png"
     assert read(tmp_path / "out" / row.image).shape == (40, 50, 3)
     np.testing.assert_array_equal(read(tmp_path / "out" / table.reference[0]), PHOTO)
     assert {name.rpartition("/")[2] for name in refused} == {"broken.jpg", "tiny.png"}
     told = capsys.readouterr().out
     assert "3 photographs, 12 images" in told and "GB at most" in told
-    assert "broken.jpg cannot be decoded (it is empty, or none of JPEG" in told and "at least 32 pixels a side" in told
+    assert (
+        "broken.jpg cannot be decoded (it is empty, or none of JPEG" in told
+        and "at least 32 pixels a side" in told
+    )
     own = tmp_path / "root/data/raw/mine"
     shutil.copytree(tmp_path / "out", own)
     table.assign(label=10 - table.level).to_csv(own / "labels.csv", index=False)
     known = datasets.load_table("mine", root=tmp_path / "root")
-    assert known.image[0] == f"data/raw/mine/{table.image[0]}" and known.reference[0] == f"data/raw/mine/{table.reference[0]}"
-    assert known.content.tolist() == table.content.tolist() and known.level.tolist() == table.level.tolist()
+    assert (
+        known.image[0] == f"data/raw/mine/{table.image[0]}"
+        and known.reference[0] == f"data/raw/mine/{table.reference[0]}"
+    )
+    assert (
+        known.content.tolist() == table.content.tolist()
+        and known.level.tolist() == table.level.tolist()
+    )
 
 
 def test_a_tree_goes_on_where_it_stopped(photos, tmp_path):
@@ -89,8 +106,12 @@ def test_another_photograph_under_the_same_name_is_noticed(photos, tmp_path, mis
     Image.fromarray(PHOTO[::-1]).save(photos / "a.png")
     again, refused = write_tree(photos / "a.png", tmp_path / "out", **options)
     why = refused[str(photos / "a.png")]
-    assert why.startswith(f"it differs from {tmp_path / 'out/references/a.png'}") and why.endswith("out/images/a")
-    assert again.image.tolist() == table.image.tolist()[: 1 if missing else 2]  # what the folder still holds
+    assert why.startswith(f"it differs from {tmp_path / 'out/references/a.png'}") and why.endswith(
+        "out/images/a"
+    )
+    assert (
+        again.image.tolist() == table.image.tolist()[: 1 if missing else 2]
+    )  # what the folder still holds
     (tmp_path / "out/references/a.png").unlink()  # as it was told
     shutil.rmtree(tmp_path / "out/images/a")
     assert write_tree(photos / "a.png", tmp_path / "out", **options)[1] == {}
@@ -100,16 +121,23 @@ def test_another_photograph_under_the_same_name_is_noticed(photos, tmp_path, mis
 def test_two_equal_photographs_get_noise_of_their_own(photos, tmp_path):
     shutil.copy(photos / "a.png", photos / "more/twin.png")
     write_tree(photos, tmp_path / "out", names=["white_noise"], levels=(5,), processes=1)
-    one, two = (read(tmp_path / f"out/images/{name}/white_noise-5.png").astype(float) for name in ("a", "more/twin"))
+    one, two = (
+        read(tmp_path / f"out/images/{name}/white_noise-5.png").astype(float)
+        for name in ("a", "more/twin")
+    )
     assert abs(np.corrcoef((one - PHOTO).ravel(), (two - PHOTO).ravel())[0, 1]) < 0.1
 
 
 def test_the_table_lists_what_earlier_calls_made_and_keeps_its_columns(photos, tmp_path):
     out = tmp_path / "out"
-    Image.fromarray(PHOTO).save(photos / "NA.png")  # a name that a reader of tables takes for a missing value
+    Image.fromarray(PHOTO).save(
+        photos / "NA.png"
+    )  # a name that a reader of tables takes for a missing value
     first, _ = write_tree(photos / "NA.png", out, names=["jpeg"], levels=(1, 2), processes=1)
     first.assign(label=[9, 7]).to_csv(out / "images.csv", index=False)
-    second, _ = write_tree(photos / "a.png", out, names=["darken"], levels=(2,), background_levels=(4,), processes=1)
+    second, _ = write_tree(
+        photos / "a.png", out, names=["darken"], levels=(2,), background_levels=(4,), processes=1
+    )
     assert second.image.tolist() == [*first.image, "images/a/darken-2-4.png"]
     assert second.content.tolist() == ["NA", "NA", "a"] and second.label.tolist()[:2] == [9, 7]
     assert second.region.isna().tolist() == [True, True, False]
@@ -132,7 +160,12 @@ def test_a_tree_of_regions_with_masks_of_ones_own(photos, tmp_path):
     masks = save_mask(tmp_path / "masks", left_part(40))
     table, _ = write_tree(photos / "a.png", tmp_path / "out", masks=masks, **REGIONS)
     assert list(table.columns) == [*COLUMNS, "background_level", "region"]
-    assert table.region.tolist() == ["UD", "BG-DD", "ROI-DD", "UD"] and table.background_level.tolist() == [1, 5, 1, 5]
+    assert table.region.tolist() == [
+        "UD",
+        "BG-DD",
+        "ROI-DD",
+        "UD",
+    ] and table.background_level.tolist() == [1, 5, 1, 5]
     image = read(tmp_path / "out/images/a/darkness-5-1.png")
     np.testing.assert_array_equal(image[:, :36], distort(PHOTO, "darkness", 5, 0)[:, :36])
     np.testing.assert_array_equal(image[:, 75:], distort(PHOTO, "darkness", 1, 0)[:, 75:])
@@ -158,7 +191,13 @@ def test_another_mask_is_noticed(photos, tmp_path):
     masks = save_mask(tmp_path / "masks", left_part(40))
     write_tree(photos / "a.png", tmp_path / "out", masks=masks, **REGIONS)
     assert (
-        write_tree(photos / "a.png", tmp_path / "out", masks=save_mask(tmp_path / "same", left_part(40, 7)), **REGIONS)[1] == {}
+        write_tree(
+            photos / "a.png",
+            tmp_path / "out",
+            masks=save_mask(tmp_path / "same", left_part(40, 7)),
+            **REGIONS,
+        )[1]
+        == {}
     )
     for other in (None, save_mask(tmp_path / "others", left_part(50))):
         _, refused = write_tree(photos / "a.png", tmp_path / "out", masks=other, **REGIONS)
@@ -169,15 +208,26 @@ def test_photographs_without_a_subject_are_refused(photos, tmp_path):
     Image.new("RGB", (64, 48), "teal").save(photos / "flat.png")
     for masks in (None, save_mask(tmp_path / "masks", np.zeros((48, 64), np.uint8), "flat")):
         table, refused = write_tree(photos / "flat.png", tmp_path / "out", masks=masks, **REGIONS)
-        assert refused == {str(photos / "flat.png"): "no subject found; give a mask that is not 0 on it"} and len(table) == 0
+        assert (
+            refused
+            == {str(photos / "flat.png"): "no subject found; give a mask that is not 0 on it"}
+            and len(table) == 0
+        )
     for why, other in (("is 128x96 pixels, not 64x48", left_part(4)), ("No such file", None)):
         masks = tmp_path / "none" if other is None else save_mask(tmp_path / "wrong", other, "flat")
-        assert why in write_tree(photos / "flat.png", tmp_path / "out", masks=masks, **REGIONS)[1][str(photos / "flat.png")]
+        assert (
+            why
+            in write_tree(photos / "flat.png", tmp_path / "out", masks=masks, **REGIONS)[1][
+                str(photos / "flat.png")
+            ]
+        )
     assert not (tmp_path / "out/masks").exists()
 
 
 def test_trees_that_cannot_be_are_refused(photos, tmp_path):
-    with pytest.raises(ValueError, match="would be read with it the next time; choose a folder elsewhere"):
+    with pytest.raises(
+        ValueError, match="would be read with it the next time; choose a folder elsewhere"
+    ):
         write_tree(photos, photos / "out")
     with pytest.raises(FileNotFoundError, match="there is no photograph at"):
         write_tree(tmp_path / "nowhere", tmp_path / "out")

@@ -9,7 +9,15 @@ from scipy.special import erf
 from skimage import data
 
 from iqa_core import distortions
-from iqa_core.distortions import INTENSITIES, LEVELS, REGISTRY, distort, fuse, list_distortions, saliency_mask
+from iqa_core.distortions import (
+    INTENSITIES,
+    LEVELS,
+    REGISTRY,
+    distort,
+    fuse,
+    list_distortions,
+    saliency_mask,
+)
 from iqa_core.full_reference import fr_measure, list_measures
 
 DEMO = sorted(pd.read_csv(REPOSITORY / "data/demo/labels.csv", comment="#").distortion.unique())
@@ -20,7 +28,9 @@ RANDOM = {
     "motion_blur", "color_shift", "white_noise", "white_noise_color", "impulse_noise", "multiplicative_noise", "denoise",
     "jitter", "non_eccentricity_patch", "color_block", "gaussian_noise", "miqd_motion_blur", "glass_blur", "fog", "snow",
 }  # fmt: skip
-PSNR_REACH = {  # decibels at levels 1 and 5, mean of six photographs: what the published descriptions let one expect
+# decibels at levels 1 and 5, mean of six photographs: what the published descriptions let one
+# expect
+PSNR_REACH = {
     "lens_blur": (25, 50, 15, 27), "color_shift": (28, 50, 20, 35), "denoise": (22, 40, 12, 24), "sharpen": (18, 35, 8, 20),
     "jitter": (35, 60, 18, 32), "non_eccentricity_patch": (24, 45, 18, 32), "color_block": (15, 35, 8, 20),
     "gaussian_noise": (38, 42, 5, 9), "darkness": (35, 42, 4, 20), "miqd_pixelate": (28, 60, 12, 26), "fog": (22, 36, 6, 15),
@@ -33,7 +43,12 @@ PSNR_REACH = {  # decibels at levels 1 and 5, mean of six photographs: what the 
 def photographs():
     """Middles of six of the demo's photographs, 96 x 128."""
     names = ("nuthatch", "clock", "meadow", "drum", "lamp", "pagoda")
-    return [np.asarray(Image.open(REPOSITORY / f"data/demo/{name}.png").convert("RGB"))[144:240, 192:320] for name in names]
+    return [
+        np.asarray(Image.open(REPOSITORY / f"data/demo/{name}.png").convert("RGB"))[
+            144:240, 192:320
+        ]
+        for name in names
+    ]
 
 
 def psnr(image, reference):
@@ -47,9 +62,18 @@ def test_the_types_are_the_published_ones():
     assert [REGISTRY[name].number for name in list_distortions(KADID)].count(None) == 0
     assert sorted(REGISTRY[name].number for name in list_distortions(KADID)) == list(range(1, 26))
     assert len(list_distortions(MIQD)) == 10
-    assert sorted(list_distortions(KADID) + list_distortions(MIQD)) == list_distortions() == sorted(REGISTRY)
-    assert {name for name in REGISTRY if not REGISTRY[name].monotone} == {"mean_shift", "contrast_change"}
-    with pytest.raises(ValueError, match="no distortions of 'TID2013'; there are those of KADID-10k, MIQD-2.5M"):
+    assert (
+        sorted(list_distortions(KADID) + list_distortions(MIQD))
+        == list_distortions()
+        == sorted(REGISTRY)
+    )
+    assert {name for name in REGISTRY if not REGISTRY[name].monotone} == {
+        "mean_shift",
+        "contrast_change",
+    }
+    with pytest.raises(
+        ValueError, match="no distortions of 'TID2013'; there are those of KADID-10k, MIQD-2.5M"
+    ):
         list_distortions("TID2013")
 
 
@@ -65,13 +89,18 @@ def test_the_page_quotes_the_human_means_as_they_are():
     for (number, name), rows in human.groupby(["number", "distortion"]):
         assert f"| {number} {name} | {' '.join(f'{value:.2f}' for value in rows.human)} | " in page
     others = [line.split("|")[-2] for line in page.splitlines() if re.match(r"\| \d+ [a-z]", line)]
-    assert f"{len(re.findall(r'[1-5]-[1-5]', ' '.join(others)))} of 250 pairs" in page and len(others) == 25
+    assert (
+        f"{len(re.findall(r'[1-5]-[1-5]', ' '.join(others)))} of 250 pairs" in page
+        and len(others) == 25
+    )
 
 
 @pytest.mark.parametrize("name", list_distortions())
 def test_parameters_are_the_tabled_ones_at_whole_levels_and_between_them_at_others(name):
     kind = REGISTRY[name]
-    np.testing.assert_allclose([kind.parameter(level) for level in LEVELS], kind.parameters, atol=1e-12)
+    np.testing.assert_allclose(
+        [kind.parameter(level) for level in LEVELS], kind.parameters, atol=1e-12
+    )
     for low in range(1, 5):
         ends = np.sort(np.atleast_2d(np.c_[kind.parameters[low - 1], kind.parameters[low]]), axis=1)
         between = np.atleast_1d(kind.parameter(low + 0.5))
@@ -95,8 +124,16 @@ def test_tables_with_a_zero_or_both_signs_are_read_linearly():
 def test_a_few_tables_against_the_publication():
     assert REGISTRY["contrast_change"].parameters == (0.3, 0.15, 0, -0.4, -0.6)
     assert REGISTRY["sharpen"].parameters == (1, 2, 3, 6, 12)
-    assert REGISTRY["defocus_blur"].parameters == ((0.95, 0.5), (0.999, 0.9), (3, 0.5), (7, 0.8), (12, 0.9))
-    geometric = 0.01 * 100 ** (np.array([0, 4, 7, 9, 11]) / 11)  # candidates 1, 5, 8, 10, 12 of twelve
+    assert REGISTRY["defocus_blur"].parameters == (
+        (0.95, 0.5),
+        (0.999, 0.9),
+        (3, 0.5),
+        (7, 0.8),
+        (12, 0.9),
+    )
+    geometric = 0.01 * 100 ** (
+        np.array([0, 4, 7, 9, 11]) / 11
+    )  # candidates 1, 5, 8, 10, 12 of twelve
     np.testing.assert_allclose(REGISTRY["gaussian_noise"].parameters, geometric, atol=5e-5)
     first, last = np.array([0.05, 0.1, 1, 0.3, 5, 2, 1]), np.array([0.6, 0.4, 5, 0.9, 15, 15, 0.5])
     steps = first + np.array([0, 4, 7, 9, 11])[:, None] / 11 * (last - first)
@@ -114,7 +151,9 @@ def test_a_distortion_gives_a_uint8_image_of_the_same_size_and_is_seeded(name):
         assert out.dtype == np.uint8 and out.shape == image.shape
     np.testing.assert_array_equal(distort(PHOTO, name, 2.5, 7), distort(PHOTO, name, 2.5, 7))
     np.testing.assert_array_equal(PHOTO, before)
-    assert np.array_equal(distort(PHOTO, name, 4.4, 1), distort(PHOTO, name, 4.4, 2)) == (name not in RANDOM)
+    assert np.array_equal(distort(PHOTO, name, 4.4, 1), distort(PHOTO, name, 4.4, 2)) == (
+        name not in RANDOM
+    )
 
 
 @pytest.mark.parametrize("name", list_distortions())
@@ -122,14 +161,21 @@ def test_flat_and_extreme_images_go_through_without_a_warning(name):
     for value in (0, 128, 255):
         for level in (1, 5):
             assert distort(FLAT + np.uint8(value), name, level, 0).shape == FLAT.shape
-    checkers = np.kron(np.indices((5, 6)).sum(0) % 2, np.ones((8, 8))).astype(np.uint8)[..., None] * np.uint8([255, 0, 255])
+    checkers = np.kron(np.indices((5, 6)).sum(0) % 2, np.ones((8, 8))).astype(np.uint8)[
+        ..., None
+    ] * np.uint8([255, 0, 255])
     assert distort(checkers, name, 5, 0).std() >= 0
 
 
 @pytest.mark.parametrize("name", [name for name in list_distortions() if REGISTRY[name].monotone])
 def test_quality_falls_with_level(name, photographs):
-    means = [np.mean([psnr(distort(p, name, level, n), p) for n, p in enumerate(photographs)]) for level in (1, 2, 3, 4, 5)]
-    assert np.all(np.diff(means) < 0.4) and means[0] > means[2] > means[4]  # decibels; random blocks fall where they fall
+    means = [
+        np.mean([psnr(distort(p, name, level, n), p) for n, p in enumerate(photographs)])
+        for level in (1, 2, 3, 4, 5)
+    ]
+    assert (
+        np.all(np.diff(means) < 0.4) and means[0] > means[2] > means[4]
+    )  # decibels; random blocks fall where they fall
     if name in PSNR_REACH:
         high, higher, low, lower = PSNR_REACH[name]
         assert high < means[0] < higher and low < means[4] < lower
@@ -137,8 +183,12 @@ def test_quality_falls_with_level(name, photographs):
 
 @pytest.mark.parametrize("name", DEMO)
 def test_perceived_quality_falls_with_level(name):
-    values = [fr_measure("mdsi", distort(PHOTO, name, level, 3), PHOTO) for level in (1, 1.5, 2, 3, 4, 5)]
-    if name == "color_saturation_2":  # clipping at the border of sRGB lets MDSI rest from level 3 on
+    values = [
+        fr_measure("mdsi", distort(PHOTO, name, level, 3), PHOTO) for level in (1, 1.5, 2, 3, 4, 5)
+    ]
+    if (
+        name == "color_saturation_2"
+    ):  # clipping at the border of sRGB lets MDSI rest from level 3 on
         values = values[:4]
     assert values[-1] > values[0] + 0.05
     assert np.all(np.diff(values) > -0.02)
@@ -146,7 +196,9 @@ def test_perceived_quality_falls_with_level(name):
 
 def test_the_two_that_are_not_monotone_are_best_in_the_middle(photographs):
     for name in ("mean_shift", "contrast_change"):
-        means = [np.mean([psnr(distort(p, name, level, 0), p) for p in photographs]) for level in LEVELS]
+        means = [
+            np.mean([psnr(distort(p, name, level, 0), p) for p in photographs]) for level in LEVELS
+        ]
         assert 1 <= np.argmax(means) <= 3 and min(means) in (means[0], means[4])
     np.testing.assert_array_equal(distort(PHOTO, "mean_shift", 3, 0), PHOTO)
 
@@ -159,7 +211,13 @@ def test_the_25_intensities():
     assert all(distortions.region(level, other) == region for level, other, region in INTENSITIES)
     counts = pd.Series([region for _, _, region in INTENSITIES]).value_counts().to_dict()
     assert counts == {"UD": 5, "ROI-DD": 10, "BG-DD": 10}
-    assert [pair[:2] for pair in INTENSITIES if pair[2] == "ROI-DD"][:5] == [(2, 1), (3, 1), (4, 1), (5, 1), (3, 2)]
+    assert [pair[:2] for pair in INTENSITIES if pair[2] == "ROI-DD"][:5] == [
+        (2, 1),
+        (3, 1),
+        (4, 1),
+        (5, 1),
+        (3, 2),
+    ]
 
 
 def test_each_region_gets_its_own_level():
@@ -168,13 +226,21 @@ def test_each_region_gets_its_own_level():
     mask[:, :128] = True
     both = distort(image, "darkness", 5, 3, mask=mask.astype(np.uint8) * 255, background_level=1)
     subject, background = distort(image, "darkness", 5, 3), distort(image, "darkness", 1, 3)
-    np.testing.assert_array_equal(both[:, :124], subject[:, :124])  # eroded twice: from 2 pixels inside on
-    np.testing.assert_array_equal(both[:, 162:], background[:, 162:])  # beyond the blur of 32 pixels
+    np.testing.assert_array_equal(
+        both[:, :124], subject[:, :124]
+    )  # eroded twice: from 2 pixels inside on
+    np.testing.assert_array_equal(
+        both[:, 162:], background[:, 162:]
+    )  # beyond the blur of 32 pixels
     seam = np.abs(np.diff(both[:, 128:158].mean((0, 2)) - (image[:, 128:158]).mean((0, 2))))
     assert seam.max() < 12
-    np.testing.assert_array_equal(distort(image, "fog", 2, 3, mask=mask, background_level=2), distort(image, "fog", 2, 3))
+    np.testing.assert_array_equal(
+        distort(image, "fog", 2, 3, mask=mask, background_level=2), distort(image, "fog", 2, 3)
+    )
     grey = distort(image[..., 0], "gaussian_noise", 4, 0, mask=mask, background_level=1)
-    np.testing.assert_array_equal(grey[:, :124], distort(image[..., 0], "gaussian_noise", 4, 0)[:, :124])
+    np.testing.assert_array_equal(
+        grey[:, :124], distort(image[..., 0], "gaussian_noise", 4, 0)[:, :124]
+    )
 
 
 def test_fusion_truncates_and_takes_whole_masks():
@@ -182,12 +248,16 @@ def test_fusion_truncates_and_takes_whole_masks():
     np.testing.assert_array_equal(fuse(high, low, np.ones((40, 40), bool)), high)
     np.testing.assert_array_equal(fuse(high, low, np.zeros((40, 40), bool)), low)
     half = fuse(high, low, (np.indices((40, 40))[0] < 20).tolist())
-    assert {10, 11, 13} <= set(np.unique(half)) <= {10, 11, 12, 13}  # 11.5 in the middle of the seam
+    assert (
+        {10, 11, 13} <= set(np.unique(half)) <= {10, 11, 12, 13}
+    )  # 11.5 in the middle of the seam
 
 
 def test_a_seam_runs_as_a_gaussian_of_10_1_pixels_from_2_pixels_inside_on():
     mask = np.broadcast_to(np.arange(128) < 64, (40, 128))
-    seam = fuse(np.full((40, 128), 200, np.uint8), np.zeros((40, 128), np.uint8), mask)[20].astype(float)
+    seam = fuse(np.full((40, 128), 200, np.uint8), np.zeros((40, 128), np.uint8), mask)[20].astype(
+        float
+    )
     expected = 200 * (1 + erf((63.5 - np.arange(128)) / (10.1 * 2**0.5))) / 2
     np.testing.assert_array_equal(seam[:61], 200)
     assert seam[61] > 180 > 130 > seam[62]  # the step, itself a little softened
@@ -198,7 +268,9 @@ def test_a_seam_runs_as_a_gaussian_of_10_1_pixels_from_2_pixels_inside_on():
 
 
 def test_saliency_finds_the_odd_one_out():
-    image = np.full((120, 160, 3), 90, np.uint8) + np.random.default_rng(0).integers(0, 6, (120, 160, 1), dtype=np.uint8)
+    image = np.full((120, 160, 3), 90, np.uint8) + np.random.default_rng(0).integers(
+        0, 6, (120, 160, 1), dtype=np.uint8
+    )
     image[40:70, 90:120] = (230, 40, 40)
     mask = saliency_mask(image)
     assert mask.dtype == bool and mask.shape == (120, 160)
@@ -207,7 +279,9 @@ def test_saliency_finds_the_odd_one_out():
     np.testing.assert_array_equal(saliency_mask(image[..., 0]), saliency_mask(image[..., :1]))
     y, x = np.mgrid[:128, :192]
     inside = (abs(y - 70) < 14) & (abs(x - 130) < 14)
-    stripes = np.where(inside, 128 + 30 * np.sign(np.sin(y * np.pi / 6)), 128 + 60 * np.sign(np.sin(x * np.pi / 6)))
+    stripes = np.where(
+        inside, 128 + 30 * np.sign(np.sin(y * np.pi / 6)), 128 + 60 * np.sign(np.sin(x * np.pi / 6))
+    )
     faint = saliency_mask(stripes.astype(np.uint8))  # what repeats draws no eye, however strong
     assert faint[inside].mean() > 0.9 and faint[~inside].mean() < 0.2
     expected = distort(image, "contrast", 5, 0, mask=mask, background_level=1)
@@ -221,12 +295,24 @@ def test_bad_input_is_refused_naming_what_is_allowed():
         with pytest.raises(ValueError, match=r"level is (6|0\.5); it runs from 1 to 5"):
             distort(PHOTO, "jpeg", seed=0, **options)
     for level in (float("nan"), "3", None, [1, 2]):
-        with pytest.raises(ValueError, match=rf"jpeg: level is {re.escape(repr(level))}; it runs from 1 to 5"):
+        with pytest.raises(
+            ValueError, match=rf"jpeg: level is {re.escape(repr(level))}; it runs from 1 to 5"
+        ):
             distort(PHOTO, "jpeg", level, 0)
     for seed in (-1, 0.5, "1", None):
-        with pytest.raises(ValueError, match=rf"seed is {seed!r}; wanted a whole number, 0 or more"):
+        with pytest.raises(
+            ValueError, match=rf"seed is {seed!r}; wanted a whole number, 0 or more"
+        ):
             distort(PHOTO, "jpeg", 1, seed)
-    for wrong in (PHOTO / 255, PHOTO[:20], PHOTO[..., :2], PHOTO[None], PHOTO[0, :, 0], PHOTO.tolist(), Image.fromarray(PHOTO)):
+    for wrong in (
+        PHOTO / 255,
+        PHOTO[:20],
+        PHOTO[..., :2],
+        PHOTO[None],
+        PHOTO[0, :, 0],
+        PHOTO.tolist(),
+        Image.fromarray(PHOTO),
+    ):
         with pytest.raises(ValueError, match=r"image is .*; wanted an array, uint8 \(h, w, 3\)"):
             distort(wrong, "jpeg", 1, 0)
     with pytest.raises(ValueError, match="give background_level too, or no mask"):
@@ -245,7 +331,8 @@ def test_a_measure_is_best_for_the_reference_itself_and_falls_with_noise(name):
 
     sign = 1 if MEASURES[name].higher_is_better else -1
     values = [
-        sign * fr_measure(name, image, PHOTO) for image in (PHOTO, *(distort(PHOTO, "white_noise", k, 0) for k in (1, 3, 5)))
+        sign * fr_measure(name, image, PHOTO)
+        for image in (PHOTO, *(distort(PHOTO, "white_noise", k, 0) for k in (1, 3, 5)))
     ]
     assert values == sorted(values, reverse=True) and len(set(values)) == 4
 

@@ -1,7 +1,8 @@
-"""One training shared by processes: what notebooks and the command line start, what is shown, and how all of it ends.
+"""One training shared by processes: what notebooks and the command line start, what is shown, and
+how all of it ends.
 
-Most of it is asked of a `training` that is a few lines of Python and starts at once; the real one comes at the end.
-"""
+Most of it is asked of a `training` that is a few lines of Python and starts at once; the real one
+comes at the end."""
 
 import json
 import os
@@ -78,12 +79,17 @@ CORES = pytest.mark.skipif(sweep.cores() < 2, reason="two processes are not allo
 @pytest.fixture
 def toy(project, monkeypatch, restored_environment):
     project.notebook("02_x", CELL, START, FIT, END)
-    project.notebook("03_y", 'experiment: str = "lab"  # folder\nrun: str = ""  # folder in it\n', END)
+    project.notebook(
+        "03_y", 'experiment: str = "lab"  # folder\nrun: str = ""  # folder in it\n', END
+    )
     project.parameters("tiny/02_x", "steps: 5\n")
     project.parameters("one/02_x", "")
     project.parameters("one/03_y", "")
     (project.root / "toy.py").write_text(TOY)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(project.root), str(REPOSITORY), str(REPOSITORY / "tests")]))
+    monkeypatch.setenv(
+        "PYTHONPATH",
+        os.pathsep.join([str(project.root), str(REPOSITORY), str(REPOSITORY / "tests")]),
+    )
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     return project
 
@@ -99,14 +105,18 @@ def checkpoint(project):
 
 @CORES
 def test_a_notebook_s_training_fails_and_goes_on(toy, capfd):
-    """A process that fails, then the whole of it: in a kernel, by torchrun, and on to the notebook's end."""
+    """A process that fails, then the whole of it: in a kernel, by torchrun, and on to the
+    notebook's end.
+    """
     (toy.root / "trap").write_text("error 1")
     why = "the training by 2 processes ended with exit code 1; what failed stands above; start this again, it goes on"
     with pytest.raises(RuntimeError, match=why):
         distributed.train(started(), 2)
     said = capfd.readouterr().out
     assert "\nerror in process 1: 02_x.ipynb, cell 4: ValueError: no labels in here\n" in said
-    assert 'File "02_x.ipynb, cell 4", line 2, in <module>\n    for row in training.fit(record' in said, "a line of the cell"
+    assert (
+        'File "02_x.ipynb, cell 4", line 2, in <module>\n    for row in training.fit(record' in said
+    ), "a line of the cell"
     assert "goes on from 0 in 1" not in said
 
     (toy.root / "trap").unlink()
@@ -116,14 +126,24 @@ def test_a_notebook_s_training_fails_and_goes_on(toy, capfd):
     assert [line for line in said if line.startswith("threads")] == [
         f"threads 7 backend module://matplotlib_inline.backend_inline {where}", f"threads 3 backend agg {where}",
     ]  # fmt: skip
-    assert [line for line in said if line.startswith("goes on")] == ["goes on from 2 in 0", "goes on from 5 in alone"]
+    assert [line for line in said if line.startswith("goes on")] == [
+        "goes on from 2 in 0",
+        "goes on from 5 in alone",
+    ]
     assert [line for line in said if line.startswith("step")] == ["step 3", "step 4", "step 5"]
     bars = [line for line in said if "train:" in line]
-    assert all(bar.startswith("train: ") for bar in bars) and len([bar for bar in bars if "0/5" in bar]) == 1, "process 0's"
+    assert (
+        all(bar.startswith("train: ") for bar in bars)
+        and len([bar for bar in bars if "0/5" in bar]) == 1
+    ), "process 0's"
     folder = toy.root / "data/runs/tiny/02_x"
-    assert (folder / "_SUCCESS").is_file() and json.loads((folder / "metrics.json").read_text()) == {"rows": [1, 2, 3, 4, 5]}
+    assert (folder / "_SUCCESS").is_file() and json.loads(
+        (folder / "metrics.json").read_text()
+    ) == {"rows": [1, 2, 3, 4, 5]}
     assert json.loads((folder / "params.json").read_text())["parameters"]["processes"] == 2
-    assert "step 5" in (folder / "02_x.ipynb").read_text(), "the executed notebook holds what was printed"
+    assert "step 5" in (folder / "02_x.ipynb").read_text(), (
+        "the executed notebook holds what was printed"
+    )
 
 
 @pytest.mark.slow
@@ -165,13 +185,17 @@ def waited(condition, *, seconds):
 
 @CORES
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks processes up in /proc")
-@pytest.mark.parametrize("kind", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_the_processes_end_with_the_notebook(toy, kind):
     (toy.root / "trap").write_text("sleep")
     told = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     with subprocess.Popen([sys.executable, "-c", SCRIPT], **told) as notebook:
         files = [toy.root / f"pid{rank}" for rank in (0, 1)]
-        assert waited(lambda: all(file.is_file() and file.read_text() for file in files), seconds=60)
+        assert waited(
+            lambda: all(file.is_file() and file.read_text() for file in files), seconds=60
+        )
         processes = [int(file.read_text()) for file in files]
         with open(f"/proc/{processes[0]}/stat") as file:
             torchrun = int(file.read().rpartition(")")[2].split()[1])
@@ -184,20 +208,33 @@ def test_the_processes_end_with_the_notebook(toy, kind):
     assert ("KeyboardInterrupt" in said) == (kind == signal.SIGINT)
 
 
-# ------------------------------------------------------------------------------------------------------- several machines
+# ------------------------------------------------------------------------------
+# several machines
 @CORES
 def test_the_verb_inside_torchrun_leaves_what_run_goes_on_with(toy, capfd):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local-addr=127.0.0.1",
+        "--nproc-per-node=2",
+    ]
     command += ["-m", "iqa_core", "train", "tiny", "--set", "steps=6"]
     done = subprocess.run(command, cwd=toy.root, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(
-        "trained; `python -m iqa_core run tiny --set steps=6` goes on from the checkpoint: tests, figures\n"
+        "trained; `python -m iqa_core run tiny --set steps=6` goes on from the checkpoint: tests, "
+        "figures\n"
     )
     assert done.stdout.count("goes on from 0") == 1
     folder = toy.root / "data/runs/tiny/02_x"
     assert checkpoint(toy) == [1, 2, 3, 4, 5, 6] and not (folder / "_SUCCESS").exists()
-    runs.start("02_x", {"processes": 1} | execute.plan("tiny", root=toy.root, overrides={"steps": 6})[0].parameters)
+    runs.start(
+        "02_x",
+        {"processes": 1}
+        | execute.plan("tiny", root=toy.root, overrides={"steps": 6})[0].parameters,
+    )
     assert (folder / "last.ckpt").is_file() and not (folder / "last.ckpt.old").exists()
 
 
@@ -205,35 +242,53 @@ def test_the_verb_refuses(toy, monkeypatch):
     def train(target, *given, processes=None):
         distributed.run_or_share(target, [*given], processes=processes, timeout_s=60.0)
 
-    with pytest.raises(ValueError, match="train one: that is 2 parameter files; name one, as one/02_x"):
+    with pytest.raises(
+        ValueError, match="train one: that is 2 parameter files; name one, as one/02_x"
+    ):
         train("one")
     with pytest.raises(
         ValueError,
-        match=r"03_y.ipynb declares no parameter `processes`, so none can share it; use `python -m iqa_core run one/03_y`",
+        match=(
+            r"03_y.ipynb declares no parameter `processes`, so none can share it; use `python "
+            r"-m iqa_core run one/03_y`"
+        ),
     ):
         train("one/03_y")
     with pytest.raises(KeyError, match="'step'; did you mean 'steps'"):
         train("tiny", "step=1")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(ValueError, match="--processes 2: torchrun has said how many there are; leave it out"):
+    with pytest.raises(
+        ValueError, match="--processes 2: torchrun has said how many there are; leave it out"
+    ):
         train("tiny", processes=2)
     toy.notebook("02_x", CELL, START, END)
-    with pytest.raises(ValueError, match=r"02_x.ipynb has no cell with `training.fit\(`: there is nothing to share"):
+    with pytest.raises(
+        ValueError, match=r"02_x.ipynb has no cell with `training.fit\(`: there is nothing to share"
+    ):
         train("tiny")
 
 
 def test_the_command_line_takes_a_mistake_for_one(toy):
-    done = subprocess.run([sys.executable, "-m", "iqa_core", "train", "one"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "iqa_core", "train", "one"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: train one: that is 2 parameter files; name one, as one/02_x\n"
 
 
-@pytest.mark.parametrize(("gpus", "cores", "number"), [(0, 4, 5), (0, 4, 0), (2, 16, 3), (2, 1, -1)])
+@pytest.mark.parametrize(
+    ("gpus", "cores", "number"), [(0, 4, 5), (0, 4, 0), (2, 16, 3), (2, 1, -1)]
+)
 def test_how_many_processes(monkeypatch, gpus, cores, number):
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
     monkeypatch.setattr(sweep, "cores", lambda: cores)
     most = gpus or cores
-    message = f"processes is {number}; 1 to {most} are allowed here, for {cores} cores and {gpus} GPUs"
+    message = (
+        f"processes is {number}; 1 to {most} are allowed here, for {cores} cores and {gpus} GPUs"
+    )
     with pytest.raises(ValueError, match=message):
         distributed.train(SimpleNamespace(folder=None), number)
     assert distributed._allowed(most) == most and distributed._allowed(None) == max(1, gpus)
@@ -242,7 +297,10 @@ def test_how_many_processes(monkeypatch, gpus, cores, number):
 def test_a_training_without_checkpoint_would_be_done_twice(toy, monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("true"))
     monkeypatch.setattr(distributed, "_allowed", lambda processes: processes)
-    with pytest.raises(ValueError, match=r"left no last.ckpt: give `training.fit` checkpoint=record.path\('last.ckpt'\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"left no last.ckpt: give `training.fit` checkpoint=record.path\('last.ckpt'\)",
+    ):
         distributed.train(started(), 2)
 
 
@@ -253,7 +311,8 @@ def test_one_process_and_those_of_torchrun_start_none(monkeypatch):
     distributed.train(None, 2)
 
 
-# ------------------------------------------------------------------------------------------------------- the real training
+# ------------------------------------------------------------------------------
+# the real training
 REAL = """\
 import torch
 from iqa_core import runs, training
@@ -281,7 +340,15 @@ def real(toy, monkeypatch):
 def share_of_training(rank, root, port):
     """What torchrun has a worker do."""
     torch.set_num_threads(1)
-    told = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2, MASTER_PORT=port, GROUP_RANK=0, IQA_ROOT=root)
+    told = dict(
+        RANK=rank,
+        LOCAL_RANK=rank,
+        WORLD_SIZE=2,
+        LOCAL_WORLD_SIZE=2,
+        MASTER_PORT=port,
+        GROUP_RANK=0,
+        IQA_ROOT=root,
+    )
     os.environ |= {name: str(value) for name, value in told.items()}
     os.environ |= dict(MASTER_ADDR="127.0.0.1", TORCHELASTIC_RUN_ID="test", GLOO_SOCKET_IFNAME="lo")
     distributed.run_or_share("tiny/02_x", [], processes=None, timeout_s=0.0)
@@ -307,13 +374,19 @@ def log(project, run):
 
 
 def test_two_processes_train_what_one_does(real):
-    assert training_jobs.run(share_of_training, real.root, training_jobs.free_port(), processes=2) == [0, 0]
+    assert training_jobs.run(
+        share_of_training, real.root, training_jobs.free_port(), processes=2
+    ) == [0, 0]
     for run in ("02_x", "02_x--one"):
         parameters = {"experiment": "tiny", "run": run, "steps": 5 if run == "02_x" else 4}
         assert training_jobs.run(whole_notebook, real.root, parameters) == [0]
     assert len(history(real, "02_x")) == 5
-    pd.testing.assert_frame_equal(history(real, "02_x"), history(real, "02_x--one"), rtol=0, atol=1e-6)
-    assert "goes on from last.ckpt, 5 of 5 steps done" in log(real, "02_x") and "goes on" not in log(real, "02_x--one")
+    pd.testing.assert_frame_equal(
+        history(real, "02_x"), history(real, "02_x--one"), rtol=0, atol=1e-6
+    )
+    assert "goes on from last.ckpt, 5 of 5 steps done" in log(
+        real, "02_x"
+    ) and "goes on" not in log(real, "02_x--one")
     assert log(real, "02_x").count("step 5  train_loss") == 1, "no row is told twice"
 
 
@@ -324,13 +397,25 @@ def test_the_real_training_by_the_command_line(real, capfd):
     real.parameters("tiny/02_x--machines", "")
     verb, limits = [sys.executable, "-m", "iqa_core"], dict(check=True, timeout=240, cwd=real.root)
     subprocess.run([*verb, "train", "tiny/02_x", "--processes", "2"], **limits)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local-addr=127.0.0.1",
+        "--nproc-per-node=2",
+    ]
     subprocess.run([*torchrun, *verb[1:], "train", "tiny/02_x--machines"], **limits)
     for run in ("02_x--machines", "02_x--one"):
         subprocess.run([*verb, "run", f"tiny/{run}"], **limits)
     said = capfd.readouterr().out
-    assert said.count("goes on from last.ckpt, 5 of 5 steps done") == 2 and "destroy_process_group" not in said
+    assert (
+        said.count("goes on from last.ckpt, 5 of 5 steps done") == 2
+        and "destroy_process_group" not in said
+    )
     for run in ("02_x", "02_x--machines"):
         assert len(history(real, run)) == 5
-        pd.testing.assert_frame_equal(history(real, run), history(real, "02_x--one"), rtol=0, atol=1e-6)
+        pd.testing.assert_frame_equal(
+            history(real, run), history(real, "02_x--one"), rtol=0, atol=1e-6
+        )
         assert log(real, run).count("step 5  train_loss") == 1

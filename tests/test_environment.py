@@ -1,4 +1,6 @@
-"""pyproject.toml (ranges), constraints.txt (the lock), environment.yml (conda) and the Makefile tell one story."""
+"""pyproject.toml (ranges), constraints.txt (the lock), environment.yml (conda) and the Makefile
+tell one story.
+"""
 
 import ast
 import importlib.metadata
@@ -18,21 +20,44 @@ from packaging.utils import canonicalize_name
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 DEPENDENCIES = [Requirement(text) for text in PROJECT["dependencies"]]
 DEV = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
-PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (REPOSITORY / "constraints.txt").read_text(), flags=re.MULTILINE))
-TARGETS = ["env", "demo", "rotations", "demo-full", "test", "test-slow", "bench", "lab", "lint", "clean"]
+PINS = dict(
+    re.findall(
+        r"^([\w.-]+)==(\S+)", (REPOSITORY / "constraints.txt").read_text(), flags=re.MULTILINE
+    )
+)
+TARGETS = [
+    "env",
+    "demo",
+    "rotations",
+    "demo-full",
+    "test",
+    "test-slow",
+    "bench",
+    "lab",
+    "lint",
+    "clean",
+]
 TRANSITIVE = {"jupyter_client": "of papermill and jupyterlab", "traitlets": "of jupyter_client"}
 
 
 @pytest.mark.parametrize("wanted", [*DEPENDENCIES, *DEV], ids=str)
 def test_every_dependency_is_pinned_within_its_range(wanted):
     assert wanted.specifier, f"{wanted.name} has no lowest version in pyproject.toml"
-    pin = {canonicalize_name(name): version for name, version in PINS.items()}.get(canonicalize_name(wanted.name))
+    pin = {canonicalize_name(name): version for name, version in PINS.items()}.get(
+        canonicalize_name(wanted.name)
+    )
     assert pin, f"{wanted.name} is not in constraints.txt: run scripts/lock.sh"
-    assert pin in wanted.specifier, f"constraints.txt pins {wanted.name}=={pin}, outside {wanted.specifier}"
+    assert pin in wanted.specifier, (
+        f"constraints.txt pins {wanted.name}=={pin}, outside {wanted.specifier}"
+    )
 
 
 def test_the_lock_holds_pins_alone():
-    lines = [line for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line
+        for line in (REPOSITORY / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     assert all(re.fullmatch(r"[\w.-]+==[\w.+!-]+( ;.*)?", line) for line in lines)
     assert (PINS["torch"], PINS["torchvision"], PINS["timm"]) == ("2.14.1", "0.29.1", "1.0.31")
     assert len(PINS) > 100, "complete: the dependencies of dependencies too"
@@ -53,7 +78,9 @@ def test_every_import_is_a_dependency():
     for path in (REPOSITORY / "iqa_core").rglob("*.py"):
         for name in top_level_imports(path) - sys.stdlib_module_names - {"iqa_core"}:
             owners = {canonicalize_name(owner) for owner in provided.get(name, [name])}
-            told = f"{path.name} imports {name}, which none of pyproject.toml's dependencies provides"
+            told = (
+                f"{path.name} imports {name}, which none of pyproject.toml's dependencies provides"
+            )
             assert owners & declared or name in TRANSITIVE, told
 
 
@@ -72,12 +99,16 @@ make = pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 
 
 def run_make(*arguments):
-    return subprocess.run(["make", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["make", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
 
 
 @make
 def test_bare_make_lists_the_targets():
-    listed = re.findall(r"^  make (\S+) +(\S.*)$", run_make("--no-print-directory"), flags=re.MULTILINE)
+    listed = re.findall(
+        r"^  make (\S+) +(\S.*)$", run_make("--no-print-directory"), flags=re.MULTILINE
+    )
     assert [name for name, _ in listed if name != "help"] == TARGETS
 
 

@@ -1,4 +1,6 @@
-"""Prediction by the contract: what reaches a model that wants a reference, a wider view, a resize or whole images."""
+"""Prediction by the contract: what reaches a model that wants a reference, a wider view, a resize
+or whole images.
+"""
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from iqa_core.pixels import read_image, resize
 
 
 class Recorder(nn.Module):
-    """Scores are the mean difference of the two inputs' means, or the mean of the one; it keeps what it was given."""
+    """Scores are the mean difference of the two inputs' means, or the mean of the one; it keeps
+    what it was given.
+    """
 
     def __init__(self, **contract):
         super().__init__()
@@ -85,7 +89,11 @@ def test_whole_images_of_mixed_sizes_come_as_a_list_and_of_one_size_as_a_batch()
     model = Recorder(crop=None)
     images = [picture(20, 30), picture(40, 25), picture(20, 30)]
     mixed = predict(model, images)
-    assert [tuple(image.shape) for image in model.seen[0][0]] == [(3, 20, 30), (3, 40, 25), (3, 20, 30)]
+    assert [tuple(image.shape) for image in model.seen[0][0]] == [
+        (3, 20, 30),
+        (3, 40, 25),
+        (3, 20, 30),
+    ]
     np.testing.assert_allclose(mixed, [image.mean() / 255 for image in images], atol=1e-6)
     predict(model, [images[0], images[2]])
     assert model.seen[1][0].shape == (2, 3, 20, 30)
@@ -126,13 +134,21 @@ def test_images_smaller_than_the_crop_are_enlarged_with_their_references():
     assert wide.seen[0][1].shape == (1, 3, 32, 32)
     with pytest.raises(ValueError, match="an image of 2x9000 would be enlarged to 224x1008000"):
         predict(Recorder(), [picture(9000, 2)])
-    assert predict(Recorder(crop=None), [picture(1, 1)]) == pytest.approx(picture(1, 1).mean() / 255)  # whole: as it is
+    assert predict(Recorder(crop=None), [picture(1, 1)]) == pytest.approx(
+        picture(1, 1).mean() / 255
+    )  # whole: as it is
 
 
 def test_an_image_of_many_crops_goes_through_the_model_in_parts():
-    model, images = Recorder(crop=16, crops=None, reference="pristine"), [picture(100, 150), picture(50, 40, seed=1)]
+    model, images = (
+        Recorder(crop=16, crops=None, reference="pristine"),
+        [picture(100, 150), picture(50, 40, seed=1)],
+    )
     scores = predict(model, images, reference=[image // 3 for image in images], batch_size=12)
-    assert sum(len(first) for first, _ in model.seen) == 7 * 10 + 4 * 3 and max(len(first) for first, _ in model.seen) == 12
+    assert (
+        sum(len(first) for first, _ in model.seen) == 7 * 10 + 4 * 3
+        and max(len(first) for first, _ in model.seen) == 12
+    )
     whole = predict(model, images, reference=[image // 3 for image in images], batch_size=1000)
     np.testing.assert_allclose(scores, whole, atol=1e-6)
 
@@ -150,8 +166,13 @@ def test_channels_reach_the_model_in_order_and_swapped_ones_are_seen(tmp_path):
 def test_every_model_and_limit_stands_in_the_preprocessing_page():
     page = (REPOSITORY / "docs/preprocessing.md").read_text()
     for name in list_models():
-        assert f"| `{name}`" in page and f"- `{name}`: " in page, "run scripts/make_preprocessing_docs.py"
-    assert f"above {pixels.MEGAPIXELS} megapixels" in page and f"more than {pixels.ENLARGED} megapixels" in page
+        assert f"| `{name}`" in page and f"- `{name}`: " in page, (
+            "run scripts/make_preprocessing_docs.py"
+        )
+    assert (
+        f"above {pixels.MEGAPIXELS} megapixels" in page
+        and f"more than {pixels.ENLARGED} megapixels" in page
+    )
     assert len(page.splitlines()) <= 150
 
 

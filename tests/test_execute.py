@@ -1,5 +1,5 @@
-"""The strict runner: everything is checked before anything runs, order, resume, what is said when a cell fails, and sweeps:
-runs side by side in processes, and shares of several machines."""
+"""The strict runner: everything is checked before anything runs, order, resume, what is said when a
+cell fails, and sweeps: runs side by side in processes, and shares of several machines."""
 
 import functools
 import json
@@ -16,7 +16,8 @@ import pytest
 from conftest import REPOSITORY
 
 from iqa_core import runs
-from iqa_core.apps import execute, resume, sweep
+from iqa_core.apps import execute, sweep
+from iqa_core.runs import resume
 
 CELL = """\
 experiment: str = "lab"  # folder of runs
@@ -46,7 +47,11 @@ def tiny(project):
 def command(*arguments, project):
     environment = os.environ | {"IQA_ROOT": str(project.root), "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(
-        [sys.executable, "-m", "iqa_core", *arguments], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-m", "iqa_core", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
 
 
@@ -57,19 +62,38 @@ def read(project, name):
 def test_an_experiment_in_order_then_resumed(tiny, capfd):
     took = execute.execute("tiny", overrides={"colour": "#00ff00"})
     said, warned = capfd.readouterr()
-    unasked = [line for line in warned.splitlines() if "KeyboardInterrupt caught in kernel" not in line]  # how one is stopped
+    unasked = [
+        line for line in warned.splitlines() if "KeyboardInterrupt caught in kernel" not in line
+    ]  # how one is stopped
     assert unasked == [], "kernels start without warnings"
-    assert [(entry.job.run, entry.state) for entry in took] == [("01_first", "done"), ("01_first--more", "done")]
-    assert said.index("[1/2] tiny/01_first\n") < said.index("    one line") < said.index("[2/2] tiny/01_first--more\n")
+    assert [(entry.job.run, entry.state) for entry in took] == [
+        ("01_first", "done"),
+        ("01_first--more", "done"),
+    ]
+    assert (
+        said.index("[1/2] tiny/01_first\n")
+        < said.index("    one line")
+        < said.index("[2/2] tiny/01_first--more\n")
+    )
     assert "load average" in said
     assert "CPU s" in said
     assert all(entry.seconds > 0 for entry in took)
     assert took[0].cpu_seconds > 0
 
-    assert read(tiny, "tiny/01_first/metrics.json") == {"epochs": 1, "weights": "x # y", "colour": "#00ff00"}
-    assert read(tiny, "tiny/01_first--more/metrics.json") == {"epochs": 2, "weights": "None", "colour": "#00ff00"}
+    assert read(tiny, "tiny/01_first/metrics.json") == {
+        "epochs": 1,
+        "weights": "x # y",
+        "colour": "#00ff00",
+    }
+    assert read(tiny, "tiny/01_first--more/metrics.json") == {
+        "epochs": 2,
+        "weights": "None",
+        "colour": "#00ff00",
+    }
     told = read(tiny, "tiny/01_first--more/params.json")
-    assert (told["python"], told["cwd"]) == (sys.executable, str(tiny.root)), "the runner's interpreter, at the root"
+    assert (told["python"], told["cwd"]) == (sys.executable, str(tiny.root)), (
+        "the runner's interpreter, at the root"
+    )
     assert told["package"] == str(REPOSITORY / "iqa_core/__init__.py")
     cells = read(tiny, "tiny/01_first--more/01_first--more.ipynb")["cells"]
     assert ["one line\n"] in [output.get("text") for output in cells[-1]["outputs"]]
@@ -89,7 +113,10 @@ def test_a_cell_that_fails(tiny):
     message = "tiny/01_first: notebooks/01_first.ipynb failed in cell 5, `first = epochs`: ValueError: no images in here"
     assert f"error: {message}\n" in done.stderr
     assert f"\n{message}\n" in done.stdout, "said when it happens as well, since others follow"
-    assert "as far as it came: data/runs/tiny/01_first/01_first.ipynb\nnot started: tiny/02_second\n" in done.stderr
+    assert (
+        "as far as it came: data/runs/tiny/01_first/01_first.ipynb\nnot started: tiny/02_second\n"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
     assert "so far" in done.stdout
     assert "so far" in (tiny.root / "data/runs/tiny/01_first/01_first.ipynb").read_text()
@@ -100,7 +127,9 @@ def test_a_cell_that_fails(tiny):
 
 def test_a_cell_that_takes_too_long(tiny):
     tiny.notebook("01_first", CELL, START, "import time\ntime.sleep(60)")
-    with pytest.raises(execute.NotebookFailed, match=r"failed in cell 4, `import time`: CellTimeoutError"):
+    with pytest.raises(
+        execute.NotebookFailed, match=r"failed in cell 4, `import time`: CellTimeoutError"
+    ):
         execute.execute("tiny/01_first", timeout_s=4)
     assert (tiny.root / "data/runs/tiny/01_first/01_first.ipynb").is_file()
 
@@ -108,13 +137,29 @@ def test_a_cell_that_takes_too_long(tiny):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("epoch: 1", KeyError, r"params/tiny/02.yaml: .*no parameter 'epoch'; did you mean 'epochs'"),
-        ("epochs: yes", ValueError, r"params/tiny/02.yaml: .*epochs = True \(bool\), but int is wanted"),
+        (
+            "epoch: 1",
+            KeyError,
+            r"params/tiny/02.yaml: .*no parameter 'epoch'; did you mean 'epochs'",
+        ),
+        (
+            "epochs: yes",
+            ValueError,
+            r"params/tiny/02.yaml: .*epochs = True \(bool\), but int is wanted",
+        ),
         ("epochs: 1\nepochs: 2", ValueError, "the key 'epochs' stands twice"),
         ("- 1", ValueError, "holds a list; lines `name: value` are wanted"),
         ("a: [", ValueError, "cannot be read"),
-        ("run: other", ValueError, "run is 'other', but the file's place makes it '02': leave it out"),
-        ("experiment: other", ValueError, "experiment is 'other', but the file's place makes it 'tiny'"),
+        (
+            "run: other",
+            ValueError,
+            "run is 'other', but the file's place makes it '02': leave it out",
+        ),
+        (
+            "experiment: other",
+            ValueError,
+            "experiment is 'other', but the file's place makes it 'tiny'",
+        ),
     ],
 )
 def test_all_files_are_checked_before_the_first_run(project, text, error, message):
@@ -129,7 +174,9 @@ def test_all_files_are_checked_before_the_first_run(project, text, error, messag
 
 def test_a_file_without_notebook(project):
     project.parameters("tiny/03_other--big", "")
-    with pytest.raises(FileNotFoundError, match=r"params/tiny/03_other--big.yaml: no notebook 03_other.ipynb"):
+    with pytest.raises(
+        FileNotFoundError, match=r"params/tiny/03_other--big.yaml: no notebook 03_other.ipynb"
+    ):
         execute.execute("tiny")
 
 
@@ -138,7 +185,9 @@ def test_order_is_by_stem(tiny):
     tiny.parameters("tiny/10_last", "")
     names = [path.stem for path in execute.parameter_files("tiny", root=tiny.root)]
     assert names == ["01_first", "01_first--more", "10_last"]
-    assert [path.stem for path in execute.parameter_files("params/tiny/10_last.yaml", root=tiny.root)] == ["10_last"]
+    assert [
+        path.stem for path in execute.parameter_files("params/tiny/10_last.yaml", root=tiny.root)
+    ] == ["10_last"]
 
 
 def test_overrides(tiny):
@@ -149,19 +198,26 @@ def test_overrides(tiny):
     }
     with pytest.raises(ValueError, match="write --set name=value"):
         execute.parse_overrides(["epochs"])
-    with pytest.raises(KeyError, match=r"declares a parameter 'epoch'; did you mean 'epochs'\? They have: colour"):
+    with pytest.raises(
+        KeyError, match=r"declares a parameter 'epoch'; did you mean 'epochs'\? They have: colour"
+    ):
         execute.plan("tiny", root=tiny.root, overrides={"epoch": 2})
     with pytest.raises(ValueError, match="run follows from the file's name"):
         execute.plan("tiny", root=tiny.root, overrides={"run": "x"})
     jobs = execute.plan("tiny", root=tiny.root, overrides={"experiment": "scratch", "epochs": 7})
-    assert [(job.experiment, job.parameters["epochs"]) for job in jobs] == [("scratch", 7), ("scratch", 7)]
+    assert [(job.experiment, job.parameters["epochs"]) for job in jobs] == [
+        ("scratch", 7),
+        ("scratch", 7),
+    ]
 
 
 def test_a_target_that_is_not_there(tiny):
     done = command("run", "nosuch", project=tiny)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: no experiment 'nosuch' in params/; there are: tiny\n"
-    with pytest.raises(FileNotFoundError, match=r"no 02.yaml in params/tiny/; there are: 01_first, 01_first--more"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no 02.yaml in params/tiny/; there are: 01_first, 01_first--more"
+    ):
         execute.execute("tiny/02")
 
 
@@ -187,10 +243,13 @@ def test_a_users_kernel_does_not_win(project, monkeypatch):
     execute.prepare_environment(project.root)
 
 
-# ---------------------------------------------------------------------------------------------------------------- resume
+# ------------------------------------------------------------------------------
+# resume
 @pytest.fixture
 def chain(tiny):
-    """01_first prepares data, 02_train reads it, 10_last reads 02_train's results; all finished, one a second."""
+    """01_first prepares data, 02_train reads it, 10_last reads 02_train's results; all finished,
+    one a second.
+    """
     (tiny.root / "data/tables").mkdir(parents=True)
     (tiny.root / "data/splits").mkdir()
     table, split = tiny.root / "data/tables/set.csv", tiny.root / "data/splits/set-a.csv"
@@ -199,7 +258,16 @@ def chain(tiny):
     used = {"01_first": (table, split), "02_train": (table, split), "10_last": ()}
     for second, (stem, files) in enumerate(used.items()):
         tiny.notebook(stem, CELL, START)
-        run = runs.start(stem, {"experiment": "tiny", "run": stem, "epochs": 3, "colour": "#ff0000", "weights": "x # y"})
+        run = runs.start(
+            stem,
+            {
+                "experiment": "tiny",
+                "run": stem,
+                "epochs": 3,
+                "colour": "#ff0000",
+                "weights": "x # y",
+            },
+        )
         if files:
             run.uses(*files)
         run.record(date=f"2026-01-02T03:04:0{second}+00:00")
@@ -216,7 +284,9 @@ def finish(folder, second):
 def why(project, stem, **parameters):
     given = {"experiment": "tiny", "run": stem} | parameters
     folder = project.root / "data/runs/tiny" / stem
-    return resume.why_again(project.root / f"notebooks/{stem}.ipynb", given, folder=folder, root=project.root)
+    return resume.why_again(
+        project.root / f"notebooks/{stem}.ipynb", given, folder=folder, root=project.root
+    )
 
 
 def test_what_would_come_out_the_same_is_not_made_again(chain):
@@ -225,7 +295,10 @@ def test_what_would_come_out_the_same_is_not_made_again(chain):
 
 
 def test_why_a_run_is_made_again(chain):
-    assert why(chain, "02_train", epochs=4, weights=None) == "epochs was 3, is 4; weights was 'x # y', is None"
+    assert (
+        why(chain, "02_train", epochs=4, weights=None)
+        == "epochs was 3, is 4; weights was 'x # y', is None"
+    )
     (chain.root / "data/demo").mkdir()
     (chain.root / "data/demo/labels.csv").write_text("image,label")
     assert why(chain, "02_train") == "iqa_core or a table of data/demo has changed"
@@ -251,10 +324,19 @@ def test_a_changed_table_or_split_makes_its_runs_again(chain):
 def test_results_of_earlier_notebooks_that_are_newer_are_read_again(chain):
     home = chain.root / "data/runs/tiny"
     finish(home / "02_train", 5)
-    assert [why(chain, stem) for stem in ("01_first", "02_train", "10_last")] == ["", "", "02_train has finished since"]
+    assert [why(chain, stem) for stem in ("01_first", "02_train", "10_last")] == [
+        "",
+        "",
+        "02_train has finished since",
+    ]
     finish(home / "02_train", 1)
-    finish(home / "01_first", 5)  # its table and split are the same, and 02_train knows them by their hashes
-    assert [why(chain, stem) for stem in ("02_train", "10_last")] == ["", "01_first has finished since"]
+    finish(
+        home / "01_first", 5
+    )  # its table and split are the same, and 02_train knows them by their hashes
+    assert [why(chain, stem) for stem in ("02_train", "10_last")] == [
+        "",
+        "01_first has finished since",
+    ]
 
 
 def test_a_run_is_made_by_one_process_at_a_time(project, capfd):
@@ -273,7 +355,8 @@ def test_a_run_is_made_by_one_process_at_a_time(project, capfd):
     assert capfd.readouterr().out == "x | waits: another process is running it\n"
 
 
-# ------------------------------------------------------------------------------------------------------------ side by side
+# ------------------------------------------------------------------------------
+# side by side
 MEET = """\
 import os, time
 from pathlib import Path
@@ -293,8 +376,12 @@ def four_cores(monkeypatch):
 
 
 def test_runs_side_by_side(project, capfd, four_cores):
-    """Two runs wait for each other; one fails, the other finishes, what comes after is not started."""
-    project.notebook("02_train", CELL, START.replace("01_first", "02_train"), MEET, "run.finish({})")
+    """Two runs wait for each other; one fails, the other finishes, what comes after is not
+    started.
+    """
+    project.notebook(
+        "02_train", CELL, START.replace("01_first", "02_train"), MEET, "run.finish({})"
+    )
     project.notebook("10_last", CELL)
     project.parameters("tiny/02_train--a", "")
     project.parameters("tiny/02_train--b", "colour: bad")
@@ -303,12 +390,21 @@ def test_runs_side_by_side(project, capfd, four_cores):
         execute.execute("tiny", at_once=2)
     first, *others = str(failure.value).splitlines()
     assert first.startswith(
-        "tiny/02_train--b: notebooks/02_train.ipynb failed in cell 4, `import os, time`: AssertionError: a bad"
+        "tiny/02_train--b: notebooks/02_train.ipynb failed in cell 4, `import os, time`: "
+        "AssertionError: a bad"
     )
     assert others[-1] == "not started: tiny/10_last"
     said = capfd.readouterr().out.splitlines()
-    assert {"[1/3] tiny/02_train--a", "[2/3] tiny/02_train--b", "a | here with 2 2", "b | here with 2 2", first} <= {*said}
-    assert [line for line in said if line.startswith("    ")] == [], "every line of a run tells whose it is"
+    assert {
+        "[1/3] tiny/02_train--a",
+        "[2/3] tiny/02_train--b",
+        "a | here with 2 2",
+        "b | here with 2 2",
+        first,
+    } <= {*said}
+    assert [line for line in said if line.startswith("    ")] == [], (
+        "every line of a run tells whose it is"
+    )
     home = project.root / "data/runs"
     assert [path.parent.name for path in home.glob("tiny/*/_SUCCESS")] == ["02_train--a"]
 
@@ -324,7 +420,10 @@ list(sweep.outcomes(operator.call, [(exec, sleep)] * 3, at_once=2))"""
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_processes_end_with_the_one_that_started_them(kind):
-    line, told = [sys.executable, "-c", SLEEPERS], dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    line, told = (
+        [sys.executable, "-c", SLEEPERS],
+        dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True),
+    )
     with subprocess.Popen(line, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, **told) as main:
         processes = [int(main.stdout.readline()) for _ in range(2)]
         main.send_signal(kind)
@@ -335,15 +434,21 @@ def test_processes_end_with_the_one_that_started_them(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix" or sweep.cores() < 2, reason="signals; two runs at once need two cores")
+@pytest.mark.skipif(
+    os.name != "posix" or sweep.cores() < 2, reason="signals; two runs at once need two cores"
+)
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_no_kernel_is_left(project, kind):
-    project.notebook("02_train", CELL, START.replace("01_first", "02_train"), MEET, "time.sleep(120)")
+    project.notebook(
+        "02_train", CELL, START.replace("01_first", "02_train"), MEET, "time.sleep(120)"
+    )
     for name in "abc":
         project.parameters(f"tiny/02_train--{name}", "")
     environment = os.environ | {"IQA_ROOT": str(project.root), "PYTHONPATH": str(REPOSITORY)}
     line = [sys.executable, "-m", "iqa_core", "run", "tiny", "--jobs", "2"]
-    with subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as main:
+    with subprocess.Popen(
+        line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as main:
         files = [project.root / f"data/runs/tiny/02_train--{name}/pid" for name in "ab"]
         within(90, lambda: all(path.is_file() and path.read_text() for path in files))
         main.send_signal(kind)
@@ -369,7 +474,13 @@ def is_gone(process):
 
 
 def test_every_call_is_made_once_whatever_becomes_of_the_others(four_cores):
-    calls = [(os.getenv, "OMP_NUM_THREADS"), (int, "x"), (os._exit, 3), (os.getenv, "OPENBLAS_NUM_THREADS"), (os.getpid,)]
+    calls = [
+        (os.getenv, "OMP_NUM_THREADS"),
+        (int, "x"),
+        (os._exit, 3),
+        (os.getenv, "OPENBLAS_NUM_THREADS"),
+        (os.getpid,),
+    ]
     ended = dict(sweep.outcomes(operator.call, calls, at_once=2))
     assert {*ended} == {*calls}
     assert ended[calls[0]] == ended[calls[3]] == "2"
@@ -377,37 +488,65 @@ def test_every_call_is_made_once_whatever_becomes_of_the_others(four_cores):
     assert isinstance(ended[calls[2]], ChildProcessError)
     assert str(ended[calls[2]]) == "its process ended with exit code 3"
     assert ended[calls[4]] != os.getpid()
-    assert [outcome for _, outcome in sweep.outcomes(operator.call, [(os.getpid,)], at_once=1)] == [os.getpid()]
+    assert [outcome for _, outcome in sweep.outcomes(operator.call, [(os.getpid,)], at_once=1)] == [
+        os.getpid()
+    ]
 
 
 def test_threads_and_processes_stay_within_the_cores(four_cores, monkeypatch):
-    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(3)] == ["1", "1", "1"]
+    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(3)] == [
+        "1",
+        "1",
+        "1",
+    ]
     assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(1)] == ["4"]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert sweep.environments(2)[0] == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    assert sweep.environments(2)[0] == {
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
 
 
 def test_each_process_has_its_gpu(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: 2)))
+    monkeypatch.setitem(
+        sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: 2))
+    )
     monkeypatch.setattr(sweep, "cores", lambda: 3)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in sweep.environments(3)] == ["0", "1", "0"]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in sweep.environments(3)] == [
+        "0",
+        "1",
+        "0",
+    ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in sweep.environments(2)] == ["5", "7"]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in sweep.environments(2)] == [
+        "5",
+        "7",
+    ]
     monkeypatch.setattr(sweep, "cores", lambda: 1)
-    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(2)] == ["1", "1"], "a GPU each suffices"
-    with pytest.raises(ValueError, match="--jobs 3: 1 to 2 runs at once are allowed, for 1 cores and 2 GPUs"):
+    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(2)] == [
+        "1",
+        "1",
+    ], "a GPU each suffices"
+    with pytest.raises(
+        ValueError, match="--jobs 3: 1 to 2 runs at once are allowed, for 1 cores and 2 GPUs"
+    ):
         sweep.environments(3)
 
 
 @pytest.mark.parametrize("at_once", [0, -1, 5])
 def test_a_number_of_jobs_that_cannot_be(tiny, four_cores, at_once):
-    with pytest.raises(ValueError, match=f"--jobs {at_once}: 1 to 4 runs at once are allowed, for 4 cores and 0 GPUs"):
+    with pytest.raises(
+        ValueError,
+        match=f"--jobs {at_once}: 1 to 4 runs at once are allowed, for 4 cores and 0 GPUs",
+    ):
         execute.execute("tiny", at_once=at_once)
     assert not (tiny.root / "data").exists(), "nothing was run"
 
 
-# ---------------------------------------------------------------------------------------------------------------- shards
+# ------------------------------------------------------------------------------
+# shards
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_shards_hold_every_run_once(parts):
     groups = [["01"], ["02--a", "02--b", "02--c", "02--d", "02--e"], ["03"], ["05--a", "05--b"]]
@@ -420,7 +559,10 @@ def test_shards_hold_every_run_once(parts):
 
 @pytest.mark.parametrize("shard", ["3/2", "0/2", "x", "1", "1/2/3", "-1/2", "1/0", "0/0", " 1/2"])
 def test_a_shard_that_cannot_be(tiny, shard):
-    with pytest.raises(ValueError, match=r"--shard '.*': write i/n with 1 <= i <= n, as 2/3 for the second of three machines"):
+    with pytest.raises(
+        ValueError,
+        match=r"--shard '.*': write i/n with 1 <= i <= n, as 2/3 for the second of three machines",
+    ):
         execute.execute("tiny", shard=shard)
     assert not (tiny.root / "data").exists(), "nothing was run"
 
@@ -428,11 +570,17 @@ def test_a_shard_that_cannot_be(tiny, shard):
 def test_sweeps_on_the_command_line(tiny):
     done = command("run", "tiny", "--jobs", "1", "--shard", "3/2", project=tiny)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --shard '3/2': write i/n with 1 <= i <= n, as 2/3 for the second of three machines\n"
+    assert (
+        done.stderr
+        == "error: --shard '3/2': write i/n with 1 <= i <= n, as 2/3 for the second of three machines\n"
+    )
 
 
 def test_one_file_a_notebook_cannot_be_shared_out(tiny):
-    with pytest.raises(ValueError, match="no notebook has several parameter files here, so there is nothing to share out"):
+    with pytest.raises(
+        ValueError,
+        match="no notebook has several parameter files here, so there is nothing to share out",
+    ):
         execute.execute("tiny/01_first", shard="1/2")
 
 
@@ -448,11 +596,14 @@ def test_a_shard_runs_what_it_needs_and_its_part(tiny, monkeypatch, capfd):
 
     monkeypatch.setattr(execute, "_run_or_skip", run)
     execute.execute("tiny", shard="2/2")
-    assert called == [("[1/2]", "00_data", True), ("[2/2]", "01_first--more", False)], "prepared data is not made twice"
+    assert called == [("[1/2]", "00_data", True), ("[2/2]", "01_first--more", False)], (
+        "prepared data is not made twice"
+    )
     said = capfd.readouterr().out
     assert said.startswith("shard 2/2: 1 of the 2 runs of 01_first\n")
     assert said.endswith(
-        "left for a call without --shard, once data/runs holds what all shards ran: tiny/02_train, tiny/10_last\n"
+        "left for a call without --shard, once data/runs holds what all shards ran: tiny/02_train, "
+        "tiny/10_last\n"
     )
     called.clear()
     execute.execute("tiny", shard="3/3", resume=True)

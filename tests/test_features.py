@@ -1,4 +1,6 @@
-"""Features of a fixed backbone stand for the images: the same scores, a training of the parts behind it, errors."""
+"""Features of a fixed backbone stand for the images: the same scores, a training of the parts
+behind it, errors.
+"""
 
 import numpy as np
 import pandas as pd
@@ -6,12 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from iqa_core import cache, evaluation, training
-from iqa_core.cache import PixelCache
-from iqa_core.features import pyramid_features
+from iqa_core import evaluation, training
+from iqa_core.loading.features import pyramid_features
 from iqa_core.models import create_model
+from iqa_core.pixels import cache
+from iqa_core.pixels.cache import PixelCache
 
-OPTIONS = dict(epochs=2, batch_size=4, crops_per_image=1, backbone_lr=1e-3, head_lr=1e-3, weight_decay=0.0)
+OPTIONS = dict(
+    epochs=2, batch_size=4, crops_per_image=1, backbone_lr=1e-3, head_lr=1e-3, weight_decay=0.0
+)
 
 
 def network(name="smart_iqa", **arguments):
@@ -47,13 +52,17 @@ def test_a_model_judges_features_as_it_judges_the_images(arguments):
     with torch.no_grad():
         torch.testing.assert_close(model(model.features(pictures)), model(pictures))
         if "multiscale" not in arguments:
-            torch.testing.assert_close(model.stage_weights(model.features(pictures)), model.stage_weights(pictures))
+            torch.testing.assert_close(
+                model.stage_weights(model.features(pictures)), model.stage_weights(pictures)
+            )
 
 
 def test_predictions_from_features_are_those_from_images(images, features):
     for model in (network(), network("hyperiqa")):
         expected = evaluation.predict(model, images, crops=4)
-        assert evaluation.predict(model, features) == pytest.approx(expected, abs=2e-3 * np.abs(expected).max())
+        assert evaluation.predict(model, features) == pytest.approx(
+            expected, abs=2e-3 * np.abs(expected).max()
+        )
 
 
 def test_training_on_features_leaves_the_backbone_and_moves_the_rest(features, table):
@@ -62,7 +71,11 @@ def test_training_on_features_leaves_the_backbone_and_moves_the_rest(features, t
     said = []
     parts = features.subset(range(6)), table[:6], features.subset(range(2, 8)), table[2:]
     rows = list(training.fit(model, *parts, **OPTIONS, say=said.append))
-    moved = {name.partition(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    moved = {
+        name.partition(".")[0]
+        for name, value in model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
     assert len(rows) == 2 and moved == {"local", "gate", "hyper"}
     assert "input: features of 4 fixed crops of 224 pixels" in said[0]
 
@@ -76,11 +89,16 @@ def test_features_are_computed_once_for_a_backbone_and_its_images(images, featur
     with torch.no_grad():
         next(others[0].backbone.parameters()).add_(1.0)
     for model, change in zip(
-        others[1:], ({"resize": 230}, {"interpolation": ("bicubic", "bicubic")}, {"crop": 112}), strict=True
+        others[1:],
+        ({"resize": 230}, {"interpolation": ("bicubic", "bicubic")}, {"crop": 112}),
+        strict=True,
     ):
         model.contract = model.contract.changed(**change)
     fewer = PixelCache(images.paths[:-1], folder)
-    cases = [(model, images, 4) for model in others] + [(network(), images, 6), (network(), fewer, 4)]
+    cases = [(model, images, 4) for model in others] + [
+        (network(), images, 6),
+        (network(), fewer, 4),
+    ]
     for model, pictures, crops in cases:
         with pytest.raises(TypeError):
             pyramid_features(model, pictures, crops=crops, folder=folder)
@@ -91,33 +109,55 @@ def test_a_full_disk_and_numbers_that_do_not_fit_leave_nothing_behind(images, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache.shutil, "disk_usage", lambda folder: type("", (), {"free": 10**9}))
         with pytest.raises(
-            OSError, match=r"cannot be kept in .*: 1 GB are free, .* GB and 1 GB to spare are wanted; free some space"
+            OSError,
+            match=(
+                r"cannot be kept in .*: 1 GB are free, .* GB and 1 GB to spare are wanted; free "
+                r"some space"
+            ),
         ):
             pyramid_features(model, images, crops=4, folder=tmp_path)
     found = pyramid_features(model, images, crops=1, folder=tmp_path)
     assert f"{2 * found.values.size / 1e9:.2g} GB" in capsys.readouterr().err
-    assert found.file.stat().st_size == 2 * found.values.size + 128, "the estimate is the file but for its header"
+    assert found.file.stat().st_size == 2 * found.values.size + 128, (
+        "the estimate is the file but for its header"
+    )
     whole, seen = model.features, iter([1.0, 1.0, np.nan])
     model.features = lambda views: whole(views) * next(seen)
     with pytest.raises(ValueError, match="a feature of nan does not fit into float16"):
         pyramid_features(model, images, crops=4, folder=tmp_path)
-    assert [path.suffixes for path in tmp_path.glob("*.*") if path.suffix != ".lock"] == [[".features", ".npy"]]
+    assert [path.suffixes for path in tmp_path.glob("*.*") if path.suffix != ".lock"] == [
+        [".features", ".npy"]
+    ]
 
 
 def test_a_random_crop_is_taken_of_each(features, table):
     model, seen = network(), []
-    model.register_forward_pre_hook(lambda _, given: seen.append(given[0]) if given[0].requires_grad is False else None)
-    next(training.fit(model, features, table, features, table, **OPTIONS | dict(batch_size=8), say=str))
+    model.register_forward_pre_hook(
+        lambda _, given: seen.append(given[0]) if given[0].requires_grad is False else None
+    )
+    next(
+        training.fit(
+            model, features, table, features, table, **OPTIONS | dict(batch_size=8), say=str
+        )
+    )
     rows = np.concatenate([features[i].astype(np.float32) for i in range(8)])
     taken = [int(np.flatnonzero((rows == row.numpy()).all(1))[0]) for row in seen[0]]
     assert sorted(k // 4 for k in taken) == list(range(8)) and len({k % 4 for k in taken}) > 1
 
 
 def test_what_features_cannot_be(images, features, table):
-    light = create_model("hyperiqa", backbone="tf_efficientnet_lite0", head="light", pretrained=False)
-    with pytest.raises(ValueError, match="LightHyperIQA cannot be trained on fixed features; give features: 0"):
+    light = create_model(
+        "hyperiqa", backbone="tf_efficientnet_lite0", head="light", pretrained=False
+    )
+    with pytest.raises(
+        ValueError, match="LightHyperIQA cannot be trained on fixed features; give features: 0"
+    ):
         pyramid_features(light, images, crops=4, folder=images.file.parent)
-    with pytest.raises(ValueError, match="train given as features: all sets must be, and SmartIQA must read them"):
+    with pytest.raises(
+        ValueError, match="train given as features: all sets must be, and SmartIQA must read them"
+    ):
         next(training.fit(network(), features, table, images, table, **OPTIONS))
     with pytest.raises(ValueError, match="colour_jitter and random_validation need images"):
-        next(training.fit(network(), features, table, features, table, **OPTIONS, colour_jitter=True))
+        next(
+            training.fit(network(), features, table, features, table, **OPTIONS, colour_jitter=True)
+        )

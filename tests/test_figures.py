@@ -19,13 +19,20 @@ def closed():
 def table():
     random = np.random.default_rng(0)
     rows = [
-        (f"{c}-{k}.png", f"c{c}", ("blur", "noise", "jpeg")[k % 3], random.uniform(1, 5)) for c in range(9) for k in range(24)
+        (f"{c}-{k}.png", f"c{c}", ("blur", "noise", "jpeg")[k % 3], random.uniform(1, 5))
+        for c in range(9)
+        for k in range(24)
     ]
-    table = pd.DataFrame(rows, columns=["image", "content", "distortion", "level"]).assign(distortion2=np.nan, level2=np.nan)
+    table = pd.DataFrame(rows, columns=["image", "content", "distortion", "level"]).assign(
+        distortion2=np.nan, level2=np.nan
+    )
     offset = table.content.map({f"c{c}": v for c, v in enumerate(random.normal(0, 8, 9))})
     bent = table.content.map({f"c{c}": v for c, v in enumerate(random.uniform(0.3, 2, 9))})
     table["label"] = (
-        80 - 12 * table.level ** bent.where(table.distortion == "blur", 1) + offset + random.normal(0, 2, len(table))
+        80
+        - 12 * table.level ** bent.where(table.distortion == "blur", 1)
+        + offset
+        + random.normal(0, 2, len(table))
     )
     table["label2"] = table.label + random.normal(0, 5, len(table))
     return table
@@ -33,14 +40,18 @@ def table():
 
 @pytest.fixture
 def split(table):
-    return table.content.map({f"c{c}": "test" if c < 3 else "val" if c == 3 else "train" for c in range(9)})
+    return table.content.map(
+        {f"c{c}": "test" if c < 3 else "val" if c == 3 else "train" for c in range(9)}
+    )
 
 
 @pytest.fixture
 def tested(table, split):
     test = table[split == "test"]
     noise = np.random.default_rng(1).normal(0, 3, len(test))
-    return pd.DataFrame({"image": test.image, "HyperIQA": test.label + noise, "psnr": -test.level})[::-1]
+    return pd.DataFrame({"image": test.image, "HyperIQA": test.label + noise, "psnr": -test.level})[
+        ::-1
+    ]
 
 
 def test_results_are_those_of_the_statistics_themselves(table, split, tested):
@@ -48,13 +59,23 @@ def test_results_are_those_of_the_statistics_themselves(table, split, tested):
     test = table[split == "test"]
     predicted = tested.set_index("image").HyperIQA[test.image].to_numpy()
     for label in ("label", "label2"):
-        truth, blind = test[label].to_numpy(), content_blind(table, split, label=label)[(split == "test").to_numpy()]
+        truth, blind = (
+            test[label].to_numpy(),
+            content_blind(table, split, label=label)[(split == "test").to_numpy()],
+        )
         row = results.loc[label, "HyperIQA"]
         assert row.srcc == pytest.approx(srcc(predicted, truth))
-        assert row.content_srcc == pytest.approx(per_content(predicted, truth, test.content)["srcc"])
-        assert row.partial == pytest.approx(partial_srcc(predicted, truth, blind, content=test.content)["value"])
+        assert row.content_srcc == pytest.approx(
+            per_content(predicted, truth, test.content)["srcc"]
+        )
+        assert row.partial == pytest.approx(
+            partial_srcc(predicted, truth, blind, content=test.content)["value"]
+        )
         assert results.loc[label, "content-blind"].srcc == pytest.approx(srcc(blind[:, 0], truth))
-    assert results.loc["label", "HyperIQA"].n == len(test) and results.loc["label", "HyperIQA"].contents == 3
+    assert (
+        results.loc["label", "HyperIQA"].n == len(test)
+        and results.loc["label", "HyperIQA"].contents == 3
+    )
     assert np.isnan(results.loc["label", "content-blind"].partial)
     flat = figures.headline(results.reset_index(), "HyperIQA")
     assert flat["content_srcc"] == results.loc["label", "HyperIQA"].content_srcc
@@ -63,7 +84,9 @@ def test_results_are_those_of_the_statistics_themselves(table, split, tested):
 
 def test_a_verdict_is_what_the_interval_beyond_the_boosted_rule_says(table, split, tested):
     results = figures.results([(tested, split)], table, labels=("label",))
-    rules = " and ".join(f"{results.content_srcc[results.method == name].item():.3f}" for name in results.method[-2:])
+    rules = " and ".join(
+        f"{results.content_srcc[results.method == name].item():.3f}" for name in results.method[-2:]
+    )
     for low, said in ((0.01, "that shows that"), (-0.01, "that does not show that")):
         found = results.assign(gain=0.2, gain_low=low, gain_high=0.4)
         (told,) = figures.verdicts(found, "HyperIQA")
@@ -76,42 +99,70 @@ def test_a_verdict_is_what_the_interval_beyond_the_boosted_rule_says(table, spli
 
 
 def test_results_of_a_set_without_distortions_have_no_baseline(table, split, tested):
-    empty = table.assign(distortion=np.nan, level=np.nan, content=table.image).drop(columns="label2")  # as sets in the wild are
+    empty = table.assign(distortion=np.nan, level=np.nan, content=table.image).drop(
+        columns="label2"
+    )  # as sets in the wild are
     for plain in (table[["image", "label"]], empty):
         results = figures.results([(tested, split)], plain)
         assert list(results.method) == ["HyperIQA", "psnr"] and "partial" not in results
 
 
-def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_share_images(table, split, tested):
-    turned = table.content.map({f"c{c}": "test" if 3 <= c < 6 else "val" if c == 6 else "train" for c in range(9)})
+def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_share_images(
+    table, split, tested
+):
+    turned = table.content.map(
+        {f"c{c}": "test" if 3 <= c < 6 else "val" if c == 6 else "train" for c in range(9)}
+    )
     other = table[["image"]][turned == "test"].assign(psnr=range(72))
     other.insert(1, "HyperIQA", np.random.default_rng(2).normal(size=72))
     over = figures.over_splits([(tested, split), (other, turned)], table, [("HyperIQA", "psnr")])
     assert len(over) == 2 * 4 * 3  # labels, measures, methods and their difference
     rows = over.set_index(["label", "measure", "method"])
-    each = [figures.results([own], table).set_index(["label", "method"]) for own in ((tested, split), (other, turned))]
+    each = [
+        figures.results([own], table).set_index(["label", "method"])
+        for own in ((tested, split), (other, turned))
+    ]
     for measure in ("srcc", "content_srcc"):
         values = [one.loc[("label2", "HyperIQA"), measure] for one in each]
         row = rows.loc["label2", measure, "HyperIQA"]
-        assert row["mean"] == pytest.approx(np.mean(values)) and row["std"] == pytest.approx(np.std(values, ddof=1))
-        less = [one.loc[("label2", "HyperIQA"), measure] - one.loc[("label2", "psnr"), measure] for one in each]
+        assert row["mean"] == pytest.approx(np.mean(values)) and row["std"] == pytest.approx(
+            np.std(values, ddof=1)
+        )
+        less = [
+            one.loc[("label2", "HyperIQA"), measure] - one.loc[("label2", "psnr"), measure]
+            for one in each
+        ]
         row = rows.loc["label2", measure, "HyperIQA - psnr"]
         assert row["mean"] == pytest.approx(np.mean(less)) and row.splits == 2
         assert (row.low, row.high) == pytest.approx(resampled_interval(less, train=144, test=72))
-    assert rows.loc["label", "plcc5", "HyperIQA"]["mean"] >= rows.loc["label", "plcc", "HyperIQA"]["mean"]
+    assert (
+        rows.loc["label", "plcc5", "HyperIQA"]["mean"]
+        >= rows.loc["label", "plcc", "HyperIQA"]["mean"]
+    )
 
 
 def test_differences_are_paired_within_contents_else_over_images(table, tested):
     data = tested.merge(table, on="image")
     row = figures.differences(data, [("HyperIQA", "psnr")]).iloc[0]
     whole = compare(data.HyperIQA, data.psnr, data.label, content=data.content)
-    assert (row.difference, row.p, row.units, row.unit) == (whole["within"]["difference"], whole["within"]["p"], 3, "content")
+    assert (row.difference, row.p, row.units, row.unit) == (
+        whole["within"]["difference"],
+        whole["within"]["p"],
+        3,
+        "content",
+    )
     assert (row.low, row.high) == whole["within"]["interval"]
     wild = figures.differences(data.assign(content=data.image), [("HyperIQA", "psnr")]).iloc[0]
     over_images = compare(data.HyperIQA, data.psnr, data.label)
-    assert (wild.difference, wild.units, wild.unit) == (over_images["difference"], len(data), "image")
+    assert (wild.difference, wild.units, wild.unit) == (
+        over_images["difference"],
+        len(data),
+        "image",
+    )
     pairs = figures.differences(data, [("HyperIQA", "psnr"), ("psnr", "HyperIQA")])
-    assert pairs.p_holm.tolist() == [min(1, 2 * p) for p in pairs.p]  # Holm over the pairs of a label
+    assert pairs.p_holm.tolist() == [
+        min(1, 2 * p) for p in pairs.p
+    ]  # Holm over the pairs of a label
 
 
 def test_a_measure_that_made_a_label_cannot_compete(table, split, tested):
@@ -148,7 +199,9 @@ def test_exported_figures_hold_the_plotted_numbers_and_the_caption(table, split,
     data = pd.read_csv(tmp_path / "s.csv")
     points, lines = data[data.kind == "image"], figure.axes[0].lines
     plotted = np.concatenate([line.get_xydata() for line in lines[:-2]])
-    assert sorted(plotted[:, 0]) == pytest.approx(sorted(points.predicted)) and len(points) == len(shown)
+    assert sorted(plotted[:, 0]) == pytest.approx(sorted(points.predicted)) and len(points) == len(
+        shown
+    )
     np.testing.assert_allclose(lines[-2].get_ydata(), data[data.kind == "logistic"].label)
     assert "5-parameter logistic" in (tmp_path / "s.tex").read_text()
     first = (tmp_path / "s.svg").read_bytes()
@@ -158,7 +211,9 @@ def test_exported_figures_hold_the_plotted_numbers_and_the_caption(table, split,
 
 def test_bars_are_the_srcc_within_a_type(table, split, tested):
     shown = tested.merge(table, on="image")
-    figure, data = figures.distortion_bars(shown, {"HyperIQA": "HyperIQA", "psnr": "PSNR"}, draws=50)
+    figure, data = figures.distortion_bars(
+        shown, {"HyperIQA": "HyperIQA", "psnr": "PSNR"}, draws=50
+    )
     one = shown[shown.distortion == "noise"]
     value = data.set_index(["distortion", "method"]).srcc["noise", "PSNR"]
     assert value == pytest.approx(srcc(one.psnr.to_numpy(), one.label.to_numpy()))
@@ -176,6 +231,8 @@ def test_examples_show_the_best_and_worst_of_different_contents(table, split, te
 
 
 def test_training_curves_mark_the_best_row():
-    history = pd.DataFrame({"epoch": [1, 2, 3], "step": [5, 10, 15], "train_l1": [9, 5, 3.0], "val_l1": [9, 6, 7.0]})
+    history = pd.DataFrame(
+        {"epoch": [1, 2, 3], "step": [5, 10, 15], "train_l1": [9, 5, 3.0], "val_l1": [9, 6, 7.0]}
+    )
     figure, data = figures.training_curves({"run": history.assign(val_score=[0.5, 0.8, 0.7])})
     assert figure.axes[1].lines[-1].get_xydata().tolist() == [[2, 0.8]] and len(data) == 3

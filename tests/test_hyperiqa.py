@@ -14,7 +14,11 @@ def published():
 
 
 def test_hyperiqa_has_the_published_number_of_parameters(published):
-    assert sum(p.numel() for p in published.parameters()) == golden("hyperiqa")["n_params"] == 27_375_369
+    assert (
+        sum(p.numel() for p in published.parameters())
+        == golden("hyperiqa")["n_params"]
+        == 27_375_369
+    )
 
 
 @pytest.mark.parametrize("seed", golden("hyperiqa")["cases"])
@@ -23,7 +27,9 @@ def test_hyperiqa_answers_as_the_published_code(published, seed):
     with torch.no_grad():
         score, vector = published(picture), published.local(published.pooled(picture)[:4])
     np.testing.assert_allclose(score, case["score"], atol=1e-4)
-    np.testing.assert_allclose([vector.mean(), vector.std()], case["target_in_vec_mean_std"], atol=1e-4)
+    np.testing.assert_allclose(
+        [vector.mean(), vector.std()], case["target_in_vec_mean_std"], atol=1e-4
+    )
 
 
 def test_hyperiqa_refuses_other_crops_and_damaged_checkpoints(published):
@@ -32,7 +38,9 @@ def test_hyperiqa_refuses_other_crops_and_damaged_checkpoints(published):
     state = filled(golden("hyperiqa")["keys"])
     del state["fc5b_fc.bias"]
     state["extra.weight"] = torch.zeros(1)
-    with pytest.raises(ValueError, match="2 entries differ: extra.weight is not ours; hyper.bias.5.bias is missing"):
+    with pytest.raises(
+        ValueError, match="2 entries differ: extra.weight is not ours; hyper.bias.5.bias is missing"
+    ):
         weights.from_published("hyperiqa", state)
 
 

@@ -16,17 +16,24 @@ def learning(model):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return create_model("iqt", size="iqt_c", backbone="tf_efficientnet_lite0", pretrained=False).eval()
+    return create_model(
+        "iqt", size="iqt_c", backbone="tf_efficientnet_lite0", pretrained=False
+    ).eval()
 
 
 @pytest.fixture
 def maps(model):
     """Feature maps of a batch of two, distorted and reference, as `compare` takes them."""
     generator = torch.Generator().manual_seed(2)
-    return [torch.randn(2, model.features.channels, model.side, model.side, generator=generator) for _ in range(2)]
+    return [
+        torch.randn(2, model.features.channels, model.side, model.side, generator=generator)
+        for _ in range(2)
+    ]
 
 
-@pytest.mark.parametrize(("size", "count", "side"), [("iqt", 5_233_665, 29), ("iqt_c", 1_347_841, 21)])
+@pytest.mark.parametrize(
+    ("size", "count", "side"), [("iqt", 5_233_665, 29), ("iqt_c", 1_347_841, 21)]
+)
 def test_the_published_sizes_learn_the_published_number_of_parameters(size, count, side):
     model = create_model("iqt", size=size, pretrained=False).eval()
     crop = model.contract.crop
@@ -51,7 +58,9 @@ def test_the_six_maps_are_those_of_the_whole_inception_resnet(monkeypatch):
 
 def test_the_backbone_stays_as_it_is_in_training(model):
     model.train()
-    assert not any(m.training for m in model.features.modules()) and model.encoder[0].dropout.training
+    assert (
+        not any(m.training for m in model.features.modules()) and model.encoder[0].dropout.training
+    )
     before = {key: value.clone() for key, value in model.features.state_dict().items()}
     images = torch.rand(2, 3, 192, 192, requires_grad=True)
     model(images, images.flip(0)).sum().backward()
@@ -64,7 +73,9 @@ def test_the_backbone_stays_as_it_is_in_training(model):
 def test_features_are_compared_in_full_precision_under_autocast(model):
     images = torch.rand(1, 3, 192, 192)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(model.features(images.bfloat16()), model.features(images.bfloat16().float()))
+        assert torch.equal(
+            model.features(images.bfloat16()), model.features(images.bfloat16().float())
+        )
         assert model.features(images).dtype == torch.float32
 
 
@@ -78,12 +89,19 @@ def test_an_image_that_is_its_own_reference_gives_the_encoder_no_difference(mode
     assert not seen[0].any() and seen[1].any()
 
 
-def test_the_score_depends_on_the_tokens_of_the_reference_and_not_on_the_difference_alone(model, maps):
+def test_the_score_depends_on_the_tokens_of_the_reference_and_not_on_the_difference_alone(
+    model, maps
+):
     distorted, reference = maps
     other = torch.zeros_like(reference)
-    other[..., -1, -1] = 3.0  # the last token of the sequence: a causal mask would hide it from vector 0
+    other[..., -1, -1] = (
+        3.0  # the last token of the sequence: a causal mask would hide it from vector 0
+    )
     with torch.no_grad():
-        before, after = model.compare(distorted, reference), model.compare(distorted + other, reference + other)
+        before, after = (
+            model.compare(distorted, reference),
+            model.compare(distorted + other, reference + other),
+        )
         swapped = model.compare(reference, distorted)
     assert (before - after).abs().min() > 1e-4
     assert (before - swapped).abs().min() > 1e-2
@@ -109,7 +127,9 @@ def test_attention_weights_are_those_of_the_score(model, maps):
     images = torch.rand(2, 2, 3, 192, 192)
     lists = {"encoder": [], "decoder": [], "cross": []}
     with torch.no_grad():
-        torch.testing.assert_close(model.compare(*maps), model.compare(*maps, maps=lists), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            model.compare(*maps), model.compare(*maps, maps=lists), atol=1e-5, rtol=1e-5
+        )
         found = model.attention(*images)
     assert list(found) == ["encoder", "decoder", "cross"]
     for name, weights in found.items():
@@ -119,10 +139,18 @@ def test_attention_weights_are_those_of_the_score(model, maps):
 
 def test_every_cell_of_a_pyramid_s_grid_holds_the_maps_of_its_own_place():
     features = PyramidMaps("resnet18", False)
-    maps = [torch.randn(1, c, 256 // s, 256 // s) for c, s in zip((64, 128, 256, 512), (4, 8, 16, 32), strict=True)]
+    maps = [
+        torch.randn(1, c, 256 // s, 256 // s)
+        for c, s in zip((64, 128, 256, 512), (4, 8, 16, 32), strict=True)
+    ]
     features.pyramid = nn.Identity()
     cell = features.maps(maps)[0, :, 5, 9]
-    places = [maps[0][0, :, 20:24, 36:40], maps[1][0, :, 10:12, 18:20], maps[2][0, :, 5, 9], maps[3][0, :, 2, 4]]
+    places = [
+        maps[0][0, :, 20:24, 36:40],
+        maps[1][0, :, 10:12, 18:20],
+        maps[2][0, :, 5, 9],
+        maps[3][0, :, 2, 4],
+    ]
     assert len(cell) == features.channels
     assert torch.equal(cell, torch.cat([place.flatten() for place in places]))
 
@@ -130,11 +158,17 @@ def test_every_cell_of_a_pyramid_s_grid_holds_the_maps_of_its_own_place():
 def test_layers_start_with_glorot_s_deviation_and_no_bias(model):
     weight = model.encoder[0].feed[0].weight
     assert weight.std().item() == pytest.approx((2 / (128 + 1024)) ** 0.5, rel=0.02)
-    assert not any(p.any() for n, p in model.named_parameters() if n.endswith("bias") and not n.startswith("features"))
+    assert not any(
+        p.any()
+        for n, p in model.named_parameters()
+        if n.endswith("bias") and not n.startswith("features")
+    )
 
 
 def test_other_crops_and_unequal_pairs_are_refused(model):
-    with pytest.raises(ValueError, match="two crops of 192 x 192, .* 2 and 2 of 224 x 200 and 224 x 200; cut both"):
+    with pytest.raises(
+        ValueError, match="two crops of 192 x 192, .* 2 and 2 of 224 x 200 and 224 x 200; cut both"
+    ):
         model(torch.rand(2, 3, 200, 224), torch.rand(2, 3, 200, 224))
     with pytest.raises(ValueError, match="it got 2 and 1 of"):
         model(torch.rand(2, 3, 192, 192), torch.rand(1, 3, 192, 192))

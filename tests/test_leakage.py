@@ -12,7 +12,14 @@ QUIET = {"processes": 1, "progress": False}
 
 def cut(image, share):
     width, height = image.size
-    return image.crop((round(share * width), round(share * height), round((1 - share) * width), round((1 - share) * height)))
+    return image.crop(
+        (
+            round(share * width),
+            round(share * height),
+            round((1 - share) * width),
+            round((1 - share) * height),
+        )
+    )
 
 
 PLANTS = {
@@ -34,13 +41,18 @@ def root(tmp_path_factory):
         image.save(root / path.name, compress_level=1)
         for plant, make in PLANTS.items():
             made = make(image)
-            made.save(root / f"{path.stem}-{plant}", **({"quality": 50} if plant.endswith("jpg") else {"compress_level": 1}))
+            made.save(
+                root / f"{path.stem}-{plant}",
+                **({"quality": 50} if plant.endswith("jpg") else {"compress_level": 1}),
+            )
     return root
 
 
 def of(*groups):
     """Table and split of groups of image names: train, val, test."""
-    parts = [part for part, names in zip(("train", "val", "test"), groups, strict=True) for _ in names]
+    parts = [
+        part for part, names in zip(("train", "val", "test"), groups, strict=True) for _ in names
+    ]
     images = [name for names in groups for name in names]
     return pd.DataFrame({"image": images}), pd.Series(parts)
 
@@ -65,11 +77,24 @@ def test_val_equal_to_test_is_named(root):
     names = originals(root)
     table, split = of(names[:20], names[20:], [f"{name[:-4]}-copy.png" for name in names[20:]])
     pairs = leakage(table, split, root=root, **QUIET)
-    assert (pairs.split + pairs.split2 == "valtest").all() and len(pairs) == 8 and (pairs.distance == 0).all()
+    assert (
+        (pairs.split + pairs.split2 == "valtest").all()
+        and len(pairs) == 8
+        and (pairs.distance == 0).all()
+    )
 
 
 def test_only_pictures_of_other_parts_and_contents_are_compared(root):
-    images = ["bee.png", "bee-half.png", "dogs.png", "drum.png", "drum-jpeg50.jpg", "fig.png", "bee-cut.png", "bee-copy.png"]
+    images = [
+        "bee.png",
+        "bee-half.png",
+        "dogs.png",
+        "drum.png",
+        "drum-jpeg50.jpg",
+        "fig.png",
+        "bee-cut.png",
+        "bee-copy.png",
+    ]
     contents = ["bee", "bee", "dogs", "drum", "drum", None, "other", None]
     parts = ["train", "train", "val", "val", "test", "test", "test", None]
     table = pd.DataFrame({"image": images, "content": contents}, index=range(8, 0, -1))
@@ -96,17 +121,25 @@ def test_a_clean_split_has_no_pairs(root):
 
 
 def test_a_content_on_both_sides_is_one_row_for_each_two_parts(root):
-    table, split = of(["bee.png", "bee-half.png"], ["bee-cut.png"], ["bee-copy.png", "bee-mirrored.png"])
+    table, split = of(
+        ["bee.png", "bee-half.png"], ["bee-cut.png"], ["bee-copy.png", "bee-mirrored.png"]
+    )
     pairs = leakage(table.assign(content="bee"), split, root=root, **QUIET)
     assert (pairs.split + pairs.split2).tolist() == ["trainval", "traintest", "valtest"]
     assert (pairs.kind == "content").all()
 
 
 def test_duplicates_of_a_folder_nearest_first(root):
-    paths = [root / name for name in ("dogs.png", "bee.png", "bee-cut.png", "bee-copy.png", "fig.png")]
+    paths = [
+        root / name for name in ("dogs.png", "bee.png", "bee-cut.png", "bee-copy.png", "fig.png")
+    ]
     pairs = duplicates(paths, **QUIET)
-    assert pairs.image.iloc[0] == paths[1].as_posix() and pairs.image2.iloc[0] == paths[3].as_posix()
-    assert len(pairs) == 3 and pairs.distance.iloc[0] == 0 and pairs.distance.is_monotonic_increasing
+    assert (
+        pairs.image.iloc[0] == paths[1].as_posix() and pairs.image2.iloc[0] == paths[3].as_posix()
+    )
+    assert (
+        len(pairs) == 3 and pairs.distance.iloc[0] == 0 and pairs.distance.is_monotonic_increasing
+    )
     assert len(duplicates(paths, largest=0.001, **QUIET)) == 1
     assert len(duplicates(paths, largest=2, **QUIET)) == 10
     assert duplicates([], **QUIET).empty
@@ -151,8 +184,12 @@ def test_what_cannot_be_read_is_named_and_all_of_it(root, tmp_path):
     with pytest.raises(FileNotFoundError, match="no file for .*no.png; get the images first"):
         duplicates([root / "bee.png", root / "no.png"], **QUIET)
     for number in range(5):
-        (tmp_path / f"bad{number}.png").write_bytes((root / "bee.png").read_bytes()[: 1000 * number])
-    with pytest.raises(ValueError, match=r"(?s)bad0.png.*bad1.png.*bad2.png.* and 2 more; .*data check"):
+        (tmp_path / f"bad{number}.png").write_bytes(
+            (root / "bee.png").read_bytes()[: 1000 * number]
+        )
+    with pytest.raises(
+        ValueError, match=r"(?s)bad0.png.*bad1.png.*bad2.png.* and 2 more; .*data check"
+    ):
         duplicates([root / "bee.png", *sorted(tmp_path.iterdir())], **QUIET)
 
 
@@ -166,5 +203,7 @@ def test_splits_that_do_not_fit_are_refused(root, monkeypatch):
     with pytest.raises(ValueError, match="the split names bee.png more than once"):
         leakage(table, twice, root=root, **QUIET)
     monkeypatch.setattr(module, "MOST", 2)
-    with pytest.raises(ValueError, match="more than 2 pairs of near-duplicates; does the table list copies"):
+    with pytest.raises(
+        ValueError, match="more than 2 pairs of near-duplicates; does the table list copies"
+    ):
         duplicates([root / "bee.png"] * 3, **QUIET)

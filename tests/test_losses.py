@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from iqa_core import losses
-from iqa_core.losses import LOSSES, hinge
+from iqa_core.training import losses
+from iqa_core.training.losses import LOSSES, hinge
 
 PREDICTED, TARGET = [0.2, 1.0, 0.1, 1.5], [0.0, 1.0, 0.5, 1.0]
 
@@ -19,7 +19,9 @@ def sigmoid(x):
 def pairs():
     """(difference of predictions, difference of labels) of all ordered pairs."""
     both = list(zip(PREDICTED, TARGET, strict=True))
-    return [(p - q, s - t) for i, (p, s) in enumerate(both) for j, (q, t) in enumerate(both) if i != j]
+    return [
+        (p - q, s - t) for i, (p, s) in enumerate(both) for j, (q, t) in enumerate(both) if i != j
+    ]
 
 
 def by_hand(name):
@@ -41,15 +43,20 @@ def by_hand(name):
 
 @pytest.mark.parametrize("name", ["l1", "l2", "plcc", "rank", "fidelity", "hinge"])
 def test_a_loss_is_what_a_hand_computes(name):
-    found = getattr(losses, name)(torch.tensor(PREDICTED, dtype=torch.float64), torch.tensor(TARGET, dtype=torch.float64))
+    found = getattr(losses, name)(
+        torch.tensor(PREDICTED, dtype=torch.float64), torch.tensor(TARGET, dtype=torch.float64)
+    )
     assert float(found) == pytest.approx(by_hand(name), abs=1e-6) and by_hand(name) > 0.01
 
 
 def test_emd_is_what_a_hand_computes_and_grows_with_the_way():
     found = LOSSES["emd"](
-        torch.tensor([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]]), torch.tensor([[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]])
+        torch.tensor([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]]),
+        torch.tensor([[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]]),
     )
-    assert float(found) == pytest.approx((0.25**2 + 0.25**2) / 6)  # cumulative .5 .75 1 against .25 .5 1, and 0 of the second
+    assert float(found) == pytest.approx(
+        (0.25**2 + 0.25**2) / 6
+    )  # cumulative .5 .75 1 against .25 .5 1, and 0 of the second
     eye = torch.eye(4)
     ways = [float(LOSSES["emd"](eye[:1], eye[i : i + 1])) for i in range(4)]
     assert ways == pytest.approx([0, 0.25, 0.5, 0.75])
@@ -57,7 +64,9 @@ def test_emd_is_what_a_hand_computes_and_grows_with_the_way():
 
 @pytest.mark.parametrize("name", ["l1", "l2", "plcc", "rank", "fidelity"])
 def test_a_better_order_costs_less(name):
-    target = torch.linspace(-50, 50, 9)  # labels from 0 to 100: for closer ones `fidelity` asks for smaller steps than theirs
+    target = torch.linspace(
+        -50, 50, 9
+    )  # labels from 0 to 100: for closer ones `fidelity` asks for smaller steps than theirs
     worse = [float(LOSSES[name](k * target, target)) for k in (1.0, 0.0, -1.0)]
     assert worse == sorted(worse) and worse[0] < worse[1] < worse[2]
 
@@ -72,7 +81,11 @@ HARD = {
 
 
 @pytest.mark.parametrize("case", HARD)
-@pytest.mark.parametrize("loss", [*(LOSSES[name] for name in LOSSES if name != "emd"), hinge], ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize(
+    "loss",
+    [*(LOSSES[name] for name in LOSSES if name != "emd"), hinge],
+    ids=lambda loss: loss.__name__,
+)
 def test_losses_and_gradients_are_finite_where_they_could_fail(loss, case):
     predicted, target = HARD[case]
     predicted = predicted.clone().requires_grad_()

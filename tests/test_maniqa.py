@@ -1,9 +1,9 @@
 """MANIQA: its attention written out, parity with the published implementation, and what it refuses.
 
-The golden weights drive attention logits into the hundreds: one channel wins each softmax, which one can hang on the last
-bit, and float32 answers of one network lie .7 of 16 apart between instruction sets. Float64 answers agree to 1e-8 wherever
-they are made, fused or not; those below come from a network that meets the golden figures to 2e-7 in float32.
-"""
+The golden weights drive attention logits into the hundreds: one channel wins each softmax, which
+one can hang on the last bit, and float32 answers of one network lie .7 of 16 apart between
+instruction sets. Float64 answers agree to 1e-8 wherever they are made, fused or not; those below
+come from a network that meets the golden figures to 2e-7 in float32."""
 
 import copy
 
@@ -69,12 +69,17 @@ def test_training_and_evaluation_differ_in_dropout_alone(small):
         fused = small(images)
         assert all(m.fused_attn for m in small.modules() if hasattr(m, "fused_attn"))
         explicit = small.eval()(images)
-    assert not any(m.fused_attn for m in small.swintransformer1.modules() if hasattr(m, "fused_attn"))
+    assert not any(
+        m.fused_attn for m in small.swintransformer1.modules() if hasattr(m, "fused_attn")
+    )
     torch.testing.assert_close(fused, explicit, atol=1e-5, rtol=1e-5)
 
 
 def test_dropout_and_drop_path_are_the_published_ones(small):
-    assert {m.p for m in small.swintransformer1.modules() if isinstance(m, nn.Dropout)} == {0.0, 0.1}
+    assert {m.p for m in small.swintransformer1.modules() if isinstance(m, nn.Dropout)} == {
+        0.0,
+        0.1,
+    }
     rates = [m.drop_prob for m in small.swintransformer2.modules() if isinstance(m, DropPath)]
     np.testing.assert_allclose(rates, np.repeat([0.1 / 3, 0.2 / 3, 0.1], 2))
 
@@ -84,28 +89,46 @@ def test_a_score_is_a_weighted_mean_of_what_the_tokens_say(small):
     small.fc_score.register_forward_hook(lambda _module, _inputs, out: said.append(out))
     with torch.no_grad():
         score = small.eval()(torch.rand(3, 3, 128, 128))
-    assert (said[0].amin((1, 2)) <= score).all() and (score <= said[0].amax((1, 2))).all() and (score >= 0).all()
+    assert (
+        (said[0].amin((1, 2)) <= score).all()
+        and (score <= said[0].amax((1, 2))).all()
+        and (score >= 0).all()
+    )
 
 
-@pytest.mark.parametrize(("backbone", "crop"), [("vit_small_patch16_18x2_224", 64), ("vit_small_patch8_224", 96)])
+@pytest.mark.parametrize(
+    ("backbone", "crop"), [("vit_small_patch16_18x2_224", 64), ("vit_small_patch8_224", 96)]
+)
 def test_other_depths_and_patches_fit(backbone, crop):
     model = create_model("maniqa", **SMALL | {"backbone": backbone, "crop": crop}).eval()
     with torch.no_grad():
         assert torch.isfinite(model(torch.rand(2, 3, crop, crop))).all()
-    assert model.conv1.weight.shape[:2] == (384, 4 * 384) and model.conv2.weight.shape[:2] == (192, 384)
+    assert model.conv1.weight.shape[:2] == (384, 4 * 384) and model.conv2.weight.shape[:2] == (
+        192,
+        384,
+    )
 
 
 def test_nothing_after_the_tenth_block_is_run(small):
     def fail(*_):
         raise AssertionError("run")
 
-    for part in (small.backbone.blocks[10], small.backbone.norm, small.backbone.head, small.swintransformer1.downsample):
+    for part in (
+        small.backbone.blocks[10],
+        small.backbone.norm,
+        small.backbone.head,
+        small.swintransformer1.downsample,
+    ):
         part.register_forward_hook(fail)
     small.eval()(torch.rand(1, 3, 128, 128))
 
 
 def test_maniqa_has_the_published_number_of_parameters(published):
-    assert sum(p.numel() for p in published.parameters()) == golden("maniqa")["n_params"] == 135_747_530
+    assert (
+        sum(p.numel() for p in published.parameters())
+        == golden("maniqa")["n_params"]
+        == 135_747_530
+    )
     idle = [published.backbone.blocks[10:], published.backbone.norm, published.backbone.head]
     idle += [published.swintransformer1.downsample, published.swintransformer2.downsample]
     assert 135_747_530 - sum(p.numel() for part in idle for p in part.parameters()) == 114_164_578
@@ -116,11 +139,15 @@ def test_maniqa_has_the_published_number_of_parameters(published):
 def test_maniqa_answers_as_the_published_code(published, seed, two_threads):
     with torch.no_grad():
         score = published(image(int(seed), 224, 224))
-    same = torch.backends.cpu.get_cpu_capability() == "AVX512"  # as where the golden figures were made
+    same = (
+        torch.backends.cpu.get_cpu_capability() == "AVX512"
+    )  # as where the golden figures were made
     np.testing.assert_allclose(score, CASES[seed]["score"], rtol=1e-4 if same else 0.05)
 
 
-@pytest.mark.parametrize("seed", [s if s == "12" else pytest.param(s, marks=pytest.mark.slow) for s in CASES])
+@pytest.mark.parametrize(
+    "seed", [s if s == "12" else pytest.param(s, marks=pytest.mark.slow) for s in CASES]
+)
 def test_maniqa_answers_the_same_in_double_precision_fused_or_not(published, seed):
     model = copy.deepcopy(published).double()
     for fused in (False, True):
@@ -138,10 +165,14 @@ def test_training_reaches_labels_whatever_their_units():
     light = random.uniform(20, 235, 48)
     images = [np.clip(random.normal(v, 12, (64, 80, 3)), 0, 255).astype(np.uint8) for v in light]
     table = pd.DataFrame({"label": 10 + light / 4})
-    torch.manual_seed(1)  # from some random transformers the ReLU of every token's score starts dead
+    torch.manual_seed(
+        1
+    )  # from some random transformers the ReLU of every token's score starts dead
     model = create_model("maniqa", **SMALL | {"crop": 64})
     model.contract.crops = 1
-    options = dict(epochs=6, batch_size=8, crops_per_image=1, backbone_lr=1e-4, head_lr=1e-4, weight_decay=1e-5)
+    options = dict(
+        epochs=6, batch_size=8, crops_per_image=1, backbone_lr=1e-4, head_lr=1e-4, weight_decay=1e-5
+    )
     rows = list(fit(model, images, table, images[:24], table[:24], **options))
     assert max(row["val_srcc"] for row in rows) > 0.6
 
@@ -149,11 +180,18 @@ def test_training_reaches_labels_whatever_their_units():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"crop": 96}, "crop is 96: 6 patches of 16 pixels a side do not divide into windows of 4; take a multiple of 64"),
+        (
+            {"crop": 96},
+            "crop is 96: 6 patches of 16 pixels a side do not divide into windows of 4; take a "
+            "multiple of 64",
+        ),
         ({"crop": 100}, "6.25 patches"),
         ({"backbone": "resnet18"}, "'resnet18' is no vision transformer of timm"),
         ({"backbone": "vit_tiny"}, "'vit_tiny' is no vision transformer of timm"),
-        ({"backbone": "test_vit"}, r"test_vit has 6 blocks; MANIQA reads the blocks \(6, 7, 8, 9\) and needs 10 or more"),
+        (
+            {"backbone": "test_vit"},
+            r"test_vit has 6 blocks; MANIQA reads the blocks \(6, 7, 8, 9\) and needs 10 or more",
+        ),
     ],
 )
 def test_backbones_and_grids_that_do_not_fit_are_refused(changed, message):

@@ -1,4 +1,6 @@
-"""Correlations: properties first, then agreement with SciPy, then the fits, then what is refused or said."""
+"""Correlations: properties first, then agreement with SciPy, then the fits, then what is refused or
+said.
+"""
 
 import json
 import warnings
@@ -11,15 +13,27 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from iqa_core import stats
-from iqa_core.metrics import apply_scale, correlations, fit_scale, logistic4, logistic5, per_content, polynomial3
+from iqa_core.metrics import (
+    apply_scale,
+    correlations,
+    fit_scale,
+    logistic4,
+    logistic5,
+    per_content,
+    polynomial3,
+)
 
 POINTS = ("srcc", "plcc", "plcc_poly3", "plcc4", "plcc5", "krcc")
-pairs = st.lists(st.tuples(st.integers(-30, 30), st.integers(-30, 30)), min_size=6, max_size=40)  # small range: many ties
+pairs = st.lists(
+    st.tuples(st.integers(-30, 30), st.integers(-30, 30)), min_size=6, max_size=40
+)  # small range: many ties
 properties = settings(max_examples=40, deadline=None)
 
 
 def quiet(*arrays, **keywords):
-    """`correlations` where a fit may have too few different predictions, which other tests are about."""
+    """`correlations` where a fit may have too few different predictions, which other tests are
+    about.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return correlations(*arrays, **{"draws": 2, **keywords})
@@ -70,7 +84,9 @@ def test_row_order_does_not_matter(data, random):
 
 
 @given(pairs)
-@example([(-20, 28), (25, -18), (-26, -27), (4, 29), (-9, -16), (16, -19), (20, -18)])  # once fitted rounding errors
+@example(
+    [(-20, 28), (25, -18), (-26, -27), (4, 29), (-9, -16), (16, -19), (20, -18)]
+)  # once fitted rounding errors
 @properties
 def test_bounds_and_no_fit_is_worse_than_a_straight_line(data):
     x, y = varied(data)
@@ -82,13 +98,18 @@ def test_bounds_and_no_fit_is_worse_than_a_straight_line(data):
     for name in ("plcc_poly3", "plcc4", "plcc5"):
         assert np.isnan(result[name]) or result[name] >= abs(result["plcc"]) - 1e-4, name
     if not np.isnan(result["plcc5"]):
-        assert result["rmse"] == pytest.approx(y.std() * np.sqrt(1 - result["plcc5"] ** 2), abs=1e-5 * np.ptp(y))
+        assert result["rmse"] == pytest.approx(
+            y.std() * np.sqrt(1 - result["plcc5"] ** 2), abs=1e-5 * np.ptp(y)
+        )
 
 
 def test_perfect_and_reversed():
     y = np.linspace(1, 5, 30)
     assert all(correlations(y, y, draws=10)[name] == pytest.approx(1) for name in POINTS)
-    assert all(correlations(-y, y, draws=10)[name] == pytest.approx(-1) for name in ("srcc", "plcc", "krcc"))
+    assert all(
+        correlations(-y, y, draws=10)[name] == pytest.approx(-1)
+        for name in ("srcc", "plcc", "krcc")
+    )
 
 
 # ---- agreement with SciPy
@@ -111,9 +132,15 @@ def test_intervals_are_those_of_scipy_on_the_same_resamples(content):
     result = correlations(x, y, content=content, draws=100, seed=3)
     tools = dict(srcc=scipy.stats.spearmanr, plcc=scipy.stats.pearsonr, krcc=scipy.stats.kendalltau)
     for name, tool in tools.items():
-        samples = stats.bootstrap(lambda x, y, tool=tool: tool(x, y).statistic, x, y, group=content, draws=100, seed=3)
+        samples = stats.bootstrap(
+            lambda x, y, tool=tool: tool(x, y).statistic, x, y, group=content, draws=100, seed=3
+        )
         units = 60 if content is None else 10
-        half = scipy.stats.t.ppf(0.975, units - 1) * np.arctanh(samples).std() * np.sqrt(units / (units - 1))
+        half = (
+            scipy.stats.t.ppf(0.975, units - 1)
+            * np.arctanh(samples).std()
+            * np.sqrt(units / (units - 1))
+        )
         ends = np.tanh(np.arctanh(tool(x, y).statistic) + np.array([-half, half]))
         assert result["intervals"][name] == pytest.approx(ends, abs=1e-12), name
 
@@ -166,7 +193,9 @@ def test_a_planted_curve_is_recovered(unit, fall, fit, line):
 def test_fits_are_no_worse_than_curve_fit_from_the_usual_start(seed):
     generator = np.random.default_rng(seed)
     x = generator.uniform(20, 50, 250)
-    y = 90 - 70 / (1 + np.exp(-0.4 * (x - 33))) + 6 * generator.normal(size=250)  # falling, as PSNR against DMOS
+    y = (
+        90 - 70 / (1 + np.exp(-0.4 * (x - 33))) + 6 * generator.normal(size=250)
+    )  # falling, as PSNR against DMOS
     z = (x - x.mean()) / x.std()
 
     def four(z, b1, b2, b3, b4):
@@ -175,7 +204,10 @@ def test_fits_are_no_worse_than_curve_fit_from_the_usual_start(seed):
     def five(z, b1, b2, b3, b4, b5):
         return b1 * (0.5 - 1 / (1 + np.exp(b2 * (z - b3)))) + b4 * z + b5
 
-    usual = {logistic4: (four, [y.min(), y.max(), 0, 0.5]), logistic5: (five, [-np.ptp(y), 1, 0, 0, y.mean()])}
+    usual = {
+        logistic4: (four, [y.min(), y.max(), 0, 0.5]),
+        logistic5: (five, [-np.ptp(y), 1, 0, 0, y.mean()]),
+    }
     for fit, (formula, start) in usual.items():
         theirs = formula(z, *scipy.optimize.curve_fit(formula, z, y, start, maxfev=20_000)[0])
         assert np.mean((fit(x, y)(x) - y) ** 2) <= np.mean((theirs - y) ** 2) * (1 + 1e-6)
@@ -196,7 +228,9 @@ def test_polynomial_is_numpys():
 
 def test_a_fit_that_fails_is_nan_and_said():
     x, y = np.repeat([1.0, 2, 3, 4], 10), np.arange(40.0)
-    with pytest.warns(RuntimeWarning, match="fit of 5 parameters failed, with 4 different predictions"):
+    with pytest.warns(
+        RuntimeWarning, match="fit of 5 parameters failed, with 4 different predictions"
+    ):
         result = correlations(x, y, draws=10)
     assert np.isnan([result["plcc5"], result["rmse"]]).all()
     assert result["plcc4"] > result["plcc"] - 1e-4
@@ -215,7 +249,9 @@ def test_a_scale_is_the_fitted_logistic_survives_json_and_keeps_every_rank(unit)
     scale = json.loads(json.dumps(fit_scale(x, y), allow_nan=False))
     assert (scale["kind"], scale["n"]) == ("logistic4", 150)
     assert apply_scale(scale, x) == pytest.approx(logistic4(x, y)(x), abs=1e-9)
-    far = np.linspace(low - (high - low), high + (high - low), 200).reshape(2, 100)  # beyond what was fitted
+    far = np.linspace(low - (high - low), high + (high - low), 200).reshape(
+        2, 100
+    )  # beyond what was fitted
     scores = apply_scale(scale, far)
     assert scores.shape == (2, 100) and (np.diff(scores.ravel()) > 0).all()
     assert stats.srcc(apply_scale(scale, x), x) == 1
@@ -229,7 +265,9 @@ def test_a_falling_scale_is_said():
     assert (np.diff(apply_scale(scale, np.linspace(-6, 0, 50))) < 0).all()
 
 
-@pytest.mark.parametrize(("x", "y"), [([2.0] * 5, [1, 2, 3, 4, 5]), ([1, 2, 3, 1], [1, 2, 3, 4]), (range(9), [4.0] * 9)])
+@pytest.mark.parametrize(
+    ("x", "y"), [([2.0] * 5, [1, 2, 3, 4, 5]), ([1, 2, 3, 1], [1, 2, 3, 4]), (range(9), [4.0] * 9)]
+)
 def test_a_scale_that_cannot_be_fitted_is_the_mean_label_and_said(x, y):
     with pytest.warns(RuntimeWarning, match=r"no scale: \d different predictions \(4 needed\)"):
         scale = fit_scale(x, list(y))
@@ -240,7 +278,9 @@ def test_a_scale_that_cannot_be_fitted_is_the_mean_label_and_said(x, y):
 def test_scales_that_are_refused():
     with pytest.raises(ValueError, match="no rows to fit a scale on"):
         fit_scale([], [])
-    with pytest.raises(ValueError, match="kind 'isotonic'; fit_scale makes 'logistic4' and 'constant'"):
+    with pytest.raises(
+        ValueError, match="kind 'isotonic'; fit_scale makes 'logistic4' and 'constant'"
+    ):
         apply_scale(dict(kind="isotonic", coefficients=[]), [1.0])
 
 
@@ -251,7 +291,10 @@ def test_per_content_is_the_mean_of_scipys():
     content = np.repeat(["b", "a", "c"], [30, 40, 2])
     x, y = noisy(72)
     result = per_content(x, y, content)
-    values = {name: scipy.stats.spearmanr(x[content == name], y[content == name]).statistic for name in "ab"}
+    values = {
+        name: scipy.stats.spearmanr(x[content == name], y[content == name]).statistic
+        for name in "ab"
+    }
     assert result["values"] == pytest.approx(values)
     assert result["srcc"] == pytest.approx(np.mean(list(values.values())))
     mean, error = result["srcc"], scipy.stats.sem(list(values.values()))
@@ -298,7 +341,8 @@ def test_few_rows_have_rank_correlations_and_the_fits_they_can_bear(n):
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "what"), [([0.1] * 7, range(7), "constant predictions"), (range(7), [0.3] * 7, "constant labels")]
+    ("x", "y", "what"),
+    [([0.1] * 7, range(7), "constant predictions"), (range(7), [0.3] * 7, "constant labels")],
 )
 def test_constants_are_nan_and_said(x, y, what):
     with pytest.warns(RuntimeWarning, match=what):
@@ -317,9 +361,19 @@ def test_one_content_has_no_interval():
 @pytest.mark.parametrize(
     ("x", "y", "content", "message"),
     [
-        ([1, 2, np.nan, 4], [1, 2, 3, 4], None, "predicted holds 1 values that are not finite, the first in row 2"),
+        (
+            [1, 2, np.nan, 4],
+            [1, 2, 3, 4],
+            None,
+            "predicted holds 1 values that are not finite, the first in row 2",
+        ),
         ([1, 2, 3, 4], [1, np.inf, 3, 4], None, "label holds 1 values"),
-        ([1, 2, 3], [1, 2, 3, 4], None, r"lengths differ, \{'predicted': 3, 'label': 4\}: pass one value"),
+        (
+            [1, 2, 3],
+            [1, 2, 3, 4],
+            None,
+            r"lengths differ, \{'predicted': 3, 'label': 4\}: pass one value",
+        ),
         ([[1], [2], [3]], [1, 2, 3], None, r"predicted has shape \(3, 1\).*ravel"),
         ([1, 2, 3], [1, 2, 4], ["a", "b"], "content has 2 values, 0 of them missing, for 3 rows"),
         ([1, 2, 3], [1, 2, 4], ["a", None, "b"], "1 of them missing"),

@@ -9,7 +9,10 @@ from torch import nn
 
 from iqa_core.models import create_model, miqa_baseline, weights
 
-IMAGENET = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+IMAGENET = (
+    torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1),
+    torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1),
+)
 HALF = torch.tensor(0.5), torch.tensor(0.5)
 COUNTS = {
     "ResNet-18": 11_177_025,
@@ -32,13 +35,18 @@ def original(backbone):
     return network, IMAGENET
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith("b5") else n for n in COUNTS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith("b5") else n for n in COUNTS]
+)
 def test_a_published_checkpoint_answers_as_its_own_network(name):
     backbone = miqa_baseline.VARIANTS[name]["backbone"]
     network, (mean, std) = original(backbone)
     state = filled({key: tuple(value.shape) for key, value in network.state_dict().items()})
     network.load_state_dict(state, strict=False)
-    model, picture = weights.from_published("miqa_baseline", state, backbone=backbone), image(11, 224, 224)
+    model, picture = (
+        weights.from_published("miqa_baseline", state, backbone=backbone),
+        image(11, 224, 224),
+    )
     assert sum(p.numel() for p in model.parameters()) == COUNTS[name]
     with torch.no_grad():
         expected = network.eval()((picture - mean) / std)[:, 0]
@@ -51,7 +59,10 @@ def test_the_heads_are_bare_linear_layers():
     for backbone, head in miqa_baseline.TORCHVISION.items():
         if not backbone.endswith(("50", "b5")):
             model = create_model("miqa_baseline", backbone=backbone, pretrained=False)
-            assert type(getattr(model.backbone, head)) is nn.Linear and getattr(model.backbone, head).out_features == 1
+            assert (
+                type(getattr(model.backbone, head)) is nn.Linear
+                and getattr(model.backbone, head).out_features == 1
+            )
 
 
 def test_other_models_of_timm_come_with_their_own_normalisation():
@@ -61,11 +72,15 @@ def test_other_models_of_timm_come_with_their_own_normalisation():
 
 
 def test_unknown_backbones_other_crops_and_other_checkpoints_are_refused():
-    with pytest.raises(ValueError, match="backbone is 'resnet'; it is one of resnet18, .*, or a model of timm"):
+    with pytest.raises(
+        ValueError, match="backbone is 'resnet'; it is one of resnet18, .*, or a model of timm"
+    ):
         create_model("miqa_baseline", backbone="resnet", pretrained=False)
     model = create_model("miqa_baseline", backbone="resnet18", pretrained=False)
     with pytest.raises(ValueError, match="crops of 224 x 224, not"):
         model(torch.rand(1, 3, 288, 288))
     state = model.backbone.state_dict() | {"fc.weight": torch.zeros(1000, 512)}
-    with pytest.raises(ValueError, match=r"1 entries differ: backbone.fc.weight \(1000, 512\) for \(1, 512\)"):
+    with pytest.raises(
+        ValueError, match=r"1 entries differ: backbone.fc.weight \(1000, 512\) for \(1, 512\)"
+    ):
         weights.from_published("miqa_baseline", state, backbone="resnet18")

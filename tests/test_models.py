@@ -20,8 +20,12 @@ MODULES = {name: importlib.import_module(f"iqa_core.models.{name}") for name in 
 SMALL = [(name, kwargs) for name, module in MODULES.items() for kwargs in module.TEST_KWARGS]
 FULL = [(name, kwargs) for name, module in MODULES.items() for kwargs in module.VARIANTS.values()]
 SWITCHES = [(name, switch) for name in MODULES for switch in MODULES[name].TEST_SWITCHES]
-BF16 = 0.05  # the most that bfloat16 may move a score, in units of its size or of 1, whichever is larger
-AMPLIFIERS = ("resnet50", "efficientnet_b5")  # measured: bfloat16 moves scores by .3 and 2.1 that span 1.7 and 2.4
+# the most that bfloat16 may move a score, in units of its size or of 1, whichever is larger
+BF16 = 0.05
+AMPLIFIERS = (
+    "resnet50",
+    "efficientnet_b5",
+)  # measured: bfloat16 moves scores by .3 and 2.1 that span 1.7 and 2.4
 CONTRASTS = (1.0, 0.5, 0.1, 0.25)  # of the test images, so that their scores are apart
 
 
@@ -32,12 +36,20 @@ def identity(case):
 def build(name, kwargs):
     torch.manual_seed(0)
     model = create_model(name, **kwargs, pretrained=False)
-    with torch.no_grad():  # timm starts some norms at zero, behind which nothing would learn at the first step
+    with (
+        torch.no_grad()
+    ):  # timm starts some norms at zero, behind which nothing would learn at the first step
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d) and module.training]
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.BatchNorm2d) and module.training
+    ]
     usual = [norm.momentum for norm in norms]
-    for norm in norms:  # statistics of one batch: with none measured, differences fade from layer to layer
+    for (
+        norm
+    ) in norms:  # statistics of one batch: with none measured, differences fade from layer to layer
         norm.momentum = 1.0
     if norms:
         with torch.no_grad():
@@ -47,7 +59,9 @@ def build(name, kwargs):
     return model
 
 
-@pytest.fixture(params=SMALL + [pytest.param(case, marks=pytest.mark.slow) for case in FULL], ids=identity)
+@pytest.fixture(
+    params=SMALL + [pytest.param(case, marks=pytest.mark.slow) for case in FULL], ids=identity
+)
 def model(request):
     return build(*request.param)
 
@@ -56,9 +70,13 @@ def inputs(model, number=3):
     """What the model's contract asks for: one batch, or two."""
     contract, generator = model.contract, torch.Generator().manual_seed(1)
     sides = [(contract.crop,) * 2 if contract.crop else (96, 128)]
-    sides += [sides[0]] if contract.reference else [(contract.context,) * 2] if contract.context else []
+    sides += (
+        [sides[0]] if contract.reference else [(contract.context,) * 2] if contract.context else []
+    )
     contrast = torch.tensor(CONTRASTS[:number])[:, None, None, None]
-    return [0.5 + contrast * (torch.rand(number, 3, *side, generator=generator) - 0.5) for side in sides]
+    return [
+        0.5 + contrast * (torch.rand(number, 3, *side, generator=generator) - 0.5) for side in sides
+    ]
 
 
 def test_scores_are_one_finite_number_an_image_and_do_not_depend_on_the_batch(model):
@@ -83,7 +101,9 @@ def test_every_parameter_learns_but_the_declared_ones(model):
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if re.search(r"\.(key|c_k)\.bias$", name):  # the same number added to all logits of a softmax: zero by mathematics
+        if re.search(
+            r"\.(key|c_k)\.bias$", name
+        ):  # the same number added to all logits of a softmax: zero by mathematics
             weight = model.get_parameter(name.replace("bias", "weight"))
             assert parameter.grad.abs().max() <= 1e-3 * weight.grad.abs().max(), name
             continue
@@ -91,7 +111,11 @@ def test_every_parameter_learns_but_the_declared_ones(model):
             dead.add(name)
         else:
             assert torch.isfinite(parameter.grad).all(), name
-    declared = {name for name, p in model.named_parameters() if p.requires_grad and any(re.search(r, name) for r in unused)}
+    declared = {
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and any(re.search(r, name) for r in unused)
+    }
     assert dead == declared
 
 
@@ -99,18 +123,27 @@ def test_a_saved_model_predicts_the_same(model, tmp_path):
     contract = model.contract
     contract.offset, contract.scale = 50.0, 20.0
     side = max(contract.crop or 0, 100)
-    images = [np.random.default_rng(i).integers(0, 256, (side + 6, side + 36, 3), dtype=np.uint8) for i in range(4)]
+    images = [
+        np.random.default_rng(i).integers(0, 256, (side + 6, side + 36, 3), dtype=np.uint8)
+        for i in range(4)
+    ]
     reference = images[2:] if contract.reference else None
     weights.save(model, tmp_path)
     again = weights.load(tmp_path)
-    before, after = (predict(m, images[:2], reference=reference, crops=contract.crop and 1) for m in (model, again))
+    before, after = (
+        predict(m, images[:2], reference=reference, crops=contract.crop and 1)
+        for m in (model, again)
+    )
     np.testing.assert_allclose(after, before, atol=1e-4)
     assert again.contract == contract and again.recipe == model.recipe
 
 
 def test_bfloat16_stays_near(model):
     if model.recipe["arguments"].get("backbone") in AMPLIFIERS:
-        pytest.skip("random filters behind norms of one batch amplify any rounding to the size of the scores")
+        pytest.skip(
+            "random filters behind norms of one batch amplify any rounding to the size of the "
+            "scores"
+        )
     model.eval()
     batch = inputs(model)
     with torch.no_grad():
@@ -131,7 +164,8 @@ def test_a_gpu_scores_the_same(model):
 
 @pytest.mark.parametrize(("name", "switch"), SWITCHES)
 def test_every_switch_shows(name, switch):
-    """It changes the number of parameters, or that of those which learn, or the scores of equal weights by over .001.
+    """It changes the number of parameters, or that of those which learn, or the scores of equal
+    weights by over .001.
 
     In evaluation, or, as dropouts do, in training, where both draw the same random numbers.
     """
@@ -153,12 +187,17 @@ def _difference(before, after, *, training):
 
 
 def _counts(model):
-    return [sum(p.numel() for p in model.parameters() if p.requires_grad or frozen) for frozen in (True, False)]
+    return [
+        sum(p.numel() for p in model.parameters() if p.requires_grad or frozen)
+        for frozen in (True, False)
+    ]
 
 
 def test_no_switch_is_tested_that_does_not_exist():
     for name, module in MODULES.items():
-        assert set(module.TEST_SWITCHES) | {"pretrained"} == set(inspect.signature(module.build).parameters), name
+        assert set(module.TEST_SWITCHES) | {"pretrained"} == set(
+            inspect.signature(module.build).parameters
+        ), name
 
 
 def _stop(*_, **__):
@@ -166,7 +205,9 @@ def _stop(*_, **__):
 
 
 @pytest.mark.parametrize(("name", "kwargs"), [*FULL, ("ra_miqa", {"region": "resnet18.a1_in1k"})])
-def test_pretrained_weights_are_asked_for_by_a_name_with_its_tag_or_not_at_all(name, kwargs, monkeypatch, project):
+def test_pretrained_weights_are_asked_for_by_a_name_with_its_tag_or_not_at_all(
+    name, kwargs, monkeypatch, project
+):
     asked = []
     make, get = timm.create_model, torchvision.models.get_model
 
@@ -186,8 +227,13 @@ def test_pretrained_weights_are_asked_for_by_a_name_with_its_tag_or_not_at_all(n
     monkeypatch.setattr(torchvision.models, "get_model", from_torchvision)
     monkeypatch.setattr(published, "local_file", from_file)
     monkeypatch.setattr(published, "read", _stop)
-    with torch.device("meta") if name == "smart_iqa" else contextlib.nullcontext(), contextlib.suppress(InterruptedError):
-        create_model(name, **kwargs)  # a file of its own comes first where one is needed, and ends the build here
+    with (
+        torch.device("meta") if name == "smart_iqa" else contextlib.nullcontext(),
+        contextlib.suppress(InterruptedError),
+    ):
+        create_model(
+            name, **kwargs
+        )  # a file of its own comes first where one is needed, and ends the build here
     assert asked and all(pretrained for _, pretrained in asked)
     assert all("." in model for model, _ in asked), "a tag: timm changes what a bare name means"
     asked.clear()
@@ -204,9 +250,16 @@ def test_model_files_stay_short():
 def test_attention_is_the_same_fused_and_explicit():
     torch.manual_seed(0)
     attention, maps = Attention(32, 4).eval(), []
-    tokens, others, mask = torch.randn(2, 5, 32), torch.randn(2, 7, 32), torch.arange(7).expand(2, 7) < torch.tensor([[7], [4]])
+    tokens, others, mask = (
+        torch.randn(2, 5, 32),
+        torch.randn(2, 7, 32),
+        torch.arange(7).expand(2, 7) < torch.tensor([[7], [4]]),
+    )
     with torch.no_grad():
-        fused, explicit = attention(tokens, others, mask=mask), attention(tokens, others, mask=mask, maps=maps)
+        fused, explicit = (
+            attention(tokens, others, mask=mask),
+            attention(tokens, others, mask=mask, maps=maps),
+        )
     torch.testing.assert_close(fused, explicit, atol=1e-5, rtol=1e-5)
     assert maps[0].shape == (2, 4, 5, 7) and not maps[0][1, :, :, 4:].any()
     torch.testing.assert_close(maps[0].sum(-1), torch.ones(2, 4, 5))
@@ -222,7 +275,9 @@ def test_unknown_names_are_refused_naming_what_there_is():
 def test_every_published_network_stands_in_the_models_page():
     page = (REPOSITORY / "docs/models.md").read_text()
     for module in MODULES.values():
-        assert all(f"| {variant} |" in page for variant in module.VARIANTS), "run scripts/make_model_docs.py"
+        assert all(f"| {variant} |" in page for variant in module.VARIANTS), (
+            "run scripts/make_model_docs.py"
+        )
         assert module.REPORTED in page, "run scripts/make_model_docs.py"
 
 

@@ -1,4 +1,6 @@
-"""MUSIQ: sizes and scales, masking, conventions, parity with the published implementations, weights, what it refuses."""
+"""MUSIQ: sizes and scales, masking, conventions, parity with the published implementations,
+weights, what it refuses.
+"""
 
 import re
 
@@ -11,7 +13,15 @@ from torch import nn
 from iqa_core.models import create_model, musiq, published, weights
 from iqa_core.models.pyramid import Pyramid
 
-SMALL = {"scales": [64, 96], "patch_encoder": "conv", "width": 32, "depth": 2, "heads": 2, "mlp": 48, "pretrained": False}
+SMALL = {
+    "scales": [64, 96],
+    "patch_encoder": "conv",
+    "width": 32,
+    "depth": 2,
+    "heads": 2,
+    "mlp": 48,
+    "pretrained": False,
+}
 
 
 def small(**kwargs):
@@ -57,7 +67,9 @@ def test_masked_tokens_change_no_score():
     with torch.no_grad():
         tokens = model._tokens(image)[0]
         longer = torch.randn(1, tokens.shape[1] + 50, 32)
-        torch.testing.assert_close(model._read([longer, tokens])[1:], model._read([tokens]), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            model._read([longer, tokens])[1:], model._read([tokens]), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_encoding_in_chunks_is_encoding_at_once(monkeypatch):
@@ -100,7 +112,10 @@ def test_a_skipped_half_of_a_layer_is_drawn_for_each_image_and_not_rescaled():
             possible.append(half + second * change)
         torch.testing.assert_close(block.eval()(tokens), possible[3])
         out = block.train()(tokens.expand(64, -1, -1))
-    kinds = [[i for i, one in enumerate(possible) if torch.allclose(one[0], row, atol=1e-5)] for row in out]
+    kinds = [
+        [i for i, one in enumerate(possible) if torch.allclose(one[0], row, atol=1e-5)]
+        for row in out
+    ]
     assert all(len(kind) == 1 for kind in kinds) and {kind[0] for kind in kinds} == {0, 1, 2, 3}
     rates = [b.drop_path for b in small(depth=3, drop_path=0.2).blocks]
     np.testing.assert_allclose(rates, [0, 0.1, 0.2])
@@ -132,9 +147,14 @@ def test_patch_encoders_from_timm_keep_their_weights_and_end_at_stride_8():
         before = {k: v.clone() for k, v in model.patches.state_dict().items()}
         assert model.embed.in_features == channels * 4 * 4
         model([torch.rand(3, 64, 64), torch.rand(3, 40, 70)]).sum().backward()
-        assert not any(p.requires_grad for p in model.patches.parameters()) and model.embed.weight.grad.any()
+        assert (
+            not any(p.requires_grad for p in model.patches.parameters())
+            and model.embed.weight.grad.any()
+        )
         assert all(torch.equal(before[k], v) for k, v in model.patches.state_dict().items())
-    stem = create_model("musiq", **SMALL | {"patch_encoder": "tf_efficientnet_lite0", "pretrained": True}).patches.body
+    stem = create_model(
+        "musiq", **SMALL | {"patch_encoder": "tf_efficientnet_lite0", "pretrained": True}
+    ).patches.body
     own = Pyramid("tf_efficientnet_lite0", pretrained=True).body
     assert torch.equal(stem.model.blocks[2][1].bn3.running_var, own.blocks[2][1].bn3.running_var)
 
@@ -143,7 +163,10 @@ def test_patch_encoders_from_timm_keep_their_weights_and_end_at_stride_8():
 
 
 def test_target_sizes_are_float32_and_round_halves_to_even():
-    assert musiq.target_size(384, 210, 224) == (224, 122)  # 122.5; float64 makes it more and rounds up
+    assert musiq.target_size(384, 210, 224) == (
+        224,
+        122,
+    )  # 122.5; float64 makes it more and rounds up
     assert round(210 * (224 / 384)) == 123
     assert musiq.target_size(384, 210, 224, np.float64) == (224, 123)  # as the port has it
     assert musiq.target_size(768, 1024, 384) == (288, 384)
@@ -152,12 +175,19 @@ def test_target_sizes_are_float32_and_round_halves_to_even():
 
 
 def test_gaussian_weights_are_tensorflow_s():
-    """tf.image.resize(..., "gaussian", antialias=False) of TensorFlow 2.21, columns of an identity."""
-    shrunk = [[0.331431, 0.645540, 0.023029, 0, 0, 0, 0], [0, 0, 0.106507, 0.786986, 0.106507, 0, 0]]
+    """tf.image.resize(..., "gaussian", antialias=False) of TensorFlow 2.21, columns of an
+    identity.
+    """
+    shrunk = [
+        [0.331431, 0.645540, 0.023029, 0, 0, 0, 0],
+        [0, 0, 0.106507, 0.786986, 0.106507, 0, 0],
+    ]
     np.testing.assert_allclose(musiq.gaussian_weights(7, 3)[:2], shrunk, atol=1e-6)
     enlarged = [[0.942676, 0.057324, 0], [0.598688, 0.401312, 0], [0.106507, 0.786986, 0.106507]]
     np.testing.assert_allclose(musiq.gaussian_weights(3, 5)[:3], enlarged, atol=1e-6)
-    np.testing.assert_allclose(musiq.gaussian_weights(8, 3)[1], [0, 0, 0, 0.5, 0.5, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        musiq.gaussian_weights(8, 3)[1], [0, 0, 0, 0.5, 0.5, 0, 0, 0], atol=1e-6
+    )
     for old, new in ((500, 384), (100, 224), (640, 1)):
         weight = musiq.gaussian_weights(old, new)
         np.testing.assert_allclose(weight.sum(1), 1, atol=1e-6)
@@ -175,7 +205,12 @@ def test_patches_are_padded_by_grey_the_smaller_half_before():
     patches = musiq.cut_patches(torch.ones(1, 3, 33, 168))  # 31 rows missing, 24 columns
     assert patches.shape == (1, 2, 6, 3, 32, 32)
     whole = patches.permute(0, 3, 1, 4, 2, 5).reshape(3, 64, 192)
-    assert not whole[:, :15].any() and not whole[:, 48:].any() and not whole[:, :, :12].any() and not whole[:, :, 180:].any()
+    assert (
+        not whole[:, :15].any()
+        and not whole[:, 48:].any()
+        and not whole[:, :, :12].any()
+        and not whole[:, :, 180:].any()
+    )
     assert whole[:, 15:48, 12:180].all()
 
 
@@ -183,7 +218,9 @@ def test_hashing_floors_in_float32_as_nearest_interpolation_does():
     exact = []
     for count in range(1, 400):
         cells = musiq.hash_index(count, 1, 10) // 10
-        nearest = nn.functional.interpolate(torch.arange(10.0)[None, None], count, mode="nearest")[0, 0]
+        nearest = nn.functional.interpolate(torch.arange(10.0)[None, None], count, mode="nearest")[
+            0, 0
+        ]
         assert torch.equal(cells, nearest.long()), count
         assert torch.equal(cells, musiq.hash_index(1, count, 10)), count
         exact += [] if torch.equal(cells, torch.arange(count) * 10 // count) else [count]
@@ -196,15 +233,25 @@ def test_hashing_floors_in_float32_as_nearest_interpolation_does():
 def test_filters_are_standardised_by_the_deviation_of_the_convention(convention, correction):
     conv = small(convention=convention, patch_encoder="resnet").patches.block.conv1
     patch, w = torch.randn(2, 64, 8, 8), conv.weight.detach().double()
-    spread = (w - w.mean((1, 2, 3), keepdim=True)).square().sum((1, 2, 3), keepdim=True) / (64 - correction)
-    expected = nn.functional.conv2d(patch.double(), (w - w.mean((1, 2, 3), keepdim=True)) / (spread.sqrt() + 1e-5))
+    spread = (w - w.mean((1, 2, 3), keepdim=True)).square().sum((1, 2, 3), keepdim=True) / (
+        64 - correction
+    )
+    expected = nn.functional.conv2d(
+        patch.double(), (w - w.mean((1, 2, 3), keepdim=True)) / (spread.sqrt() + 1e-5)
+    )
     torch.testing.assert_close(conv(patch).double(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_norms_have_the_published_epsilons_and_initial_values():
     model = small(patch_encoder="resnet")
-    eps = {name: m.eps for name, m in model.named_modules() if isinstance(m, nn.GroupNorm | nn.LayerNorm)}
-    assert {name for name, value in eps.items() if value == 1e-4} == {f"patches.block.gn{n}" for n in ("1", "2", "3", "_proj")}
+    eps = {
+        name: m.eps
+        for name, m in model.named_modules()
+        if isinstance(m, nn.GroupNorm | nn.LayerNorm)
+    }
+    assert {name for name, value in eps.items() if value == 1e-4} == {
+        f"patches.block.gn{n}" for n in ("1", "2", "3", "_proj")
+    }
     assert {value for name, value in eps.items() if ".block." not in name} == {1e-6}
     assert not model.patches.block.gn3.weight.any() and not model.cls.any()
     assert not musiq.build(**SMALL).head.weight.any()
@@ -228,7 +275,9 @@ def test_musiq_has_the_published_number_of_parameters(kwargs, parameters):
 # --- parity
 
 
-CASES = [(seed, size) for seed, sizes in golden("musiq_official")["cases"].items() for size in sizes]
+CASES = [
+    (seed, size) for seed, sizes in golden("musiq_official")["cases"].items() for size in sizes
+]
 
 
 def answer(model, seed, size):
@@ -245,7 +294,9 @@ def test_musiq_answers_as_the_released_weights_expect(official, seed, size):
 def test_musiq_answers_as_pyiqa():
     model = filled_model("musiq_pyiqa", convention="pyiqa")
     for seed, size in CASES[:3]:
-        np.testing.assert_allclose(answer(model, seed, size), golden("musiq_pyiqa")["cases"][seed][size], atol=1e-5)
+        np.testing.assert_allclose(
+            answer(model, seed, size), golden("musiq_pyiqa")["cases"][seed][size], atol=1e-5
+        )
 
 
 def test_musiq_gives_the_published_distribution():
@@ -253,21 +304,39 @@ def test_musiq_gives_the_published_distribution():
     for seed, size in CASES[:3]:
         with torch.no_grad():
             p = model.distribution(image(int(seed), *map(int, size.split("x"))))
-        np.testing.assert_allclose(p[0], golden("musiq_official_ava")["cases"][seed][size], atol=2e-6)
+        np.testing.assert_allclose(
+            p[0], golden("musiq_official_ava")["cases"][seed][size], atol=2e-6
+        )
 
 
 # --- published files
 
 
-def flax(state, norms=("LayerNorm_0", "LayerNorm_2"), attention="MultiHeadDotProductAttention_1", mlp="MlpBlock_3"):
-    """The port's state dict by official names, in flax's shapes, among an optimiser's state; in another order."""
-    arrays = {"opt/state/step": np.zeros(()), "opt/state/param_states/head/kernel/momentum": np.zeros((384, 1))}
+def flax(
+    state,
+    norms=("LayerNorm_0", "LayerNorm_2"),
+    attention="MultiHeadDotProductAttention_1",
+    mlp="MlpBlock_3",
+):
+    """The port's state dict by official names, in flax's shapes, among an optimiser's state; in
+    another order.
+    """
+    arrays = {
+        "opt/state/step": np.zeros(()),
+        "opt/state/param_states/head/kernel/momentum": np.zeros((384, 1)),
+    }
     for key, tensor in reversed(state.items()):
         array = tensor.numpy()
-        name = re.sub(r"^transformer_encoder\.(transformer\.)?", "Transformer.", key.replace("head.0.", "head."))
+        name = re.sub(
+            r"^transformer_encoder\.(transformer\.)?",
+            "Transformer.",
+            key.replace("head.0.", "head."),
+        )
         for old, new in {"norm1": norms[0], "norm2": norms[1], "attention": attention}.items():
             name = name.replace(f".{old}.", f".{new}.")
-        name = name.replace(".mlp.fc1.", f".{mlp}.Dense_0.").replace(".mlp.fc2.", f".{mlp}.Dense_1.")
+        name = name.replace(".mlp.fc1.", f".{mlp}.Dense_0.").replace(
+            ".mlp.fc2.", f".{mlp}.Dense_1."
+        )
         name = name.replace("block1.", "block1.unit1.").replace("position_emb", "pos_embedding")
         name = name.replace("scale_emb", "scale_embedding")
         if array.ndim == 4:
@@ -294,7 +363,11 @@ def flax(state, norms=("LayerNorm_0", "LayerNorm_2"), attention="MultiHeadDotPro
     "names",
     [
         {},
-        {"norms": ("LayerNorm_0", "LayerNorm_1"), "attention": "SelfAttention_0", "mlp": "MlpBlock_0"},
+        {
+            "norms": ("LayerNorm_0", "LayerNorm_1"),
+            "attention": "SelfAttention_0",
+            "mlp": "MlpBlock_0",
+        },
         {"norms": ("norm_9", "norm_10")},
     ],
 )
@@ -308,8 +381,14 @@ def test_official_arrays_become_the_port_s_state_dict(names):
 
 
 def test_official_arrays_make_the_published_model():
-    model = weights.from_published("musiq", published.musiq_state(flax(filled(golden("musiq_official")["keys"]))))
-    np.testing.assert_allclose(answer(model, "11", "250x333"), golden("musiq_official")["cases"]["11"]["250x333"], atol=1e-5)
+    model = weights.from_published(
+        "musiq", published.musiq_state(flax(filled(golden("musiq_official")["keys"])))
+    )
+    np.testing.assert_allclose(
+        answer(model, "11", "250x333"),
+        golden("musiq_official")["cases"]["11"]["250x333"],
+        atol=1e-5,
+    )
 
 
 def test_both_names_of_the_ten_bin_head_are_known():
@@ -319,24 +398,43 @@ def test_both_names_of_the_ten_bin_head_are_known():
 
 
 def test_arrays_without_a_model_are_refused():
-    with pytest.raises(ValueError, match="no array is named opt/target/.*not one with \\['weight'\\]"):
+    with pytest.raises(
+        ValueError, match="no array is named opt/target/.*not one with \\['weight'\\]"
+    ):
         published.musiq_state({"weight": np.zeros(3)})
 
 
 @pytest.mark.parametrize("name", ["musiq-imagenet", "musiq-imagenet-pyiqa"])
 @pytest.mark.parametrize("kwargs", [{}, {"bins": 10}, {"scales": ()}])
-def test_training_starts_from_an_imagenet_trunk_that_is_here_with_a_head_of_its_own(name, kwargs, project):
-    state = filled(golden("musiq_official")["keys"] | {"imagenet_head.weight": [1000, 384], "imagenet_head.bias": [1000]})
+def test_training_starts_from_an_imagenet_trunk_that_is_here_with_a_head_of_its_own(
+    name, kwargs, project
+):
+    state = filled(
+        golden("musiq_official")["keys"]
+        | {"imagenet_head.weight": [1000, 384], "imagenet_head.bias": [1000]}
+    )
     file = published.row(name).path
     file.parent.mkdir(parents=True)
     if file.suffix == ".npz":
         with file.open("wb") as stream:
-            np.savez(stream, **flax({key: value for key, value in state.items() if not key.startswith("imagenet_head")}))
+            np.savez(
+                stream,
+                **flax(
+                    {
+                        key: value
+                        for key, value in state.items()
+                        if not key.startswith("imagenet_head")
+                    }
+                ),
+            )
     else:
         torch.save(state, file)
     model = create_model("musiq", **kwargs)
     assert not model.head.weight.any()
-    assert torch.equal(model.blocks[13].fc2.weight, state["transformer_encoder.transformer.encoderblock_13.mlp.fc2.weight"])
+    assert torch.equal(
+        model.blocks[13].fc2.weight,
+        state["transformer_encoder.transformer.encoderblock_13.mlp.fc2.weight"],
+    )
     taken = torch.equal(model.scales, state["transformer_encoder.scaleembed_input.scale_emb"])
     assert taken == ("scales" not in kwargs)
 
@@ -356,13 +454,18 @@ def test_arguments_that_cannot_be_are_refused():
         ({"width": 32, "heads": 5}, "32 does not divide into 5 heads"),
         ({"depth": 2, "pretrained": True}, "ImageNet weights; say pretrained=False"),
         ({"patch_encoder": "resnt18"}, "timm has no backbone 'resnt18'"),
-        ({"patch_encoder": "swin_tiny_patch4_window7_224"}, "no patches of 32x32 for this backbone"),
+        (
+            {"patch_encoder": "swin_tiny_patch4_window7_224"},
+            "no patches of 32x32 for this backbone",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             create_model("musiq", **SMALL | kwargs)
 
 
-@pytest.mark.parametrize("images", [torch.rand(3, 64, 64), torch.rand(2, 1, 64, 64), [torch.rand(1, 3, 64, 64)], []])
+@pytest.mark.parametrize(
+    "images", [torch.rand(3, 64, 64), torch.rand(2, 1, 64, 64), [torch.rand(1, 3, 64, 64)], []]
+)
 def test_what_is_no_rgb_image_is_refused(images):
     with pytest.raises(ValueError, match=r"a batch \(b, 3, h, w\) or a list of \(3, h, w\), not"):
         small()(images)
@@ -371,5 +474,7 @@ def test_what_is_no_rgb_image_is_refused(images):
 def test_attention_of_several_sizes_and_a_distribution_of_one_bin_are_refused():
     with pytest.raises(ValueError, match="images of one size"):
         small().attention([torch.rand(3, 64, 64), torch.rand(3, 64, 65)])
-    with pytest.raises(ValueError, match="predicts a score, no distribution; build it with bins=10"):
+    with pytest.raises(
+        ValueError, match="predicts a score, no distribution; build it with bins=10"
+    ):
         small().distribution(torch.rand(1, 3, 64, 64))

@@ -1,4 +1,6 @@
-"""The notebook rules, as far as a machine can check them. `faults` lists what is wrong with one notebook."""
+"""The notebook rules, as far as a machine can check them. `faults` lists what is wrong with one
+notebook.
+"""
 
 import ast
 import json
@@ -7,7 +9,7 @@ import re
 import pytest
 from conftest import REPOSITORY
 
-from iqa_core.parameters import declared_parameters
+from iqa_core.runs.parameters import declared_parameters
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 HEAD = ("Question", "Reads", "Writes", "Expect")
@@ -22,7 +24,10 @@ def faults(path):
     try:
         trees = [ast.parse(text(cell)) for cell in code]
     except SyntaxError as error:
-        return [f"`{(error.text or '').strip()}` is no Python (magics and shell commands are not allowed)"]
+        return [
+            f"`{(error.text or '').strip()}` is no Python (magics and shell commands are not "
+            f"allowed)"
+        ]
     if len(code) < 4:
         return ["imports, parameters, start and body are at least four code cells"]
     return [
@@ -75,9 +80,16 @@ def opening(path, cells, code, trees):
         yield "the first code cell holds more than imports"
     if "parameters" not in code[1]["metadata"].get("tags", []):
         yield "the second code cell is not tagged `parameters`"
-    if started(trees) is None or f"runs.start('{path.stem}', globals())" not in ast.unparse(trees[2]):
+    if started(trees) is None or f"runs.start('{path.stem}', globals())" not in ast.unparse(
+        trees[2]
+    ):
         yield f'the third code cell does not start the run: run = runs.start("{path.stem}", globals())'
-    late = [node for tree in trees[1:] for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    late = [
+        node
+        for tree in trees[1:]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     if late:
         yield f"`{ast.unparse(late[0])}` stands after the imports cell"
 
@@ -98,13 +110,19 @@ def forbidden(trees):
             yield "it has a `try`: let errors stop the notebook"
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path":
             yield "it changes sys.path"
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.match(r"/\w|~|[A-Za-z]:[\\/]", node.value):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.match(r"/\w|~|[A-Za-z]:[\\/]", node.value)
+        ):
             yield f"{node.value!r} is an absolute path"
 
 
 def body(cells, code):
     told = [text(cell) for cell in cells[1:] if cell["cell_type"] == "markdown"]
-    sections = [section for source in told for section in re.split(r"^(?=## )", source, flags=re.MULTILINE)]
+    sections = [
+        section for source in told for section in re.split(r"^(?=## )", source, flags=re.MULTILINE)
+    ]
     headings = [section for section in sections if section.startswith("## ")]
     if not headings:
         yield "its body has no ## sections"
@@ -124,7 +142,11 @@ def ending(cells, trees):
     if not any(ast.unparse(node.func) == f"{started(trees)}.finish" for node in calls(trees)):
         yield "it never calls run.finish(...)"
     last = cells[-1]
-    if last["cell_type"] != "markdown" or len(lines(last)) != 1 or not re.search(r"\d\d_[a-z]", text(last)):
+    if (
+        last["cell_type"] != "markdown"
+        or len(lines(last)) != 1
+        or not re.search(r"\d\d_[a-z]", text(last))
+    ):
         yield "the last cell is not one line that names the next notebook"
 
 
@@ -147,9 +169,14 @@ def parameters(path, trees):
         yield f"the default of run is neither empty nor {path.stem}"
     rest = [node for tree in (trees[0], *trees[2:]) for node in ast.walk(tree)]
     used = {node.id for node in rest if isinstance(node, ast.Name)} | {
-        node.value for node in rest if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        node.value
+        for node in rest
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    whole = any(isinstance(node, ast.Attribute) and ast.unparse(node) == f"{started(trees)}.parameters" for node in rest)
+    whole = any(
+        isinstance(node, ast.Attribute) and ast.unparse(node) == f"{started(trees)}.parameters"
+        for node in rest
+    )
     for name, parameter in declared.items():
         if not parameter.comment:
             yield f"parameter {name} has no comment with meaning and unit"
@@ -163,11 +190,16 @@ def test_the_notebook_keeps_the_rules(path):
     assert not found, f"{path.name}:\n  " + "\n  ".join(found)
 
 
-# ------------------------------------------------------------------------------------------------- the rules themselves
+# -------------------------------------------------------------------------------------------------
+# the rules themselves
 GOOD = [
     ("markdown", "# Train\n\n*Question* Does it?\n*Reads* a\n*Writes* b\n*Expect* 3 minutes"),
     ("code", "from iqa_core import runs"),
-    ("parameters", 'experiment: str = "lab"  # folder\nrun: str = ""  # folder\nseed: int = 0  # of everything'),
+    (
+        "parameters",
+        'experiment: str = "lab"  # folder\nrun: str = ""  # folder\nseed: int = 0  # of '
+        "everything",
+    ),
     ("code", 'run = runs.start("01_x", globals())'),
     ("code", "print(seed)"),
     ("markdown", "This was the seed.\n\n## Fit\n\nBecause."),
@@ -180,7 +212,11 @@ GOOD = [
 def written(folder, cells, *, stem="01_x"):
     made = []
     for kind, source in cells:
-        cell = {"cell_type": "markdown" if kind == "markdown" else "code", "metadata": {}, "source": source}
+        cell = {
+            "cell_type": "markdown" if kind == "markdown" else "code",
+            "metadata": {},
+            "source": source,
+        }
         cell |= {} if kind == "markdown" else {"outputs": [], "execution_count": None}
         cell["metadata"] = {"tags": ["parameters"]} if kind == "parameters" else {}
         made.append(cell)
@@ -198,9 +234,18 @@ BAD = {
     "does not say [*]Reads[*]": (0, ("markdown", "# T\nQuestion Writes Expect")),
     "holds more than imports": (1, ("code", "import os\nx = 1")),
     "is not tagged": (2, ("code", "seed = 1")),
-    "parameter seed has no comment": (2, ("parameters", 'experiment: str = "lab"  # f\nrun: str = ""  # f\nseed: int = 0')),
-    "`experiment: str = .lab.` is not among": (2, ("parameters", 'run: str = ""  # f\nseed: int = 0  # s')),
-    "parameter rate is not used": (2, ("parameters", GOOD[2][1] + "\nrate: float = 1.0  # per step")),
+    "parameter seed has no comment": (
+        2,
+        ("parameters", 'experiment: str = "lab"  # f\nrun: str = ""  # f\nseed: int = 0'),
+    ),
+    "`experiment: str = .lab.` is not among": (
+        2,
+        ("parameters", 'run: str = ""  # f\nseed: int = 0  # s'),
+    ),
+    "parameter rate is not used": (
+        2,
+        ("parameters", GOOD[2][1] + "\nrate: float = 1.0  # per step"),
+    ),
     "does not start the run": (3, ("code", 'run = runs.start("02_y", globals())')),
     "stands after the imports cell": (4, ("code", "import os\nprint(seed)")),
     "`f` is defined in it": (4, ("code", "def f():\n    return seed")),
@@ -232,5 +277,9 @@ def test_names_sizes_and_outputs(tmp_path):
     assert "35 cells, 30 are allowed" in found
     assert "code lines, 150 are allowed" in found
     path = written(tmp_path, GOOD)
-    path.write_text(path.read_text().replace('"outputs": []', '"outputs": [{"output_type": "stream", "text": "x"}]'))
+    path.write_text(
+        path.read_text().replace(
+            '"outputs": []', '"outputs": [{"output_type": "stream", "text": "x"}]'
+        )
+    )
     assert any("it holds outputs" in fault for fault in faults(path))

@@ -1,4 +1,6 @@
-"""What single operators promise, in closed form where there is one; of the random ones, moments of one picture besides."""
+"""What single operators promise, in closed form where there is one; of the random ones, moments of
+one picture besides.
+"""
 
 import io
 from types import SimpleNamespace
@@ -14,7 +16,9 @@ from iqa_core.distortions import LEVELS, REGISTRY, distort
 
 PHOTO = data.astronaut()[:96, 160:288]
 FLAT = np.zeros((40, 48, 3), np.uint8)
-LEVEL_4 = {  # middle of pagoda.png, seed 4: mean, deviation, mean step to the right, mean weighed from 0 to 2 downwards
+# middle of pagoda.png, seed 4: mean, deviation, mean step to the right, mean weighed from 0 to 2
+# downwards
+LEVEL_4 = {
     "motion_blur": (142.49, 66.80, 9.39, 135.62),
     "color_shift": (142.52, 70.94, 17.13, 135.59),
     "white_noise": (142.49, 73.77, 30.64, 135.77),
@@ -69,7 +73,9 @@ def test_the_gaussian_is_cut_at_twice_its_sigma(level):
     sigma = REGISTRY["gaussian_blur"].parameter(level)
     weights = gauss(sigma, int(np.ceil(2 * sigma)))
     kernel = point_response("gaussian_blur", level)
-    np.testing.assert_allclose(middle_row(kernel, len(weights) // 2), weights * weights.max(), atol=1e-12)
+    np.testing.assert_allclose(
+        middle_row(kernel, len(weights) // 2), weights * weights.max(), atol=1e-12
+    )
     assert np.count_nonzero(kernel) == len(weights) ** 2
 
 
@@ -89,7 +95,10 @@ def test_a_lens_is_a_disk_of_its_radius(level):
     y, x = np.mgrid[-80:81, -80:81]
     inside = np.hypot(x, y) <= radius - 0.5
     np.testing.assert_allclose(kernel[inside], kernel.max(), atol=1e-9)
-    assert kernel.sum() == pytest.approx(1) and np.abs(kernel[np.hypot(x, y) >= radius + 0.5]).max() < 1e-9
+    assert (
+        kernel.sum() == pytest.approx(1)
+        and np.abs(kernel[np.hypot(x, y) >= radius + 0.5]).max() < 1e-9
+    )
     assert 1 / kernel.max() == pytest.approx(np.pi * radius**2, rel=0.1)  # its area
 
 
@@ -98,21 +107,29 @@ def test_a_defocus_is_a_disk_with_a_soft_edge(level, reach):
     radius, sigma = REGISTRY["defocus_blur"].parameter(level)
     kernel = point_response("defocus_blur", level)
     spread = np.argwhere(np.abs(kernel) > 1e-9) - 80
-    assert kernel.sum() == pytest.approx(1) and np.abs(spread).max() == reach  # 1 pixel beyond the radius, 2 beyond radius 8
+    assert (
+        kernel.sum() == pytest.approx(1) and np.abs(spread).max() == reach
+    )  # 1 pixel beyond the radius, 2 beyond radius 8
     inside = np.hypot(*np.mgrid[-80:81, -80:81]) <= radius - 3
     np.testing.assert_allclose(kernel[inside], kernel.max(), atol=1e-9)
     if radius < 1:
-        np.testing.assert_allclose(middle_row(kernel, 1), gauss(sigma, 1) * gauss(sigma, 1).max(), atol=1e-9)
+        np.testing.assert_allclose(
+            middle_row(kernel, 1), gauss(sigma, 1) * gauss(sigma, 1).max(), atol=1e-9
+        )
 
 
 def test_a_streak_goes_one_way_as_imagemagick_draws_it():
     kernel = point_response("miqd_motion_blur", 4, SimpleNamespace(uniform=lambda low, high: 0.0))
     weights = np.exp(-((np.arange(71) / 14) ** 2) / 2)
-    np.testing.assert_allclose(kernel[80, 10:81][::-1], weights / weights.sum(), atol=1e-9)  # to the left of the point
+    np.testing.assert_allclose(
+        kernel[80, 10:81][::-1], weights / weights.sum(), atol=1e-9
+    )  # to the left of the point
     assert kernel.sum() == pytest.approx(1) and middle_row(kernel, 80).sum() == pytest.approx(1)
     down = point_response("miqd_motion_blur", 4, SimpleNamespace(uniform=lambda low, high: 45.0))
     spread = np.argwhere(down > 1e-6) - 80
-    assert spread.max() == 0 and np.all(spread.min(axis=0) < -40)  # it looks right and down, so up and to the left
+    assert spread.max() == 0 and np.all(
+        spread.min(axis=0) < -40
+    )  # it looks right and down, so up and to the left
 
 
 def test_glass_is_two_blurs_and_between_them_copies_of_neighbours():
@@ -122,14 +139,24 @@ def test_glass_is_two_blurs_and_between_them_copies_of_neighbours():
         once = ndimage.gaussian_filter(image, (parameter[0], parameter[0], 0), mode="nearest")
         twice = ndimage.gaussian_filter(once, (parameter[0], parameter[0], 0), mode="nearest")
         np.testing.assert_allclose(apply("glass_blur", image, parameter), twice, atol=1e-12)
-    ramps = np.stack([*np.mgrid[:64, :80], np.zeros((64, 80))], axis=2)  # a pixel says where it is from
+    ramps = np.stack(
+        [*np.mgrid[:64, :80], np.zeros((64, 80))], axis=2
+    )  # a pixel says where it is from
     moved = apply("glass_blur", ramps, (1e-6, 3, 1.9)) - ramps
-    assert {*np.unique(moved[3:-3, 3:-3, :2])} == {-3, -2, -1, 0, 1, 2} and np.abs(moved[..., 2]).max() == 0
+    assert {*np.unique(moved[3:-3, 3:-3, :2])} == {-3, -2, -1, 0, 1, 2} and np.abs(
+        moved[..., 2]
+    ).max() == 0
     beside_the_border = (moved[:, 1, 1] == -1).mean(), (moved[1, :, 0] == -1).mean()
-    assert beside_the_border == pytest.approx((0.5, 0.5), abs=0.15)  # 3 of 6 steps, two of them cut to it
+    assert beside_the_border == pytest.approx(
+        (0.5, 0.5), abs=0.15
+    )  # 3 of 6 steps, two of them cut to it
     again = apply("glass_blur", ramps, (1e-6, 3, 2)) - ramps
-    assert again[8:-8, 8:-8, 0].var() == pytest.approx(2 * 35 / 12, rel=0.1)  # of two rounds, each of six equal steps
-    assert len(np.unique(moved.reshape(-1, 3) + ramps.reshape(-1, 3), axis=0)) < 0.8 * 64 * 80  # copies, so some are lost
+    assert again[8:-8, 8:-8, 0].var() == pytest.approx(
+        2 * 35 / 12, rel=0.1
+    )  # of two rounds, each of six equal steps
+    assert (
+        len(np.unique(moved.reshape(-1, 3) + ramps.reshape(-1, 3), axis=0)) < 0.8 * 64 * 80
+    )  # copies, so some are lost
 
 
 # ---- noise and places
@@ -139,7 +166,9 @@ def test_noise_has_the_stated_variance_and_density():
     grey = np.full((256, 256, 3), 128, np.uint8)
     for name, level, variance in (("white_noise", 5, 0.01), ("gaussian_noise", 2, 0.0534**2)):
         for image in (grey, grey[..., 0]):
-            assert (distort(image, name, level, 0) / 255.0 - 128 / 255).var() == pytest.approx(variance, rel=0.03)
+            assert (distort(image, name, level, 0) / 255.0 - 128 / 255).var() == pytest.approx(
+                variance, rel=0.03
+            )
     speckle = (distort(grey, "multiplicative_noise", 5, 0) / 255.0 - 128 / 255).var()
     assert speckle == pytest.approx(0.05 * (128 / 255) ** 2, rel=0.03)
     changed = (distort(grey, "impulse_noise", 5, 0) != 128).mean()
@@ -149,15 +178,24 @@ def test_noise_has_the_stated_variance_and_density():
 
 
 def test_patches_move_every_way_by_up_to_8_pixels():
-    ramps = np.stack([*np.mgrid[:100, :100], np.zeros((100, 100))], axis=2)  # a pixel says where it is from
-    moves = [(apply("non_eccentricity_patch", ramps, 1, seed) - ramps)[..., :2].reshape(-1, 2) for seed in range(200)]
-    assert max(len(np.unique(move @ (100, 1))) for move in moves) == 2  # a patch moves as a whole, the rest stays
+    ramps = np.stack(
+        [*np.mgrid[:100, :100], np.zeros((100, 100))], axis=2
+    )  # a pixel says where it is from
+    moves = [
+        (apply("non_eccentricity_patch", ramps, 1, seed) - ramps)[..., :2].reshape(-1, 2)
+        for seed in range(200)
+    ]
+    assert (
+        max(len(np.unique(move @ (100, 1))) for move in moves) == 2
+    )  # a patch moves as a whole, the rest stays
     assert {*np.unique(moves)} == {*range(-8, 9)}
 
 
 def test_colours_and_patches_are_counted():
     assert len(np.unique(distort(PHOTO, "color_quantization", 5, 0).reshape(-1, 3), axis=0)) <= 8
-    assert len(np.unique(distort(FLAT + np.uint8(7), "color_block", 1, 0).reshape(-1, 3), axis=0)) in (2, 3)
+    assert len(
+        np.unique(distort(FLAT + np.uint8(7), "color_block", 1, 0).reshape(-1, 3), axis=0)
+    ) in (2, 3)
     moved = distort(PHOTO, "color_shift", 5, 0)
     np.testing.assert_array_equal(moved[..., [0, 2]], PHOTO[..., [0, 2]])
     assert not np.array_equal(moved[..., 1], PHOTO[..., 1])
@@ -165,11 +203,15 @@ def test_colours_and_patches_are_counted():
 
 @pytest.mark.parametrize("name", LEVEL_4)
 def test_of_the_random_ones_a_picture_stays_as_it_is(name):
-    image = np.asarray(Image.open(REPOSITORY / "data/demo/pagoda.png").convert("RGB"))[128:256, 160:352]
+    image = np.asarray(Image.open(REPOSITORY / "data/demo/pagoda.png").convert("RGB"))[
+        128:256, 160:352
+    ]
     made = distort(image, name, 4, 4).astype(float)
     weights = np.linspace(0, 2, len(made))[:, None, None]
     found = made.mean(), made.std(), np.abs(np.diff(made, axis=1)).mean(), (weights * made).mean()
-    assert found == pytest.approx(LEVEL_4[name], abs=0.02)  # of 255; other processors may round single samples otherwise
+    assert found == pytest.approx(
+        LEVEL_4[name], abs=0.02
+    )  # of 255; other processors may round single samples otherwise
 
 
 # ---- light and colour
@@ -182,17 +224,23 @@ def test_tone_curves_on_middle_grey():
         up, down = REGISTRY["brighten"].parameter(level), REGISTRY["darken"].parameter(level)
         bend, share = -2 * up, lightness / 100
         lab = to_srgb(100 * (bend * share**2 + (1 - bend) * share))
-        np.testing.assert_allclose(apply("brighten", grey, up), (2 * (0.5 + up / 2) + lab) / 3, atol=1e-4)
+        np.testing.assert_allclose(
+            apply("brighten", grey, up), (2 * (0.5 + up / 2) + lab) / 3, atol=1e-4
+        )
         np.testing.assert_allclose(apply("darken", grey, down), 0.5 - down / 2, atol=1e-12)
         np.testing.assert_allclose(apply("mean_shift", grey, up), 0.5 + up)
-    assert apply("darken", np.full((1, 1, 1), 0.25), 0.4) == pytest.approx(0.8 * 0.25**2 + 0.2 * 0.25)
+    assert apply("darken", np.full((1, 1, 1), 0.25), 0.4) == pytest.approx(
+        0.8 * 0.25**2 + 0.2 * 0.25
+    )
 
 
 @pytest.mark.parametrize("amount", REGISTRY["contrast_change"].parameters)
 def test_the_contrast_curve_goes_through_its_knots(amount):
     knots = np.array([0, 0.3, 0.5, 0.7, 1])[None, :, None]
     np.testing.assert_allclose(
-        apply("contrast_change", knots, amount)[0, :, 0], [0, 0.25 - amount / 4, 0.5, 0.75 + amount / 4, 1], atol=1e-12
+        apply("contrast_change", knots, amount)[0, :, 0],
+        [0, 0.25 - amount / 4, 0.5, 0.75 + amount / 4, 1],
+        atol=1e-12,
     )
 
 
@@ -222,19 +270,31 @@ def test_diffusion_blurs_colour_by_1_5_of_its_amount_and_2_pixels(amount):
 
 
 def test_a_palette_is_dithered():
-    ramp = np.repeat(np.linspace(60, 200, 256).astype(np.uint8)[None, :, None].repeat(64, 0), 3, axis=2)
+    ramp = np.repeat(
+        np.linspace(60, 200, 256).astype(np.uint8)[None, :, None].repeat(64, 0), 3, axis=2
+    )
     made = distort(ramp, "color_quantization", 5, 0)[..., 0].astype(float)
-    assert len(np.unique(made)) == 8 and (np.diff(made, axis=1) != 0).sum(axis=1).min() > 40  # 7 without
-    means = made.reshape(4, 16, 16, 16).mean((1, 3)) - ramp[..., 0].reshape(4, 16, 16, 16).mean((1, 3))
+    assert (
+        len(np.unique(made)) == 8 and (np.diff(made, axis=1) != 0).sum(axis=1).min() > 40
+    )  # 7 without
+    means = made.reshape(4, 16, 16, 16).mean((1, 3)) - ramp[..., 0].reshape(4, 16, 16, 16).mean(
+        (1, 3)
+    )
     assert np.abs(means[:, 1:-1]).max() < 2
 
 
 def test_negative_saturation_is_scaled_as_a_whole():
     image = np.array([[[1, 0, 0], [0.5, 0.5, 0.5], [0.4, 0.3, 0.2], [0, 0, 0]]])
     found = apply("color_saturation_1", image, -0.4)[0]
-    np.testing.assert_allclose(found, np.array([[1, 1.4, 1.4], [0.5, 0.5, 0.5], [0.4, 0.44, 0.48], [0, 0, 0]]) / 1.4)
-    dark = np.array([[[0.4, 0.2, 0.4], [0.2, 0.2, 0.2]]])  # nothing beyond 1, and scaled all the same
-    np.testing.assert_allclose(apply("color_saturation_1", dark, -0.4)[0], np.array([[0.4, 0.48, 0.4], [0.2] * 3]) / 1.2)
+    np.testing.assert_allclose(
+        found, np.array([[1, 1.4, 1.4], [0.5, 0.5, 0.5], [0.4, 0.44, 0.48], [0, 0, 0]]) / 1.4
+    )
+    dark = np.array(
+        [[[0.4, 0.2, 0.4], [0.2, 0.2, 0.2]]]
+    )  # nothing beyond 1, and scaled all the same
+    np.testing.assert_allclose(
+        apply("color_saturation_1", dark, -0.4)[0], np.array([[0.4, 0.48, 0.4], [0.2] * 3]) / 1.2
+    )
     np.testing.assert_allclose(apply("color_saturation_1", image, 0.4)[0, 2], [0.4, 0.36, 0.32])
     np.testing.assert_array_equal(np.ptp(distort(PHOTO, "color_saturation_1", 4, 0), axis=2), 0)
 
@@ -261,7 +321,9 @@ def test_darkness_lowers_the_largest_channel_and_keeps_hue():
 
 def test_contrast_falls_towards_the_mean_of_each_channel():
     means = np.array([0.8, 0.5, 0.1])
-    np.testing.assert_allclose(apply("contrast", np.full((4, 4, 3), means), 0.2), np.full((4, 4, 3), means))
+    np.testing.assert_allclose(
+        apply("contrast", np.full((4, 4, 3), means), 0.2), np.full((4, 4, 3), means)
+    )
     swing = np.where(np.arange(4) % 2, 0.1, -0.1)[None, :, None]
     np.testing.assert_allclose(apply("contrast", means + swing, 0.2), means + 0.2 * swing)
 
@@ -295,9 +357,17 @@ def test_pixels_of_miqd_are_means_of_boxes():
 
 def test_files_are_as_pillow_writes_them():
     options = {"jpeg": [dict(format="JPEG", quality=quality) for quality in (43, 36, 24, 7, 4)]}
-    options["jpeg_compression"] = [dict(format="JPEG", quality=quality) for quality in (100, 63, 36, 18, 0)]
+    options["jpeg_compression"] = [
+        dict(format="JPEG", quality=quality) for quality in (100, 63, 36, 18, 0)
+    ]
     options["jpeg2000"] = [
-        dict(format="JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True, num_resolutions=6)
+        dict(
+            format="JPEG2000",
+            quality_mode="rates",
+            quality_layers=[ratio],
+            irreversible=True,
+            num_resolutions=6,
+        )
         for ratio in (16, 32, 45, 120, 400)
     ]
     for name, written in options.items():
@@ -328,7 +398,9 @@ def test_snow_whitens_the_picture_and_falls_twice():
     image = np.random.default_rng(1).random((40, 50, 3))
     bare = (-9, 0.1, 1, 0.3, 5, 2)  # no flakes at all
     white = np.maximum(image, 1.5 * (image @ [[0.299], [0.587], [0.114]]) + 0.5)
-    np.testing.assert_allclose(apply("snow", image, (*bare, 0.7)), 0.7 * image + 0.3 * white, atol=1e-9)
+    np.testing.assert_allclose(
+        apply("snow", image, (*bare, 0.7)), 0.7 * image + 0.3 * white, atol=1e-9
+    )
     np.testing.assert_allclose(apply("snow", image, (*bare, 1)), image, atol=1e-9)
     flakes = apply("snow", np.zeros((64, 80, 1)), (0.25, 0.2, 2.5, 0.5, 8, 6, 1))
     np.testing.assert_allclose(flakes, flakes[::-1, ::-1], atol=1e-9)

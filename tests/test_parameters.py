@@ -2,7 +2,7 @@
 
 import pytest
 
-from iqa_core import parameters
+from iqa_core.runs import parameters
 
 
 def test_declared_parameters(notebook):
@@ -31,7 +31,9 @@ def test_a_cell_that_is_no_declaration(project, cell, message):
 
 
 def test_notebook_missing_or_untagged(project, notebook):
-    with pytest.raises(FileNotFoundError, match=r"no notebook 2_train.ipynb .* there are: 02_train_baseline"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no notebook 2_train.ipynb .* there are: 02_train_baseline"
+    ):
         parameters.declared_parameters(notebook.with_name("2_train.ipynb"))
     notebook.write_text(notebook.read_text().replace('"parameters"', '"other"'))
     with pytest.raises(ValueError, match="0 cells are tagged `parameters`"):
@@ -39,7 +41,10 @@ def test_notebook_missing_or_untagged(project, notebook):
 
 
 def test_an_undeclared_name(notebook):
-    with pytest.raises(KeyError, match=r"no parameter 'epoch'; did you mean 'epochs'\? It has: experiment, run, epochs"):
+    with pytest.raises(
+        KeyError,
+        match=r"no parameter 'epoch'; did you mean 'epochs'\? It has: experiment, run, epochs",
+    ):
         parameters.check_parameters(notebook, {"epoch": 3})
 
 
@@ -62,7 +67,9 @@ def test_an_undeclared_name(notebook):
     ],
 )
 def test_a_value_of_another_type(notebook, name, value, wanted):
-    with pytest.raises(ValueError, match=rf"02_train_baseline.ipynb: {name} = .*, but {wanted} is wanted"):
+    with pytest.raises(
+        ValueError, match=rf"02_train_baseline.ipynb: {name} = .*, but {wanted} is wanted"
+    ):
         parameters.check_parameters(notebook, {name: value})
 
 
@@ -72,6 +79,8 @@ def test_numbers_that_yaml_reads_as_text(notebook):
 
 
 def test_an_int_is_taken_for_a_float(notebook):
-    checked = parameters.check_parameters(notebook, {"rate": 1, "monitor": {"spaq": 2}, "weights": "a.pt", "stages": []})
+    checked = parameters.check_parameters(
+        notebook, {"rate": 1, "monitor": {"spaq": 2}, "weights": "a.pt", "stages": []}
+    )
     assert checked == {"rate": 1.0, "monitor": {"spaq": 2.0}, "weights": "a.pt", "stages": []}
     assert isinstance(checked["rate"], float)

@@ -1,4 +1,6 @@
-"""Every YAML file of params/ is accepted by its notebook, and every experiment says how to run it and what to expect."""
+"""Every YAML file of params/ is accepted by its notebook, and every experiment says how to run it
+and what to expect.
+"""
 
 import inspect
 import re
@@ -11,8 +13,8 @@ from conftest import REPOSITORY
 from iqa_core import pixels, training
 from iqa_core.apps import execute
 from iqa_core.models import create_model
-from iqa_core.parameters import declared_parameters
-from iqa_core.schedules import Place, learning_rate
+from iqa_core.runs.parameters import declared_parameters
+from iqa_core.training.schedules import Place, learning_rate
 
 FILES = sorted((REPOSITORY / "params").glob("*/*.yaml"))
 FOLDERS = sorted({path.parent for path in FILES})
@@ -51,7 +53,9 @@ def test_the_notebook_accepts_the_file(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_file_says_how_and_what_to_expect(path):
     lacking = faults(header(path), experiment=path.parent.name)
-    assert not lacking, f"{path.parent.name}/{path.name}: its header comment lacks {'; '.join(lacking)}"
+    assert not lacking, (
+        f"{path.parent.name}/{path.name}: its header comment lacks {'; '.join(lacking)}"
+    )
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -64,30 +68,47 @@ def test_an_experiment_gives_a_number_to_expect(folder):
 def test_options_are_arguments_of_fit(path):
     given = execute.read_parameters(path)
     variants = given.get("variants", {})
-    for options in [given.get("options", {}), *(changed.get("options", {}) for changed in variants.values())]:
+    for options in [
+        given.get("options", {}),
+        *(changed.get("options", {}) for changed in variants.values()),
+    ]:
         assert set(options) <= set(inspect.signature(training.fit).parameters)
 
 
 TRAININGS = ("02_train_baseline", "03_train_smart_iqa")
-TRAINED = [path for path in FILES if path.stem.partition("--")[0] in TRAININGS and path.parent.name.startswith("koniq10k")]
+TRAINED = [
+    path
+    for path in FILES
+    if path.stem.partition("--")[0] in TRAININGS and path.parent.name.startswith("koniq10k")
+]
 RECIPES = {path.stem: path for path in TRAINED if path.parent.name == "koniq10k"}
-CORRECTED = [path for path in TRAINED if path.stem.endswith("--corrected") or path.parent.name == "koniq10k-10splits"]
+CORRECTED = [
+    path
+    for path in TRAINED
+    if path.stem.endswith("--corrected") or path.parent.name == "koniq10k-10splits"
+]
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_published_recipes_choose_on_test_and_turn_landscapes_and_the_corrected_ones_do_not(recipe):
     given, kind = execute.check_file(RECIPES[recipe], root=REPOSITORY), recipe.partition("--")[2]
-    height, width, _ = pixels.resize(np.zeros((768, 1024, 3), np.uint8), tuple(given["contract"]["resize"])).shape
+    height, width, _ = pixels.resize(
+        np.zeros((768, 1024, 3), np.uint8), tuple(given["contract"]["resize"])
+    ).shape
     assert (height, width) == {"corrected": (384, 512), "maniqa": (224, 224)}.get(kind, (512, 384))
     assert given["options"].get("select", "val") == ("val" if kind == "corrected" else "test")
 
 
 @pytest.mark.parametrize("path", CORRECTED, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_corrected_recipes_are_the_notebooks_but_for_network_sizes_rates_flips_and_the_report_s_clipping(path):
+def test_corrected_recipes_are_the_notebooks_but_for_network_sizes_rates_flips_and_the_report_s_clipping(
+    path,
+):
     own, smart = execute.read_parameters(path), path.stem.startswith("03")
     of_the_set = {"data_set", "split", "arguments", "contract", "scale_label", "seed"}
     sizes = {"epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "options"}
-    assert set(own) <= of_the_set | sizes | ({"features", "baseline", "weight_decay"} if smart else {"measures"})
+    assert set(own) <= of_the_set | sizes | (
+        {"features", "baseline", "weight_decay"} if smart else {"measures"}
+    )
     assert set(own["options"]) <= {"flips", "validate_every"} | ({"clip"} if smart else set())
 
 
@@ -103,7 +124,9 @@ def test_the_ten_splits_are_trained_by_the_corrected_recipes_and_compared_on_the
         assert own == whole | of_one_split
 
 
-@pytest.mark.parametrize("path", [path for path in TRAINED if path.stem.startswith("03")], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in TRAINED if path.stem.startswith("03")], ids=lambda path: path.stem
+)
 def test_what_a_training_is_compared_with_is_trained_on_the_same_split(path):
     given = execute.check_file(path, root=REPOSITORY)
     other = execute.read_parameters(REPOSITORY / f"params/{given['baseline']}.yaml")
@@ -115,9 +138,15 @@ def test_every_command_of_the_reproduction_page_names_a_parameter_file():
     wanted = re.findall(r"`iqa_core run ([^` ]+)([^`]*)`", page)
     assert len({target for target, _ in wanted}) > 15
     for target, rest in wanted:
-        notebooks = [path.stem.partition("--")[0] for path in execute.parameter_files(target, root=REPOSITORY)]
+        notebooks = [
+            path.stem.partition("--")[0]
+            for path in execute.parameter_files(target, root=REPOSITORY)
+        ]
         for name in re.findall(r"--set \"?(\w+)=", rest):
-            assert all(name in declared_parameters(REPOSITORY / f"notebooks/{stem}.ipynb") for stem in notebooks)
+            assert all(
+                name in declared_parameters(REPOSITORY / f"notebooks/{stem}.ipynb")
+                for stem in notebooks
+            )
 
 
 def test_every_file_of_koniq_is_wanted_on_the_reproduction_page():
@@ -135,8 +164,16 @@ def test_every_file_of_koniq_is_wanted_on_the_reproduction_page():
         ("02_train_baseline--report-baseline-20", 23_508_032 + 475_360, 2_680_432 + 711_545),
         ("02_train_baseline--maniqa", 86_576_872, 135_747_530 - 86_576_872),
         ("03_train_smart_iqa--smart-iqa", 86_741_176 + 252_128, 263_428 + 1_143_664 + 711_545),
-        ("03_train_smart_iqa--smart-iqa-small", 50_839_383 - 197_892 - 897_904 - 711_545, 197_892 + 897_904 + 711_545),
-        ("03_train_smart_iqa--smart-iqa-tiny", 29_521_479 - 197_892 - 897_904 - 711_545, 197_892 + 897_904 + 711_545),
+        (
+            "03_train_smart_iqa--smart-iqa-small",
+            50_839_383 - 197_892 - 897_904 - 711_545,
+            197_892 + 897_904 + 711_545,
+        ),
+        (
+            "03_train_smart_iqa--smart-iqa-tiny",
+            29_521_479 - 197_892 - 897_904 - 711_545,
+            197_892 + 897_904 + 711_545,
+        ),
     ],
 )
 def test_group_sizes_and_rates_of_published_recipes(recipe, slow, fast):
@@ -147,7 +184,9 @@ def test_group_sizes_and_rates_of_published_recipes(recipe, slow, fast):
         model = create_model(name, **given["arguments"], pretrained=False)
     names = given["options"].get("backbone_parts", ["backbone"])
     decay = given["weight_decay"]
-    groups = training.recipe.groups(model, names, (given["backbone_lr"], given["head_lr"]), (None, decay))
+    groups = training.recipe.groups(
+        model, names, (given["backbone_lr"], given["head_lr"]), (None, decay)
+    )
     assert [sum(p.numel() for p in group["params"]) for group in groups] == [slow, fast]
     assert [group["weight_decay"] for group in groups] == [decay, decay]
 
@@ -160,10 +199,20 @@ SMART_CODE = dict(
     optimizer="adamw", schedule="smart", backbone_parts=["backbone", "local"], clip=1.0, label_scale="raw",
     flips="horizontal", random_validation=True, patience=3, select="test",
 )  # fmt: skip
-OF_MANIQA = dict(optimizer="adam", schedule="maniqa", loss="l2", clip=None, label_scale="unit", flips="vertical", select="test")
+OF_MANIQA = dict(
+    optimizer="adam",
+    schedule="maniqa",
+    loss="l2",
+    clip=None,
+    label_scale="unit",
+    flips="vertical",
+    select="test",
+)
 FLIPS = dict(flips="horizontal", validate_every=1)
 QALIGN, OFFICIAL = "koniq10k-qalign", "koniq10k-official"
-PUBLISHED = {  # (epochs, crops an image, batch, backbone's and head's rate, decay, test crops, split, seed), options
+# (epochs, crops an image, batch, backbone's and head's rate, decay, test crops, split, seed),
+# options
+PUBLISHED = {
     "02_train_baseline--hyperiqa-paper-code": ((16, 25, 96, 2e-5, 2e-4, 5e-4, 25, "koniq10k-random80-1", 0), HYPERIQA_CODE),
     "02_train_baseline--report-baseline": ((10, 25, 96, 1e-4, 1e-3, 5e-4, 25, QALIGN, 42), HYPERIQA_CODE),
     "02_train_baseline--report-baseline-20": ((10, 25, 96, 1e-4, 1e-3, 5e-4, 20, QALIGN, 42), HYPERIQA_CODE),
@@ -179,7 +228,12 @@ PUBLISHED = {  # (epochs, crops an image, batch, backbone's and head's rate, dec
 def test_every_value_of_a_recipe(recipe):
     given = {"weight_decay": 1e-4} | execute.check_file(RECIPES[recipe], root=REPOSITORY)
     names = ("epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "weight_decay")
-    values = (*(given[name] for name in names), given["contract"]["crops"], given["split"], given["seed"])
+    values = (
+        *(given[name] for name in names),
+        given["contract"]["crops"],
+        given["split"],
+        given["seed"],
+    )
     assert (values, given["options"]) == PUBLISHED[recipe]
 
 
@@ -197,12 +251,19 @@ def test_the_learning_rates_of_the_smart_iqa_recipe():
     given = execute.check_file(RECIPES["03_train_smart_iqa--smart-iqa"], root=REPOSITORY)
     place = [Place(epoch * 4404, 44040, epoch, 10) for epoch in range(10)]
     rates = [
-        [learning_rate(given["options"]["schedule"], given[name], p, head=head, warmup=0.05, decay_epochs=6) for p in place]
+        [
+            learning_rate(
+                given["options"]["schedule"], given[name], p, head=head, warmup=0.05, decay_epochs=6
+            )
+            for p in place
+        ]
         for head, name in ((False, "backbone_lr"), (True, "head_lr"))
     ]
     backbone = [5.00, 5.12, 5.48, 6.03, 6.73, 7.50, 8.27, 8.97, 9.52, 9.88]
     head = [5.00, 4.90, 4.62, 4.18, 3.62, 3.00, 2.38, 1.82, 1.38, 1.10]
-    assert np.round(np.multiply(rates, [[1e7], [1e6]]), 2) == pytest.approx(np.array([backbone, head]))
+    assert np.round(np.multiply(rates, [[1e7], [1e6]]), 2) == pytest.approx(
+        np.array([backbone, head])
+    )
 
 
 def test_the_header_rule():

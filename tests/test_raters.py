@@ -1,4 +1,6 @@
-"""Significant pairs and the noise ceiling: against scikit-learn and known truths, then what is refused or said."""
+"""Significant pairs and the noise ceiling: against scikit-learn and known truths, then what is
+refused or said.
+"""
 
 import numpy as np
 import pytest
@@ -19,10 +21,20 @@ def rated(n=80, seed=0):
 
 
 def all_pairs(x, y, label_std, votes):
-    """Indices of pairs, whether they differ, and the difference of predictions towards the better, rounded for ties."""
+    """Indices of pairs, whether they differ, and the difference of predictions towards the better,
+    rounded for ties.
+    """
     i, j = np.triu_indices(len(x), 1)
-    apart = np.abs(y[i] - y[j]) >= 1.6449 * np.sqrt(label_std[i] ** 2 / votes[i] + label_std[j] ** 2 / votes[j])
-    return i, j, apart, np.round((x[i] - x[j]) * np.sign(y[i] - y[j]), 6), np.round(np.abs(x[i] - x[j]), 6)
+    apart = np.abs(y[i] - y[j]) >= 1.6449 * np.sqrt(
+        label_std[i] ** 2 / votes[i] + label_std[j] ** 2 / votes[j]
+    )
+    return (
+        i,
+        j,
+        apart,
+        np.round((x[i] - x[j]) * np.sign(y[i] - y[j]), 6),
+        np.round(np.abs(x[i] - x[j]), 6),
+    )
 
 
 def by_sklearn(apart, towards, size, weights=None):
@@ -42,8 +54,15 @@ def test_the_three_figures_are_those_of_sklearn_over_all_pairs(block, monkeypatc
     x, y, noise = rated()
     result = significant_pairs(x, y, **noise)
     _, _, apart, towards, size = all_pairs(x, y, **noise)
-    assert [result[name] for name in FIGURES] == pytest.approx(by_sklearn(apart, towards, size), abs=1e-9)
-    assert (result["pairs"], result["different"], result["n"], result["unit"]) == (80 * 79 / 2, apart.sum(), 80, "image")
+    assert [result[name] for name in FIGURES] == pytest.approx(
+        by_sklearn(apart, towards, size), abs=1e-9
+    )
+    assert (result["pairs"], result["different"], result["n"], result["unit"]) == (
+        80 * 79 / 2,
+        apart.sum(),
+        80,
+        "image",
+    )
 
 
 def test_intervals_are_as_wide_as_a_bootstrap_of_images_makes_them():
@@ -70,21 +89,31 @@ def test_figures_ignore_units_and_absurd_scores_and_turn_with_the_prediction():
     y = np.r_[y, 3.0]
     _, _, apart, towards, size = all_pairs(x, y, **noise)
     result = significant_pairs(x, y, **noise)
-    assert [result[name] for name in FIGURES] == pytest.approx(by_sklearn(apart, towards, size), abs=1e-3)
+    assert [result[name] for name in FIGURES] == pytest.approx(
+        by_sklearn(apart, towards, size), abs=1e-3
+    )
 
 
 def test_one_number_of_votes_serves_all_and_more_votes_tell_more_pairs_apart():
     x, y, noise = rated()
-    few, many = (significant_pairs(x, y, label_std=noise["label_std"], votes=votes)["different"] for votes in (5, 50))
+    few, many = (
+        significant_pairs(x, y, label_std=noise["label_std"], votes=votes)["different"]
+        for votes in (5, 50)
+    )
     assert few < many
-    assert significant_pairs(x, y, label_std=noise["label_std"], votes=np.full(80, 5))["different"] == few
+    assert (
+        significant_pairs(x, y, label_std=noise["label_std"], votes=np.full(80, 5))["different"]
+        == few
+    )
 
 
 def test_contents_that_err_together_widen_the_interval():
     generator = np.random.default_rng(0)
     content, y = np.repeat(np.arange(15), 10), generator.normal(size=150)
     x = y + generator.normal(size=15)[content]
-    images = significant_pairs(x, y, label_std=np.full(150, 0.5), votes=20)["intervals"]["auc_better"]
+    images = significant_pairs(x, y, label_std=np.full(150, 0.5), votes=20)["intervals"][
+        "auc_better"
+    ]
     contents = significant_pairs(x, y, label_std=np.full(150, 0.5), votes=20, content=content)
     assert np.diff(contents["intervals"]["auc_better"]) > 1.3 * np.diff(images)
     assert contents["unit"] == "content"
@@ -92,13 +121,25 @@ def test_contents_that_err_together_widen_the_interval():
 
 def test_no_different_or_no_similar_pair_is_nan_and_said():
     x, y, _ = rated(20)
-    with pytest.warns(RuntimeWarning, match="0 pairs of images differ significantly and 190 do not"):
+    with pytest.warns(
+        RuntimeWarning, match="0 pairs of images differ significantly and 190 do not"
+    ):
         result = significant_pairs(x, y, label_std=np.full(20, 100.0), votes=2)
     assert np.isnan([result[name] for name in FIGURES]).all()
-    with pytest.warns(RuntimeWarning, match="190 pairs of images differ significantly and 0 do not"):
-        result = significant_pairs(np.arange(20.0), np.arange(20.0), label_std=np.zeros(20), votes=2)
-    assert np.isnan(result["auc_different"]) and np.isnan(result["intervals"]["auc_different"]).all()
-    assert (result["auc_better"], result["correct"], result["intervals"]["correct"]) == (1, 1, (1, 1))
+    with pytest.warns(
+        RuntimeWarning, match="190 pairs of images differ significantly and 0 do not"
+    ):
+        result = significant_pairs(
+            np.arange(20.0), np.arange(20.0), label_std=np.zeros(20), votes=2
+        )
+    assert (
+        np.isnan(result["auc_different"]) and np.isnan(result["intervals"]["auc_different"]).all()
+    )
+    assert (result["auc_better"], result["correct"], result["intervals"]["correct"]) == (
+        1,
+        1,
+        (1, 1),
+    )
 
 
 def test_noise_that_cannot_be_is_refused():
@@ -116,7 +157,9 @@ def test_noise_that_cannot_be_is_refused():
 
 def votes_of(truth, number, generator):
     """Votes (n, 5) for grades 1..5 around the true quality."""
-    drawn = np.clip(np.rint(truth[:, None] + 0.8 * generator.normal(size=(len(truth), number))), 1, 5).astype(int)
+    drawn = np.clip(
+        np.rint(truth[:, None] + 0.8 * generator.normal(size=(len(truth), number))), 1, 5
+    ).astype(int)
     return np.array([np.bincount(row, minlength=6)[1:] for row in drawn])
 
 
@@ -143,15 +186,26 @@ def test_halves_drawn_from_the_standard_deviation_agree_with_halves_of_votes():
 
 
 def test_each_vote_falls_into_one_half():
-    """Two votes an image, grades 1 and 5: one half has each, so the halves of all images are each other's reverse."""
+    """Two votes an image, grades 1 and 5: one half has each, so the halves of all images are each
+    other's reverse.
+    """
     counts = np.tile([1, 0, 0, 0, 1], (50, 1))
     assert noise_ceiling(counts, draws=5)["split_half"] == pytest.approx(-1)
-    agreed = np.eye(5, dtype=int)[np.arange(50) % 5] * 7  # 7 raters of one mind, odd: halves of 3 and 4
+    agreed = (
+        np.eye(5, dtype=int)[np.arange(50) % 5] * 7
+    )  # 7 raters of one mind, odd: halves of 3 and 4
     assert noise_ceiling(agreed, draws=5)["ceiling"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
-    "counts", [[1, 2, 3], [[0.2, 0.8], [0.5, 0.5]], [[1, 0], [3, 3]], [[-1, 4], [2, 2]], np.zeros((0, 5))[:, :0][None]]
+    "counts",
+    [
+        [1, 2, 3],
+        [[0.2, 0.8], [0.5, 0.5]],
+        [[1, 0], [3, 3]],
+        [[-1, 4], [2, 2]],
+        np.zeros((0, 5))[:, :0][None],
+    ],
 )
 def test_counts_that_are_no_votes_are_refused(counts):
     with pytest.raises(ValueError, match=r"pass votes \(n, grades\) as whole numbers"):

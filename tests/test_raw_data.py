@@ -69,7 +69,11 @@ def test_every_planted_fault_is_found_and_named(root):
     }  # fmt: skip
     assert "cannot be decoded" in table[table.problem == "unreadable"].detail.item()
     assert table[table.problem == "same pixels"].detail.item() == "as data/raw/mine/d.png"
-    assert table[table.problem == "look-alike"].detail.item().startswith("data/raw/mine/mirror.png, distance 0.0")
+    assert (
+        table[table.problem == "look-alike"]
+        .detail.item()
+        .startswith("data/raw/mine/mirror.png, distance 0.0")
+    )
 
 
 def test_look_alikes_of_one_content_are_no_problem(root):
@@ -86,22 +90,39 @@ def test_labels_that_cannot_be_and_a_wrong_number_of_rows_are_problems(root):
     assert problems == {("rows", "")} and table.detail.item() == "4, published are 5"
     (root / "data/raw/mine/set.yaml").write_text(yaml.safe_dump(facts | {"high": 3}))
     problems, table = found(root)
-    assert problems == {("table", ""), ("rows", "")} and "label of" in table.detail[0] and "is 4" in table.detail[0]
+    assert (
+        problems == {("table", ""), ("rows", "")}
+        and "label of" in table.detail[0]
+        and "is 4" in table.detail[0]
+    )
 
 
 def test_a_wrong_label_hides_nothing_else(root):
     folder = root / "data/raw/mine"
     (folder / "b.png").unlink()
-    (folder / "labels.csv").write_text("image,label,level\na.png,3,1\nb.png,2,1\nc.png,four,strong\nd.png,1,1\n")
+    (folder / "labels.csv").write_text(
+        "image,label,level\na.png,3,1\nb.png,2,1\nc.png,four,strong\nd.png,1,1\n"
+    )
     problems, table = found(root)
-    assert problems == {("table", ""), ("missing", "b.png")} and "label of c.png is four" in table.detail[0]
+    assert (
+        problems == {("table", ""), ("missing", "b.png")}
+        and "label of c.png is four" in table.detail[0]
+    )
 
 
 def test_every_label_that_one_can_choose_is_checked(root):
-    facts = {"files": [{"file": "labels.csv", "columns": {"image": "image", "p": "label", "q": "content"}}]}
-    (root / "data/raw/mine/set.yaml").write_text(yaml.safe_dump(facts | {"labels": {"p": {}, "q": {}, "r": {}}}))
+    facts = {
+        "files": [
+            {"file": "labels.csv", "columns": {"image": "image", "p": "label", "q": "content"}}
+        ]
+    }
+    (root / "data/raw/mine/set.yaml").write_text(
+        yaml.safe_dump(facts | {"labels": {"p": {}, "q": {}, "r": {}}})
+    )
     problems, table = found(root)
-    assert problems == {("table", "")} and "label of a.png is a, not a number" in table.detail.item()
+    assert (
+        problems == {("table", "")} and "label of a.png is a, not a number" in table.detail.item()
+    )
 
 
 def test_pictures_that_a_set_leaves_out_are_no_strangers(root):
@@ -124,10 +145,14 @@ def test_references_are_looked_at_and_may_equal_an_image_of_theirs(root):
 
 def test_dmos_read_as_mos_is_a_problem_where_levels_are_known(root, capsys):
     rows = ["a.png,a,blur,1,20", "b.png,a,blur,5,90", "c.png,c,blur,1,30", "d.png,c,blur,5,80"]
-    (root / "data/raw/mine/labels.csv").write_text("\n".join(["image,content,distortion,level,label", *rows]))
+    (root / "data/raw/mine/labels.csv").write_text(
+        "\n".join(["image,content,distortion,level,label", *rows])
+    )
     problems, table = found(root)
     assert problems == {("labels", "")} and "DMOS read as MOS" in table.detail.item()
-    assert capsys.readouterr().out.startswith("4 images of 2 contents; labels 20 to 90, higher is better")
+    assert capsys.readouterr().out.startswith(
+        "4 images of 2 contents; labels 20 to 90, higher is better"
+    )
 
 
 def test_check_on_the_command_line_tells_and_ends_with_1(root, monkeypatch, capsys):
@@ -151,7 +176,9 @@ def test_a_set_is_fetched_unpacked_and_not_fetched_twice(root, monkeypatch, caps
         if path.suffix == ".zip":
             with zipfile.ZipFile(path, "w") as file:
                 file.writestr("images/I01_01_01.png", b"pixels")
-                file.writestr("dmos.csv", "dist_img,ref_img,dmos,var\nI01_01_01.png,I01.png,4.5,.5\n")
+                file.writestr(
+                    "dmos.csv", "dist_img,ref_img,dmos,var\nI01_01_01.png,I01.png,4.5,.5\n"
+                )
         path.with_name(f"{path.name}.sha256").write_text("abc")
         return "abc" * 20
 
@@ -160,7 +187,10 @@ def test_a_set_is_fetched_unpacked_and_not_fetched_twice(root, monkeypatch, caps
     out = capsys.readouterr().out
     facts = datasets.describe("kadid10k", root=root)
     assert asked == list(facts["get"].values())
-    assert "2 files unpacked; you may delete it" in out and "next: python -m iqa_core data check kadid10k" in out
+    assert (
+        "2 files unpacked; you may delete it" in out
+        and "next: python -m iqa_core data check kadid10k" in out
+    )
     for words in (facts["licence"], facts["citation"]):
         assert words in out
     assert (facts["folder"] / "images/I01_01_01.png").read_bytes() == b"pixels"
@@ -171,7 +201,11 @@ def test_a_set_is_fetched_unpacked_and_not_fetched_twice(root, monkeypatch, caps
 def test_a_set_that_cannot_be_fetched_comes_with_what_to_do_by_hand(root, monkeypatch, capsys):
     assert command(monkeypatch, "data", "get", "tid2013") == 1
     out = capsys.readouterr().out
-    assert "by hand: Fetch" in out and "mos_with_names.txt" in out and str(root / "data/raw/tid2013") in out
+    assert (
+        "by hand: Fetch" in out
+        and "mos_with_names.txt" in out
+        and str(root / "data/raw/tid2013") in out
+    )
 
 
 def test_the_list_has_every_set_and_one_s_own(root, monkeypatch, capsys):
@@ -194,7 +228,19 @@ def test_a_broken_set_does_not_stop_the_list(root, monkeypatch, capsys):
 
 def test_distort_on_the_command_line_writes_a_tree_that_becomes_a_set(root, monkeypatch, capsys):
     photos, out = root / "data/raw/mine", root / "data/raw/distorted"
-    words = ["data", "distort", str(photos), "--out", str(out), "--name", "jpeg", "--level", "1", "--level", "4.5"]
+    words = [
+        "data",
+        "distort",
+        str(photos),
+        "--out",
+        str(out),
+        "--name",
+        "jpeg",
+        "--level",
+        "1",
+        "--level",
+        "4.5",
+    ]
     assert command(monkeypatch, *words) == 0
     table = (out / "images.csv").read_text().splitlines()
     assert len(table) == 1 + 4 * 2 and "images/a/jpeg-4.5.png" in table[2]

@@ -1,4 +1,6 @@
-"""Label files of every format: what programs write is read row for row, what is damaged is named."""
+"""Label files of every format: what programs write is read row for row, what is damaged is
+named.
+"""
 
 import csv
 import io
@@ -28,21 +30,40 @@ def own(root, text, **how):
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_csv_of_any_program(delimiter, encoding, tmp_path):
-    rows = ["Image|LABEL|my note", 'a b.jpg|3|"x, y; z"', "sub\\ä.jpg|4.5|", "./c.jpg|-1e1|ok", "||", ""]
+    rows = [
+        "Image|LABEL|my note",
+        'a b.jpg|3|"x, y; z"',
+        "sub\\ä.jpg|4.5|",
+        "./c.jpg|-1e1|ok",
+        "||",
+        "",
+    ]
     table = own(tmp_path, "\r\n".join(rows).replace("|", delimiter).encode(encoding))
-    assert list(table.image) == [f"data/raw/mine/{name}" for name in ("a b.jpg", "sub/ä.jpg", "c.jpg")]
+    assert list(table.image) == [
+        f"data/raw/mine/{name}" for name in ("a b.jpg", "sub/ä.jpg", "c.jpg")
+    ]
     assert list(table.label) == [3, 4.5, -10] and list(table["my note"]) == ["x, y; z", "", "ok"]
     assert list(table.content) == ["a b.jpg", "sub/ä.jpg", "c.jpg"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_csv_lines_may_end_in_three_ways(end, tmp_path):
-    assert list(own(tmp_path, end.join(["image,label", "a.png,1", 'b.png,"2"', ""])).label) == [1, 2]
+    assert list(own(tmp_path, end.join(["image,label", "a.png,1", 'b.png,"2"', ""])).label) == [
+        1,
+        2,
+    ]
 
 
 def test_csv_paths_may_begin_at_the_project_or_be_absolute_within_it(tmp_path):
-    table = own(tmp_path, f"image,label\n./data/raw/mine/a.png,1\n{tmp_path}/data/raw/mine/b.png,2\nc:1.png,3\n")
-    assert list(table.image) == ["data/raw/mine/a.png", "data/raw/mine/b.png", "data/raw/mine/c:1.png"]
+    table = own(
+        tmp_path,
+        f"image,label\n./data/raw/mine/a.png,1\n{tmp_path}/data/raw/mine/b.png,2\nc:1.png,3\n",
+    )
+    assert list(table.image) == [
+        "data/raw/mine/a.png",
+        "data/raw/mine/b.png",
+        "data/raw/mine/c:1.png",
+    ]
 
 
 def test_csv_of_a_linked_folder_may_hold_the_paths_there(tmp_path):
@@ -54,16 +75,22 @@ def test_csv_of_a_linked_folder_may_hold_the_paths_there(tmp_path):
 
 
 def test_csv_means_the_files_at_its_paths_and_no_others(tmp_path):
-    raw_trees.write_pictures(folder_of(tmp_path, "mine"), ["A.png", "thumbs/a.png", "thumbs/b.png", "thumbs/clean.png"])
+    raw_trees.write_pictures(
+        folder_of(tmp_path, "mine"), ["A.png", "thumbs/a.png", "thumbs/b.png", "thumbs/clean.png"]
+    )
     table = own(tmp_path, "image,label,reference\na.png,1,clean.png\nb.png,2,\n")
-    assert list(table.image) == ["data/raw/mine/A.png", "data/raw/mine/b.png"], "b.png is missing, its thumbnail is another"
+    assert list(table.image) == ["data/raw/mine/A.png", "data/raw/mine/b.png"], (
+        "b.png is missing, its thumbnail is another"
+    )
     assert table.reference[0] == "data/raw/mine/clean.png"
 
 
 def test_one_reference_written_in_two_ways_is_one_content(tmp_path):
     raw_trees.write_pictures(folder_of(tmp_path, "mine"), ["clean/x.png", "a.png", "b.png"])
     table = own(tmp_path, "image,label,reference\na.png,1,Clean/x.png\nb.png,2,./clean/x.png\n")
-    assert set(table.reference) == {"data/raw/mine/clean/x.png"} and set(table.content) == {"clean/x.png"}
+    assert set(table.reference) == {"data/raw/mine/clean/x.png"} and set(table.content) == {
+        "clean/x.png"
+    }
 
 
 def test_csv_keeps_further_columns_numbers_as_numbers(tmp_path):
@@ -81,10 +108,19 @@ def test_csv_keeps_further_columns_numbers_as_numbers(tmp_path):
         ("image,label\n", "holds no rows"),
         ("name,mos\na,1\n", "has no column image, label; it has name, mos"),
         ("image,label,Label\na,1,2\n", "two columns of one name among image, label, Label"),
-        ("image,label\na.png,1\nb.png,2,3\n", r"row 2 \(b.png, 2, 3\) has 3 values, not 2; quote a value that holds the del"),
+        (
+            "image,label\na.png,1\nb.png,2,3\n",
+            r"row 2 \(b.png, 2, 3\) has 3 values, not 2; quote a value that holds the del",
+        ),
         ('image,label\na.png,1\n"b.png,2\n', r"cannot be read \(unexpected end of data\)"),
-        ("image,label\na.png,good\n", "mine: label of a.png is good, not a number; mend or drop its row$"),
-        ("image,label\na.png,\nb.png,\n", "label of a.png is empty, not a number; mend or drop its row .2 such rows"),
+        (
+            "image,label\na.png,good\n",
+            "mine: label of a.png is good, not a number; mend or drop its row$",
+        ),
+        (
+            "image,label\na.png,\nb.png,\n",
+            "label of a.png is empty, not a number; mend or drop its row .2 such rows",
+        ),
         ("image,label\na.png,85%\n", "label of a.png is 85%, not a number"),
         ("image;label\na.png;3,5\n", "label of a.png is 3,5, not a number"),
         ("image,label\na.png,nan\n", "label of a.png is nan"),
@@ -92,14 +128,23 @@ def test_csv_keeps_further_columns_numbers_as_numbers(tmp_path):
         ("image,label,label_std\na.png,1,x\n", "label_std of .*a.png is x, not a number"),
         ("image,label,level\na.png,1,strong\n", "level of .*a.png is strong, not a number"),
         ("image,label\na.png,1\n,2\n", "mine: row 2 names no image"),
-        ("image,label\na.png,1\na.png,2\n", "lists data/raw/mine/a.png twice; keep one row an image"),
+        (
+            "image,label\na.png,1\na.png,2\n",
+            "lists data/raw/mine/a.png twice; keep one row an image",
+        ),
         ("image,label\na.png,1\n./a.png,2\n", "lists data/raw/mine/a.png twice"),
-        ("image,label\n../a.png,1\n", "../a.png lies outside data/raw/mine; link its folder into it"),
+        (
+            "image,label\n../a.png,1\n",
+            "../a.png lies outside data/raw/mine; link its folder into it",
+        ),
         ("image,label\n/etc/a.png,1\n", "/etc/a.png lies outside data/raw/mine"),
         ("image,label,reference\na.png,1,../b.png\n", "../b.png lies outside data/raw/mine"),
         ("image,label,label2\na.png,1,\nb.png,1,2\n", "label2 of .*a.png is empty, not a number"),
         ("image,label\nC:\\photos\\a.png,1\n", "C:/photos/a.png lies outside data/raw/mine"),
-        ("image,label,split\na.png,1,dev\n", "a.png is put into dev; allowed are train, val, test or nothing"),
+        (
+            "image,label,split\na.png,1,dev\n",
+            "a.png is put into dev; allowed are train, val, test or nothing",
+        ),
         ("image,label,label_kind\na.png,1,dmos\n", "label_kind dmos; allowed are mos"),
         (b"image,label\n\xe4.png,1\n", "cannot be read .it is no UTF-8 text: save it as CSV UTF-8"),
         ("image,label\na.png,1\n".encode("utf-16"), "no UTF-8 text"),
@@ -116,10 +161,14 @@ def test_a_set_with_one_label_has_no_other(tmp_path):
 
 
 def test_one_reference_for_all_images(tmp_path):
-    raw_trees.write(folder_of(tmp_path, "mine"), "set.yaml", "files: [{file: l.csv}]\nreference: clean.png\n")
+    raw_trees.write(
+        folder_of(tmp_path, "mine"), "set.yaml", "files: [{file: l.csv}]\nreference: clean.png\n"
+    )
     raw_trees.write(folder_of(tmp_path, "mine"), "l.csv", "image,label\na.png,1\nb.png,2\n")
     table = datasets.load_table("mine", root=tmp_path)
-    assert set(table.reference) == {"data/raw/mine/clean.png"} and set(table.content) == {"clean.png"}
+    assert set(table.reference) == {"data/raw/mine/clean.png"} and set(table.content) == {
+        "clean.png"
+    }
 
 
 # where images lie
@@ -128,7 +177,11 @@ def test_one_reference_for_all_images(tmp_path):
 def test_an_image_that_may_be_two_files_is_not_guessed(tmp_path):
     raw_trees.write_pictures(tmp_path, ["x/a.png", "y/a.png"])
     with pytest.raises(
-        ValueError, match=r"a.png may be x/a.png or y/a.png in .*; keep one of them, or tell its folder in `images"
+        ValueError,
+        match=(
+            r"a.png may be x/a.png or y/a.png in .*; keep one of them, or tell its folder in "
+            r"`images"
+        ),
     ):
         Files(tmp_path).find("a.png")
 
@@ -166,30 +219,50 @@ def test_parts_are_noted(tmp_path):
 
 def test_files_of_one_name_in_many_folders_take_no_quadratic_time(tmp_path, monkeypatch):
     """A quarter of a second; six, where each is compared with all."""
-    monkeypatch.setattr("os.walk", lambda folder, **_: [(str(folder / f"v{v}"), [], ["1.png"]) for v in range(5000)])
+    monkeypatch.setattr(
+        "os.walk", lambda folder, **_: [(str(folder / f"v{v}"), [], ["1.png"]) for v in range(5000)]
+    )
     wanted, start = [f"v{v}/1.png" for v in range(5000)], time.process_time()
     assert Files(tmp_path).locate(wanted) == wanted and time.process_time() - start < 2
 
 
 NAMES = st.text(
-    st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters='\\:/."'), min_size=1, max_size=12
+    st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters='\\:/."'),
+    min_size=1,
+    max_size=12,
 )
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @FUZZ
-@example(names=["a", "b"], label=1.0, delimiter=",", notes=["x\u2028y", "x\x85y", "x\x0by", "x\x0cy", "x\x1cy", *"678"])
+@example(
+    names=["a", "b"],
+    label=1.0,
+    delimiter=",",
+    notes=["x\u2028y", "x\x85y", "x\x0by", "x\x0cy", "x\x1cy", *"678"],
+)
 @example(names=["a\u2028b", "c"], label=1.0, delimiter=",", notes=["x\u2029y", "x\ny", *"345678"])
 @given(
-    names=st.lists(NAMES.filter(lambda name: name.strip() == name), min_size=1, max_size=8, unique=True),
+    names=st.lists(
+        NAMES.filter(lambda name: name.strip() == name), min_size=1, max_size=8, unique=True
+    ),
     label=st.floats(-1e6, 1e6),
     delimiter=st.sampled_from(",;\t"),
-    notes=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10), min_size=8, max_size=8),
+    notes=st.lists(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10), min_size=8, max_size=8
+    ),
 )
 def test_whatever_csv_writes_is_read_row_for_row(names, label, delimiter, notes):
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter)
-    writer.writerows([["image", "label", "note"], *([f"{n}.png", repr(label + k), notes[k]] for k, n in enumerate(names))])
+    writer.writerows(
+        [
+            ["image", "label", "note"],
+            *([f"{n}.png", repr(label + k), notes[k]] for k, n in enumerate(names)),
+        ]
+    )
     with tempfile.TemporaryDirectory() as root:
         table = own(Path(root), text.getvalue())
     assert list(table.image) == [f"data/raw/mine/{name}.png" for name in names]
@@ -225,12 +298,22 @@ def test_any_bytes_are_a_table_or_a_sentence(content):
 
 def json_set(root, data):
     raw_trees.write(folder_of(root, "mine"), "l.json", json.dumps(data))
-    raw_trees.write(folder_of(root, "mine"), "set.yaml", "files: [{file: l.json, columns: {image: image, label: score}}]\n")
+    raw_trees.write(
+        folder_of(root, "mine"),
+        "set.yaml",
+        "files: [{file: l.json, columns: {image: image, label: score}}]\n",
+    )
     return datasets.load_table("mine", root=root)
 
 
 def test_json_records(tmp_path):
-    table = json_set(tmp_path, [{"image": "a.png", "score": 1.5, "flag": True}, {"image": "b.png", "score": 2, "flag": None}])
+    table = json_set(
+        tmp_path,
+        [
+            {"image": "a.png", "score": 1.5, "flag": True},
+            {"image": "b.png", "score": 2, "flag": None},
+        ],
+    )
     assert list(table.label) == [1.5, 2] and list(table.flag) == ["True", ""]
     raw_trees.write(folder_of(tmp_path, "mine"), "set.yaml", "files: [{file: l.json}]\n")
     raw_trees.write(folder_of(tmp_path, "mine"), "l.json", '{"a.png": 3, "b.png": 4.25}')
@@ -248,10 +331,14 @@ def test_matrices_of_any_shape(shape, tmp_path):
     folder = folder_of(tmp_path, "mine")
     names = raw_trees.cells(["a.png", "b.png"], shape)
     raw_trees.write_matrix(folder, "l.mat", names=names, mos=np.array([1.25, 3]).reshape(shape))
-    raw_trees.write(folder, "set.yaml", "files: [{file: l.mat, columns: {image: names, label: mos}}]\n")
+    raw_trees.write(
+        folder, "set.yaml", "files: [{file: l.mat, columns: {image: names, label: mos}}]\n"
+    )
     table = datasets.load_table("mine", root=tmp_path)
     assert list(table.label) == [1.25, 3] and list(table.content) == ["a.png", "b.png"]
-    raw_trees.write_matrix(folder, "l.mat", names=np.array(["a.png", "bc.png"]), mos=np.array([1.25, 3]).reshape(shape))
+    raw_trees.write_matrix(
+        folder, "l.mat", names=np.array(["a.png", "bc.png"]), mos=np.array([1.25, 3]).reshape(shape)
+    )
     assert list(datasets.load_table("mine", root=tmp_path).content) == ["a.png", "bc.png"]
 
 

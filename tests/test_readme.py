@@ -1,8 +1,9 @@
-"""Every fenced command of the README works: run, checked, or in a list here with the reason why not.
+"""Every fenced command of the README works: run, checked, or in a list here with the reason why
+not.
 
-A fence with `<!-- run -->` on the line before it is executed. `make <target>` is checked with `make -n`,
-`python -m iqa_core run <experiment>` and papermill lines by their files; the rest must match ELSEWHERE.
-"""
+A fence with `<!-- run -->` on the line before it is executed. `make <target>` is checked with `make
+-n`, `python -m iqa_core run <experiment>` and papermill lines by their files; the rest must match
+ELSEWHERE."""
 
 import ast
 import os
@@ -38,7 +39,9 @@ ELSEWHERE = {  # pattern of the whole command: why it is not run here
 
 
 def fences(text):
-    """(language, lines, marked) of every fenced block; marked: `<!-- run -->` stands on the line before it."""
+    """(language, lines, marked) of every fenced block; marked: `<!-- run -->` stands on the line
+    before it.
+    """
     pattern = r"(<!-- run -->[ \t]*\n+)?^[ \t]*```(\w*)[^\n]*\n(.*?)^[ \t]*```[ \t]*$"
     for mark, language, body in re.findall(pattern, text, flags=re.MULTILINE | re.DOTALL):
         yield language, commands(body), bool(mark)
@@ -47,7 +50,10 @@ def fences(text):
 def commands(body):
     """Commands of a block: continued lines joined, prompts and comments removed."""
     joined = re.sub(r"[ \t]*\\\n\s*", " ", body)
-    lines = (re.sub(r"(^|\s+)#\s.*$", "", line.strip().removeprefix("$ ")).strip() for line in joined.splitlines())
+    lines = (
+        re.sub(r"(^|\s+)#\s.*$", "", line.strip().removeprefix("$ ")).strip()
+        for line in joined.splitlines()
+    )
     return [part.strip() for line in lines if line for part in line.split(" && ")]
 
 
@@ -56,7 +62,10 @@ def fault(command):
     words = shlex.split(command, posix=not command.startswith(".venv\\"))
     if words[0] == "make":
         done = subprocess.run(
-            ["make", "-n", *words[1:], f"PYTHON={sys.executable}"], cwd=REPOSITORY, capture_output=True, text=True
+            ["make", "-n", *words[1:], f"PYTHON={sys.executable}"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
         )
         return None if done.returncode == 0 else done.stderr.strip()
     verb = re.fullmatch(r"\S*python3? -m iqa_core (?:run|train) (\S+)(.*)", command)
@@ -65,17 +74,31 @@ def fault(command):
         execute.plan(verb[1], root=REPOSITORY, overrides=execute.parse_overrides(given))
         return None
     weights = re.fullmatch(
-        r"\S*python3? -m iqa_core weights (?:get|convert) (?:\S+ )?(?:--model )?([\w.-]+)( --set .*)?", command
+        r"\S*python3? -m iqa_core weights (?:get|convert) (?:\S+ )?(?:--model )?([\w.-]+)( --set "
+        r".*)?",
+        command,
     )
     if weights:  # servers and files of others; test_weights.py runs both verbs
         known = {row.name for row in published.rows()} | set(list_models())
         return None if weights[1] in known else f"there are no weights {weights[1]}"
-    data = re.fullmatch(r"\S*python3? -m iqa_core data (?:get|check) (\S+)|\S*python3? -m iqa_core data distort (.*)", command)
+    data = re.fullmatch(
+        r"\S*python3? -m iqa_core data (?:get|check) (\S+)|\S*python3? -m iqa_core data distort "
+        r"(.*)",
+        command,
+    )
     if data:  # servers and files of others; test_raw_data.py runs the verbs
-        known, named = (list_datasets(), [data[1]]) if data[1] else (list_distortions(), re.findall(r"--name (\S+)", data[2]))
+        known, named = (
+            (list_datasets(), [data[1]])
+            if data[1]
+            else (list_distortions(), re.findall(r"--name (\S+)", data[2]))
+        )
         return None if set(named) <= set(known) else f"there is no {', '.join(named)}"
     if Path(words[0]).name == "papermill":
-        missing = [word for word in words if word.startswith(("notebooks/", "params/")) and not (REPOSITORY / word).is_file()]
+        missing = [
+            word
+            for word in words
+            if word.startswith(("notebooks/", "params/")) and not (REPOSITORY / word).is_file()
+        ]
         return f"there is no {missing[0]}" if missing else None
     known = any(re.fullmatch(pattern, command) for pattern in ELSEWHERE)
     return (
@@ -87,7 +110,9 @@ def fault(command):
 
 def runnable(command):
     """The command with this interpreter where the README has the environment's."""
-    return re.sub(r"(?<!\S)(\.venv/bin/)?python3?(?= )", lambda _: shlex.quote(sys.executable), command)
+    return re.sub(
+        r"(?<!\S)(\.venv/bin/)?python3?(?= )", lambda _: shlex.quote(sys.executable), command
+    )
 
 
 SHELL_FENCES = [
@@ -100,11 +125,15 @@ SHELL_FENCES = [
 
 @pytest.mark.skipif(not SHELL_FENCES, reason="no README with commands yet")
 def test_something_of_the_readme_is_run():
-    assert any(marked for _, marked in (fence.values for fence in SHELL_FENCES)), "no fence is marked <!-- run -->"
+    assert any(marked for _, marked in (fence.values for fence in SHELL_FENCES)), (
+        "no fence is marked <!-- run -->"
+    )
     assert any("make demo" in found for found, _ in (fence.values for fence in SHELL_FENCES))
 
 
-@pytest.mark.skipif(not shutil.which("bash") or not shutil.which("make"), reason="needs bash and make")
+@pytest.mark.skipif(
+    not shutil.which("bash") or not shutil.which("make"), reason="needs bash and make"
+)
 @pytest.mark.parametrize(("found", "marked"), SHELL_FENCES)
 def test_a_fence_of_the_readme(found, marked):
     if not marked:
@@ -112,20 +141,33 @@ def test_a_fence_of_the_readme(found, marked):
         assert not any(faults.values()), {command: why for command, why in faults.items() if why}
         return
     script = "set -euo pipefail\n" + "\n".join(runnable(command) for command in found)
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    }
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
 def test_python_in_the_readme_is_python(path):
-    for block in re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL):
+    for block in re.findall(
+        r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    ):
         ast.parse(block)
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
 def test_links_within_the_repository_lead_somewhere(path):
-    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8")):
+    for target in re.findall(
+        r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8")
+    ):
         assert (REPOSITORY / target).exists(), f"{path.name} links to {target}, which is not there"
 
 
@@ -139,11 +181,15 @@ def test_the_reader_of_fences():
     assert fault("git clone https://example.org/x.git") is None
     assert "ELSEWHERE" in fault("curl https://example.org")
     assert "nosuch" in fault("make nosuch")
-    assert fault("python -m iqa_core weights convert x.pkl --model smart_iqa --set size=tiny") is None
+    assert (
+        fault("python -m iqa_core weights convert x.pkl --model smart_iqa --set size=tiny") is None
+    )
     assert "there are no weights nosuch" in fault("python -m iqa_core weights get nosuch")
     assert fault("python -m iqa_core data get kadid10k") is None
     assert "there is no nosuch" in fault("python -m iqa_core data check nosuch")
-    assert "there is no jpeg, nosuch" in fault("python -m iqa_core data distort a --out b --name jpeg --name nosuch")
+    assert "there is no jpeg, nosuch" in fault(
+        "python -m iqa_core data distort a --out b --name jpeg --name nosuch"
+    )
     assert "there is no" in fault("papermill notebooks/99_x.ipynb out.ipynb")
     with pytest.raises(FileNotFoundError, match="no experiment 'nosuch'"):
         fault("python -m iqa_core run nosuch")

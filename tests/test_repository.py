@@ -1,4 +1,6 @@
-"""What is committed: small files, no paths of one machine, nothing of the world outside this folder, no secrets."""
+"""What is committed: small files, no paths of one machine, nothing of the world outside this
+folder, no secrets.
+"""
 
 import re
 import subprocess
@@ -7,8 +9,26 @@ import pytest
 from conftest import REPOSITORY
 
 MEGABYTE = 1_000_000
-TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".ipynb", ".cfg", ".cff", ".sh", ".csv", ".json", ".tex", ".svg", ""}
-OF_ONE_MACHINE = "|".join([r"/home/[a-z]\w+/", r"/Users/\w+/", "/ro" + "ot/", "/wo" + "rk/", r"[A-Z]:\\Users"])
+TEXT = {
+    ".py",
+    ".md",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".txt",
+    ".ipynb",
+    ".cfg",
+    ".cff",
+    ".sh",
+    ".csv",
+    ".json",
+    ".tex",
+    ".svg",
+    "",
+}
+OF_ONE_MACHINE = "|".join(
+    [r"/home/[a-z]\w+/", r"/Users/\w+/", "/ro" + "ot/", "/wo" + "rk/", r"[A-Z]:\\Users"]
+)
 OUTSIDE = "|".join([r"\.\./sha" + "red", r"(?<![\w/])sha" + r"red/(specs|data|golden|DESIGN)"])
 SECRETS = r"\b(ghp_|github_pat_|hf_|AKIA)[A-Za-z0-9]{16,}|BEGIN [A-Z ]*PRIVATE KEY|https?://[^/\s:@\"']+:[^/\s@\"']+@"
 
@@ -20,7 +40,9 @@ def committed():
         done = subprocess.run(ask, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git repository", allow_module_level=True)
-    return [path for name in done.stdout.split("\0") if name and (path := REPOSITORY / name).is_file()]
+    return [
+        path for name in done.stdout.split("\0") if name and (path := REPOSITORY / name).is_file()
+    ]
 
 
 FILES = committed()
@@ -47,7 +69,10 @@ def test_files_are_small():
 
 
 def test_the_demo_photographs_are_few():
-    assert sum(path.stat().st_size for path in FILES if name(path).startswith("data/demo/")) <= 15 * MEGABYTE
+    assert (
+        sum(path.stat().st_size for path in FILES if name(path).startswith("data/demo/"))
+        <= 15 * MEGABYTE
+    )
 
 
 def test_no_path_of_one_machine():
@@ -60,7 +85,9 @@ def test_the_project_stands_alone():
 
 def test_no_number_is_still_to_come():
     """Texts hold measured numbers, no placeholders for them."""
-    hits = found(r"\b(README_)?(EXPECT|TIME|TODO|FIXME|FIGURE|HUMAN|REPOSITORY)(_[A-Z]+|[A-Z]*\d*)\b")
+    hits = found(
+        r"\b(README_)?(EXPECT|TIME|TODO|FIXME|FIGURE|HUMAN|REPOSITORY)(_[A-Z]+|[A-Z]*\d*)\b"
+    )
     assert not [hit for hit in hits if re.match(r"[^:]+\.(md|yaml|ipynb)\b", hit)]
 
 
@@ -69,12 +96,20 @@ def test_no_secrets():
 
 
 def test_what_runs_make_is_not_committed():
-    made = [name(path) for path in FILES if re.match(r"data/(raw|tables|cache|runs)/|\.venv/", name(path))]
+    made = [
+        name(path)
+        for path in FILES
+        if re.match(r"data/(raw|tables|cache|runs)/|\.venv/", name(path))
+    ]
     assert not made
 
 
 def test_no_drawer_for_everything():
-    assert not [name(path) for path in FILES if path.name in ("utils.py", "helpers.py", "misc.py", "common.py")]
+    assert not [
+        name(path)
+        for path in FILES
+        if path.name in ("utils.py", "helpers.py", "misc.py", "common.py")
+    ]
 
 
 @pytest.mark.parametrize("file", [".ci/run", "scripts/make_env.sh", "scripts/lock.sh"])

@@ -1,4 +1,6 @@
-"""Trainings that are killed, or cannot write, and are begun again: the same history and weights, nothing done twice."""
+"""Trainings that are killed, or cannot write, and are begun again: the same history and weights,
+nothing done twice.
+"""
 
 import os
 import signal
@@ -9,11 +11,18 @@ import pytest
 import torch
 from training_jobs import KILLS, OPTIONS, Small, data, killed_training, run
 
-from iqa_core import checkpoints, runs, training
+from iqa_core import runs, training
+from iqa_core.training import checkpoint as checkpoints
 
 CELL = 'experiment: str = "lab"  # folder\nrun: str = ""  # folder in it\n'
 STEPS = 6  # an epoch
-REDONE = {"first step": 1, "in a write": 1, "after a write": 0, "middle of an epoch": 4, "validation": 0}  # steps begun twice
+REDONE = {
+    "first step": 1,
+    "in a write": 1,
+    "after a write": 0,
+    "middle of an epoch": 4,
+    "validation": 0,
+}  # steps begun twice
 
 
 def trained(project, where, *, minutes=60.0):
@@ -26,7 +35,12 @@ def results(project):
     folder = project.root / "data/runs/lab/a"
     weights = torch.load(folder / "weights.pt", weights_only=True)
     history = pd.read_csv(folder / "history.csv").drop(columns="seconds")
-    return history, weights, len((project.root / "steps.txt").read_text()), (folder / "train.log").read_text()
+    return (
+        history,
+        weights,
+        len((project.root / "steps.txt").read_text()),
+        (folder / "train.log").read_text(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +51,11 @@ def whole(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("whole"))
     project.notebook("01_x", CELL)
     assert trained(project, "nowhere") == 0
-    assert pd.read_csv(project.root / "data/runs/lab/a/history.csv").best.tolist() == [True, True, False]
+    assert pd.read_csv(project.root / "data/runs/lab/a/history.csv").best.tolist() == [
+        True,
+        True,
+        False,
+    ]
     return results(project)
 
 
@@ -51,9 +69,15 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(project, whole, where)
     pd.testing.assert_frame_equal(history, whole[0], check_exact=True)
     assert all(torch.equal(value, whole[1][name]) for name, value in weights.items())
     assert (whole[2], steps) == (3 * STEPS, 3 * STEPS + REDONE[where])
-    assert [line.split()[1] for line in log.splitlines() if line.startswith("epoch ")] == ["1", "2", "3"]
+    assert [line.split()[1] for line in log.splitlines() if line.startswith("epoch ")] == [
+        "1",
+        "2",
+        "3",
+    ]
     assert "goes on from last.ckpt" in log and log.count("weights chosen on val: epoch") == 1
-    assert not list((project.root / "data/runs/lab/a").glob(".*")), "what was half written is overwritten"
+    assert not list((project.root / "data/runs/lab/a").glob(".*")), (
+        "what was half written is overwritten"
+    )
 
 
 def test_scalars_are_drawn_once(project, whole):
@@ -69,7 +93,9 @@ def test_scalars_are_drawn_once(project, whole):
 
 def fitted(folder, **changes):
     training.seed_everything(0)
-    options = OPTIONS | dict(epochs=1, checkpoint=folder / "last.ckpt", say=lambda text: None) | changes
+    options = (
+        OPTIONS | dict(epochs=1, checkpoint=folder / "last.ckpt", say=lambda text: None) | changes
+    )
     return list(training.fit(Small(), *data(), *data(25, seed=1), **options))
 
 
@@ -88,7 +114,11 @@ def test_numpy_numbers_do_not_spoil_a_checkpoint(tmp_path):
 def test_a_checkpoint_of_another_training_is_refused_naming_what_differs(tmp_path):
     fitted(tmp_path)
     with pytest.raises(
-        ValueError, match=r"belongs to another training: epochs was 1, is 2; seed was 0, is 3; give what was .* or delete"
+        ValueError,
+        match=(
+            r"belongs to another training: epochs was 1, is 2; seed was 0, is 3; give what was "
+            r".* or delete"
+        ),
     ):
         fitted(tmp_path, epochs=2, seed=3)
     images, table = data(25, seed=2)
@@ -102,7 +132,16 @@ def test_a_checkpoint_of_another_training_is_refused_naming_what_differs(tmp_pat
 def test_a_checkpoint_holds_nothing_but_plain_values_and_tensors(tmp_path):
     fitted(tmp_path, monitor={"other": data(9)}, select="other")
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert {"model", "optimizer", "data", "torch", "cuda", "precision", "past", "configuration"} == state.keys()
+    assert {
+        "model",
+        "optimizer",
+        "data",
+        "torch",
+        "cuda",
+        "precision",
+        "past",
+        "configuration",
+    } == state.keys()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of file sizes are POSIX")
@@ -114,14 +153,18 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path):
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-        with pytest.raises(OSError, match=r"cannot be written \(.*; the earlier checkpoint is untouched; free some"):
+        with pytest.raises(
+            OSError, match=r"cannot be written \(.*; the earlier checkpoint is untouched; free some"
+        ):
             checkpoints.save(path, {"configuration": {}, "a": torch.zeros(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before and checkpoints.load(path, {})["a"] == 1
 
 
-def test_a_read_only_disk_with_a_half_written_draft_is_told_in_the_same_words(tmp_path, monkeypatch):
+def test_a_read_only_disk_with_a_half_written_draft_is_told_in_the_same_words(
+    tmp_path, monkeypatch
+):
     path = tmp_path / "last.ckpt"
     checkpoints.save(path, {"configuration": {}, "a": 1})
     (tmp_path / ".last.ckpt.part").write_bytes(b"half")
@@ -131,14 +174,23 @@ def test_a_read_only_disk_with_a_half_written_draft_is_told_in_the_same_words(tm
 
     monkeypatch.setattr(type(path), "open", refuse)
     monkeypatch.setattr(type(path), "unlink", refuse)
-    with pytest.raises(OSError, match=r"cannot be written \(.*Read-only.*; the earlier checkpoint is untouched; free"):
+    with pytest.raises(
+        OSError,
+        match=r"cannot be written \(.*Read-only.*; the earlier checkpoint is untouched; free",
+    ):
         checkpoints.save(path, {"configuration": {}, "a": 2})
 
 
 def test_a_folder_that_cannot_be_written_is_noticed_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_backward", None)
     (tmp_path / ".last.ckpt.part").mkdir()  # what root, who may write anywhere, cannot write either
-    with pytest.raises(OSError, match=r"cannot be written \(.*; there is no earlier one; free some space or make the folder"):
+    with pytest.raises(
+        OSError,
+        match=(
+            r"cannot be written \(.*; there is no earlier one; free some space or make the "
+            r"folder"
+        ),
+    ):
         fitted(tmp_path)
 
 

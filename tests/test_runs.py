@@ -44,7 +44,13 @@ def test_a_run_from_start_to_end(project, notebook, capsys):
     run = runs.start("02_train_baseline", given(rate=1))
     assert run.folder == project.root / "data/runs/lab/02_train_baseline"
     assert "run lab/02_train_baseline: 9 parameters" in capsys.readouterr().out
-    run.record(model="hyperiqa", split_hash="abc", set="demo", rows=np.int64(7), table=run.path("x/table.csv"))
+    run.record(
+        model="hyperiqa",
+        split_hash="abc",
+        set="demo",
+        rows=np.int64(7),
+        table=run.path("x/table.csv"),
+    )
     run.log({"epoch": 1, "loss": 0.123456})
     run.log({"epoch": 2, "loss": 0.1, "srcc": 0.9})
     assert "epoch 1  loss 0.1235" in capsys.readouterr().out
@@ -72,7 +78,9 @@ def test_a_run_from_start_to_end(project, notebook, capsys):
         "0.5",
     )
     assert (run.folder / "_SUCCESS").is_file()
-    assert not [path for path in run.folder.iterdir() if path.name.startswith(".")], "drafts are renamed"
+    assert not [path for path in run.folder.iterdir() if path.name.startswith(".")], (
+        "drafts are renamed"
+    )
 
 
 def test_rows_given_again_are_logged_once(project, notebook):
@@ -80,7 +88,9 @@ def test_rows_given_again_are_logged_once(project, notebook):
 
     def files(run):
         history = [row["step"] for row in rows_of(run.folder / "history.csv")]
-        return history, [line.split()[3] for line in (run.folder / "train.log").read_text().splitlines()]
+        return history, [
+            line.split()[3] for line in (run.folder / "train.log").read_text().splitlines()
+        ]
 
     run = runs.start("02_train_baseline", given())
     (run.folder / "last.ckpt").write_bytes(b"")
@@ -112,7 +122,9 @@ def test_start_removes_success_and_nothing_else(project, notebook):
     assert not (run.folder / "_SUCCESS").exists()
 
 
-def test_a_checkpoint_of_the_same_parameters_notebook_and_code_is_kept_and_any_other_put_aside(project, notebook, monkeypatch):
+def test_a_checkpoint_of_the_same_parameters_notebook_and_code_is_kept_and_any_other_put_aside(
+    project, notebook, monkeypatch
+):
     folder = runs.start("02_train_baseline", given()).folder
     for change in ("none", "parameters", "notebook", "code"):
         for name in ("last.ckpt", "train.log", "history.csv"):
@@ -123,7 +135,10 @@ def test_a_checkpoint_of_the_same_parameters_notebook_and_code_is_kept_and_any_o
             monkeypatch.setattr(runs, "code_hash", lambda root: "other")
         runs.start("02_train_baseline", given(epochs=3 if change == "none" else 7))
         suffix = "" if change == "none" else ".old"
-        assert all((folder / f"{name}{suffix}").read_text() == f"hours {change}" for name in ("last.ckpt", "train.log"))
+        assert all(
+            (folder / f"{name}{suffix}").read_text() == f"hours {change}"
+            for name in ("last.ckpt", "train.log")
+        )
         assert (folder / "last.ckpt").exists() == (change == "none")
     (folder / "last.ckpt").write_text("x")
     runs.start("02_train_baseline", given(epochs=7)).finish({})
@@ -135,7 +150,9 @@ def test_a_start_that_was_killed_does_not_hinder_the_next(project, notebook, mon
     for where, kept in (("_circumstances", True), ("write_json", True), ("_put_aside", True)):
         (folder / "last.ckpt").write_bytes(b"hours")
         with monkeypatch.context() as patch:
-            patch.setattr(runs.Run if where == "_put_aside" else runs, where, lambda *_, **__: 1 / 0)
+            patch.setattr(
+                runs.Run if where == "_put_aside" else runs, where, lambda *_, **__: 1 / 0
+            )
             with pytest.raises(ZeroDivisionError):
                 runs.start("02_train_baseline", given(epochs=4 if where == "_put_aside" else 3))
         runs.start("02_train_baseline", given())
@@ -209,7 +226,9 @@ def test_variants(project, notebook):
 def test_run_folder(project, notebook):
     run = runs.start("02_train_baseline", given())
     assert runs.run_folder("lab/02_train_baseline") == run.folder == runs.run_folder(run.folder)
-    with pytest.raises(FileNotFoundError, match="no run 'lab/other' in data/runs; there are: lab/02_train_baseline"):
+    with pytest.raises(
+        FileNotFoundError, match="no run 'lab/other' in data/runs; there are: lab/02_train_baseline"
+    ):
         runs.run_folder("lab/other")
 
 
@@ -217,7 +236,9 @@ def test_only_finished_runs_are_read(project, notebook):
     run = runs.start("02_train_baseline", given())
     with pytest.raises(FileNotFoundError, match="has no _SUCCESS: it did not finish"):
         runs.load_model("lab/02_train_baseline")
-    with pytest.raises(FileNotFoundError, match="no finished run of 02_train_baseline in data/runs/lab"):
+    with pytest.raises(
+        FileNotFoundError, match="no finished run of 02_train_baseline in data/runs/lab"
+    ):
         runs.finished_runs("lab", "02_train_baseline")
     run.finish({"srcc": 0.5})
     assert runs.finished("lab/02_train_baseline") == run.folder

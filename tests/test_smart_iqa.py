@@ -1,4 +1,6 @@
-"""SMART-IQA: parity with the published implementation, its parameter counts, its stage weights and their controls."""
+"""SMART-IQA: parity with the published implementation, its parameter counts, its stage weights and
+their controls.
+"""
 
 import numpy as np
 import pytest
@@ -19,13 +21,20 @@ COUNTS = {  # as published: single scale, + multi-scale, + attention
 def test_parameters_are_counted_as_published(size):
     with torch.device("meta"):
         counted = [
-            sum(p.numel() for p in create_model("smart_iqa", size=size, pretrained=False, drop_path=0.0, **kwargs).parameters())
+            sum(
+                p.numel()
+                for p in create_model(
+                    "smart_iqa", size=size, pretrained=False, drop_path=0.0, **kwargs
+                ).parameters()
+            )
             for kwargs in ({"multiscale": False}, {"attention": False}, {})
         ]
     assert tuple(counted) == COUNTS[size]
 
 
-@pytest.mark.parametrize(("size", "kind"), [("tiny", "full"), ("tiny", "multi"), ("tiny", "single"), ("base", "full")])
+@pytest.mark.parametrize(
+    ("size", "kind"), [("tiny", "full"), ("tiny", "multi"), ("tiny", "single"), ("base", "full")]
+)
 def test_it_answers_as_the_published_code(size, kind):
     told = golden(f"smart_iqa_{size}_{kind}")
     model = weights.from_published("smart_iqa", filled(told["keys"]), size=size, **KINDS[kind])
@@ -33,9 +42,13 @@ def test_it_answers_as_the_published_code(size, kind):
     for seed, case in told["cases"].items():
         picture = image(int(seed), 224, 224)
         with torch.no_grad():
-            np.testing.assert_allclose(model(picture), case["score"], atol=1e-4 * max(1, abs(case["score"][0])))
+            np.testing.assert_allclose(
+                model(picture), case["score"], atol=1e-4 * max(1, abs(case["score"][0]))
+            )
             if kind == "full":
-                np.testing.assert_allclose(model.stage_weights(picture)[0], case["stage_weights"], atol=1e-4)
+                np.testing.assert_allclose(
+                    model.stage_weights(picture)[0], case["stage_weights"], atol=1e-4
+                )
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +67,11 @@ def test_stage_weights_are_a_distribution_that_starts_even_and_steers_the_fusion
         fused = small.fuse(small.pooled(images)[4:])
         small.gate.net[3].bias[2] = 0.0
     third = slice(64 + 128, 64 + 128 + 256)
-    assert fused[:, third].any() and not fused[:, : third.start].any() and not fused[:, third.stop :].any()
+    assert (
+        fused[:, third].any()
+        and not fused[:, : third.start].any()
+        and not fused[:, third.stop :].any()
+    )
 
 
 def test_the_adaptive_gate_sees_the_image_and_the_static_one_does_not():
@@ -66,7 +83,9 @@ def test_the_adaptive_gate_sees_the_image_and_the_static_one_does_not():
         with torch.no_grad():
             for parameter in model.gate.parameters():
                 parameter.normal_()
-            differ[gate] = (model.stage_weights(images)[0] - model.stage_weights(images)[1]).abs().max().item()
+            differ[gate] = (
+                (model.stage_weights(images)[0] - model.stage_weights(images)[1]).abs().max().item()
+            )
     assert differ["adaptive"] > 1e-3 and differ["static"] == 0
 
 
@@ -96,5 +115,7 @@ def test_what_is_refused(small):
     with pytest.raises(ValueError, match="224 x 224, not"):
         small(torch.rand(1, 3, 256, 256))
     plain = create_model("smart_iqa", backbone="resnet18", attention=False, pretrained=False)
-    with pytest.raises(ValueError, match="no stage weights: it was built with attention=False or multiscale=False"):
+    with pytest.raises(
+        ValueError, match="no stage weights: it was built with attention=False or multiscale=False"
+    ):
         plain.stage_weights(torch.rand(1, 3, 224, 224))

@@ -24,12 +24,21 @@ def test_the_committed_splits_are_the_rule_s_and_no_content_crosses(table, numbe
     assert (made.split.to_numpy() == saved.to_numpy()).all()
     assert not splits.crossing_contents(table, saved)
     assert table.content[saved == "val"].nunique() == 4
-    other = splits.make_split(table.sample(frac=1, random_state=number), f"rotation{number}").set_index("image").split
-    assert (other[table.image].to_numpy() == saved.to_numpy()).all(), "the order of rows must not matter"
+    other = (
+        splits.make_split(table.sample(frac=1, random_state=number), f"rotation{number}")
+        .set_index("image")
+        .split
+    )
+    assert (other[table.image].to_numpy() == saved.to_numpy()).all(), (
+        "the order of rows must not matter"
+    )
 
 
 def test_the_rule_is_the_sha256_of_file_names_dealt_in_turn(table):
-    order = sorted(table.reference.unique(), key=lambda path: hashlib.sha256(Path(path).name.encode()).hexdigest())
+    order = sorted(
+        table.reference.unique(),
+        key=lambda path: hashlib.sha256(Path(path).name.encode()).hexdigest(),
+    )
     contents = [Path(path).stem for path in order]
     parts = splits.make_split(table, "rotation2").split
     assert set(table.content[parts == "test"]) == set(contents[1::4])
@@ -37,13 +46,20 @@ def test_the_rule_is_the_sha256_of_file_names_dealt_in_turn(table):
 
 
 def test_the_rotations_test_every_content_once(table):
-    tested = [c for k in range(1, 5) for c in table.content[splits.make_split(table, f"rotation{k}").split == "test"].unique()]
+    tested = [
+        c
+        for k in range(1, 5)
+        for c in table.content[splits.make_split(table, f"rotation{k}").split == "test"].unique()
+    ]
     assert sorted(tested) == sorted(table.content.unique())
 
 
 def test_rotations_of_references_of_one_name_do_not_hang_on_the_order_of_rows():
     table = small().assign(reference=lambda rows: rows.content + "/ref.png")
-    first, other = (splits.make_split(rows, "rotation1").set_index("image").split for rows in (table, table[::-1]))
+    first, other = (
+        splits.make_split(rows, "rotation1").set_index("image").split
+        for rows in (table, table[::-1])
+    )
     assert (first == other[first.index]).all()
 
 
@@ -103,7 +119,12 @@ def kadid(contents=20, kinds=("blur", "noise", "jpeg")):
 
 def pipal(contents=40):
     types = {"00": 12, "01": 16, "02": 10, "03": 24, "04": 13, "05": 14, "06": 27}
-    names = [f"A{c:04d}_{group}_{k:02d}.bmp" for c in range(contents) for group in types for k in range(types[group])]
+    names = [
+        f"A{c:04d}_{group}_{k:02d}.bmp"
+        for c in range(contents)
+        for group in types
+        for k in range(types[group])
+    ]
     return pd.DataFrame({"image": names, "content": [name[:5] for name in names]})
 
 
@@ -128,11 +149,20 @@ def test_ten_seeds_differ_and_the_order_of_rows_and_further_columns_do_not_matte
     assert not splits.crossing_contents(table, made[3])
 
 
-@pytest.mark.parametrize(("contents", "train", "val", "test"), [(25, 18, 2, 5), (29, 21, 2, 6), (81, 59, 6, 16), (5, 3, 1, 1)])
-def test_random80_tests_a_fifth_of_the_contents_and_validates_inside_the_rest(contents, train, val, test):
+@pytest.mark.parametrize(
+    ("contents", "train", "val", "test"),
+    [(25, 18, 2, 5), (29, 21, 2, 6), (81, 59, 6, 16), (5, 3, 1, 1)],
+)
+def test_random80_tests_a_fifth_of_the_contents_and_validates_inside_the_rest(
+    contents, train, val, test
+):
     table = kadid(contents)
     part = parts_of(table, "random80-1")
-    assert table.content.groupby(part).nunique().to_dict() == {"train": train, "val": val, "test": test}
+    assert table.content.groupby(part).nunique().to_dict() == {
+        "train": train,
+        "val": val,
+        "test": test,
+    }
     assert part.notna().all()
     same = parts_of(table, "random70-1")
     assert ((same == "test") == (part == "test")).all()
@@ -140,7 +170,11 @@ def test_random80_tests_a_fifth_of_the_contents_and_validates_inside_the_rest(co
 
 def test_random70_is_70_10_20_by_image_where_there_is_no_content():
     table = pd.DataFrame({"image": [f"{i}.jpg" for i in range(1000)]})
-    assert parts_of(table, "random70-0").value_counts().to_dict() == {"train": 700, "test": 200, "val": 100}
+    assert parts_of(table, "random70-0").value_counts().to_dict() == {
+        "train": 700,
+        "test": 200,
+        "val": 100,
+    }
     some_named = table.assign(content=[f"c{i}" if i < 100 else None for i in np.arange(1000) // 2])
     part = parts_of(some_named, "random70-0")
     assert part.notna().all() and not splits.crossing_contents(some_named, part)
@@ -155,19 +189,27 @@ def test_rotations_of_any_table_test_every_image_once():
 
 
 def test_official_is_taken_as_it_is_and_gets_a_val_where_it_has_none():
-    table = kadid(20).assign(official_split=["train"] * 30 + ["val"] * 6 + ["test"] * 21 + ["", None, ""])
+    table = kadid(20).assign(
+        official_split=["train"] * 30 + ["val"] * 6 + ["test"] * 21 + ["", None, ""]
+    )
     part = parts_of(table, "official")
     assert part[:57].tolist() == table.official_split[:57].tolist() and part[57:].isna().all()
     table["official_split"] = table.official_split.replace("val", "train")
     part = parts_of(table, "official")
-    assert (part[:36] != "test").all() and (part == "val").sum() == 3 and (part[36:57] == "test").all()
+    assert (
+        (part[:36] != "test").all() and (part == "val").sum() == 3 and (part[36:57] == "test").all()
+    )
     assert not splits.crossing_contents(table, part)
     with pytest.raises(ValueError, match="divides I00 between parts"):
-        splits.make_split(table.assign(official_split=["val", *table.official_split[1:]]), "official")
+        splits.make_split(
+            table.assign(official_split=["val", *table.official_split[1:]]), "official"
+        )
 
 
 def test_qalign_is_the_column_of_that_name():
-    table = kadid(20).assign(official_split="", qalign_split=["train"] * 30 + ["val"] * 9 + ["test"] * 21)
+    table = kadid(20).assign(
+        official_split="", qalign_split=["train"] * 30 + ["val"] * 9 + ["test"] * 21
+    )
     assert parts_of(table, "qalign").tolist() == table.qalign_split.tolist()
 
 
@@ -186,7 +228,10 @@ def test_a_left_out_distortion_is_in_test_alone_also_as_the_second():
     table = kadid(20).assign(distortion2=[None, "blur", None] * 20)
     part = parts_of(table, "leave-blur-out-2")
     blurred = table.distortion.isin(["blur", "noise"])  # noise here comes with blur
-    assert set(part[blurred].dropna()) == {"test"} and set(part[~blurred].dropna()) == {"train", "val"}
+    assert set(part[blurred].dropna()) == {"test"} and set(part[~blurred].dropna()) == {
+        "train",
+        "val",
+    }
     contents = parts_of(kadid(20), "random80-2")
     assert (part.dropna() == contents[part.notna()]).all()
     assert (part.notna() == (blurred == (contents == "test"))).all()
@@ -197,20 +242,32 @@ def test_every_scheme_is_listed_with_what_it_does():
     listed = splits.list_schemes()
     assert list(listed) == list(splits.SCHEMES) and all(len(text) > 40 for text in listed.values())
     table = (
-        kadid(40).assign(official_split=["train"] * 60 + ["test"] * 60).assign(qalign_split=lambda table: table.official_split)
+        kadid(40)
+        .assign(official_split=["train"] * 60 + ["test"] * 60)
+        .assign(qalign_split=lambda table: table.official_split)
     )
     for written in listed:
-        scheme = re.sub("<seed>|<k>", "1", written).replace("<n>", "3").replace("<distortion>", "jpeg")
+        scheme = (
+            re.sub("<seed>|<k>", "1", written).replace("<n>", "3").replace("<distortion>", "jpeg")
+        )
         parts_of(pipal() if "ckdn" in written else table, scheme)
 
 
 @pytest.mark.parametrize(
     ("scheme", "message"),
     [
-        ("random-1", "no split scheme 'random-1'; there are official, rotation<k>, .*leave-<distortion>-out-<seed>"),
+        (
+            "random-1",
+            "no split scheme 'random-1'; there are official, rotation<k>, "
+            ".*leave-<distortion>-out-<seed>",
+        ),
         ("random80", "no split scheme 'random80'"),
         ("random80-1.csv", "no split scheme"),
-        ("official", "column official_split names no train and test images; use random80-<seed> or rotation<k>"),
+        (
+            "official",
+            "column official_split names no train and test images; use random80-<seed> or "
+            "rotation<k>",
+        ),
         ("qalign", "column qalign_split names no train and test"),
         ("ckdn-0", "ckdn splits PIPAL, with images like A0001_03_07.bmp, not I00_blur.png"),
         ("leave-fog-out", "no distortion 'fog' to leave out; the table has blur, jpeg, noise"),
@@ -225,7 +282,9 @@ def test_schemes_that_do_not_fit_are_refused(scheme, message):
 
 
 def test_two_contents_are_too_few():
-    with pytest.raises(ValueError, match="split random80-0 has no .* images; give each part at least one"):
+    with pytest.raises(
+        ValueError, match="split random80-0 has no .* images; give each part at least one"
+    ):
         splits.make_split(kadid(2), "random80-0")
     with pytest.raises(ValueError, match="no distortion 'blur' to leave out; the table has none"):
         splits.make_split(small(), "leave-blur-out")

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from iqa_core import evaluation, recipe, training
+from iqa_core import evaluation, training
 from iqa_core.models import Contract, create_model
-from iqa_core.schedules import Place, learning_rate
-from iqa_core.training import fit
+from iqa_core.training import fit, recipe
+from iqa_core.training.schedules import Place, learning_rate
 
 
 class Brightness(nn.Module):
@@ -30,7 +30,9 @@ def data(number=48, seed=0, contents=4):
 
 
 PINNED = [0.74601, 0.64130, 0.56734, 0.52881]  # of `trained(epochs=4)`
-OPTIONS = dict(epochs=6, batch_size=8, crops_per_image=2, backbone_lr=1e-2, head_lr=3e-2, weight_decay=1e-4)
+OPTIONS = dict(
+    epochs=6, batch_size=8, crops_per_image=2, backbone_lr=1e-2, head_lr=3e-2, weight_decay=1e-4
+)
 
 
 def trained(seed=0, **changes):
@@ -49,13 +51,17 @@ def test_training_learns_and_keeps_the_best_row_s_weights():
     predicted = evaluation.predict(model, images)
     from iqa_core.metrics import per_content
 
-    assert per_content(predicted, table.label, table.content)["srcc"] == pytest.approx(best, abs=1e-9)
+    assert per_content(predicted, table.label, table.content)["srcc"] == pytest.approx(
+        best, abs=1e-9
+    )
 
 
 def test_predictions_are_in_label_units():
     model, rows = trained(validate_every=6)
     images, table = data(24, seed=1)
-    assert np.abs(evaluation.predict(model, images) - table.label).mean() == pytest.approx(rows[-1]["val_l1"])
+    assert np.abs(evaluation.predict(model, images) - table.label).mean() == pytest.approx(
+        rows[-1]["val_l1"]
+    )
     assert rows[-1]["val_l1"] < 0.5 * table.label.std()
 
 
@@ -93,14 +99,25 @@ def test_labels_are_taken_to_the_bounds_of_a_bounded_score():
     labels, contract = data()[1].label, model.contract
     assert contract.offset + contract.scale * 2 == pytest.approx(labels.min())
     assert contract.offset + contract.scale * 5 == pytest.approx(labels.max())
-    assert (contract.low, contract.high, contract.units) == (2.0, 5.0, "the labels it is trained on")
+    assert (contract.low, contract.high, contract.units) == (
+        2.0,
+        5.0,
+        "the labels it is trained on",
+    )
     assert rows[-1]["val_l1"] < 0.5 * labels.std()
 
 
 def test_the_backbone_has_a_learning_rate_of_its_own():
     model = Brightness()
     before = model.backbone.weight.detach().clone()
-    list(fit(model, *data(), *data(24, seed=1), **OPTIONS | {"epochs": 1, "backbone_lr": 0.0, "weight_decay": 0.0}))
+    list(
+        fit(
+            model,
+            *data(),
+            *data(24, seed=1),
+            **OPTIONS | {"epochs": 1, "backbone_lr": 0.0, "weight_decay": 0.0},
+        )
+    )
     assert torch.equal(model.backbone.weight, before)
 
 
@@ -126,7 +143,11 @@ def test_a_row_every_so_many_epochs_and_one_for_the_last():
 def test_the_two_learning_rates_reach_their_groups():
     model, start = Brightness(), Brightness()
     start.load_state_dict(model.state_dict())
-    list(fit(model, *data(), *data(24), **OPTIONS | dict(epochs=1, backbone_lr=0.0, weight_decay=0.0)))
+    list(
+        fit(
+            model, *data(), *data(24), **OPTIONS | dict(epochs=1, backbone_lr=0.0, weight_decay=0.0)
+        )
+    )
     assert torch.equal(model.backbone.weight, start.backbone.weight)
     assert not torch.equal(model.head.weight, start.head.weight)
 
@@ -137,21 +158,32 @@ def test_the_two_learning_rates_reach_their_groups():
 def rates(name, base, *, steps=1000, epochs=10, head=True, warmup=0.0, decay_epochs=6, each=1):
     """The rates of every `each`th step."""
     options = dict(head=head, warmup=warmup, decay_epochs=decay_epochs)
-    return [learning_rate(name, base, Place(s, steps, s * epochs // steps, epochs), **options) for s in range(0, steps, each)]
+    return [
+        learning_rate(name, base, Place(s, steps, s * epochs // steps, epochs), **options)
+        for s in range(0, steps, each)
+    ]
 
 
 def test_the_learning_rate_warms_up_then_falls_to_a_hundredth():
     found = [
         *rates("cosine", 1.0, warmup=0.05),
-        learning_rate("cosine", 1.0, Place(1000, 1000, 10, 10), head=True, warmup=0.05, decay_epochs=6),
+        learning_rate(
+            "cosine", 1.0, Place(1000, 1000, 10, 10), head=True, warmup=0.05, decay_epochs=6
+        ),
     ]
-    assert found[0] < 0.03 and max(found) == pytest.approx(1, abs=1e-3) and found.index(max(found)) == pytest.approx(50, abs=1)
+    assert (
+        found[0] < 0.03
+        and max(found) == pytest.approx(1, abs=1e-3)
+        and found.index(max(found)) == pytest.approx(50, abs=1)
+    )
     assert found[1000] == pytest.approx(0.01) and all(np.diff(found[51:]) < 0)
 
 
 def test_constant_and_step():
     assert set(rates("constant", 0.3)) == {0.3}
-    assert rates("step", 1.0, decay_epochs=3, each=100) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+    assert rates("step", 1.0, decay_epochs=3, each=100) == pytest.approx(
+        [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001]
+    )
     warm = rates("step", 1.0, warmup=0.05)
     assert warm[0] < 0.03 and warm[50] == 1.0
 
@@ -193,7 +225,9 @@ def test_maniqa_s_code_swings_with_a_period_of_100_steps():
         module.step()
         theirs.step()
     assert found == pytest.approx(expected, abs=1e-9)
-    assert found[50] == pytest.approx(0, abs=1e-12) and found[:100] == pytest.approx(found[100:200], abs=1e-12)
+    assert found[50] == pytest.approx(0, abs=1e-12) and found[:100] == pytest.approx(
+        found[100:200], abs=1e-12
+    )
 
 
 def test_schedules_reach_both_groups_and_the_row():
@@ -207,12 +241,24 @@ def test_schedules_reach_both_groups_and_the_row():
 
 def test_groups_are_the_parts_named_and_the_rest():
     model = create_model("hyperiqa", backbone="resnet18", head="published", pretrained=False)
-    for names in (["backbone"], ["backbone", "local"]):  # the published code's slow group holds both
+    for names in (
+        ["backbone"],
+        ["backbone", "local"],
+    ):  # the published code's slow group holds both
         slow, fast = recipe.groups(model, names, (2e-5, 2e-4), (0.0, 5e-4))
-        assert sum(p.numel() for p in slow["params"]) == sum(p.numel() for n in names for p in getattr(model, n).parameters())
+        assert sum(p.numel() for p in slow["params"]) == sum(
+            p.numel() for n in names for p in getattr(model, n).parameters()
+        )
         assert len(slow["params"]) + len(fast["params"]) == len(list(model.parameters()))
-        assert (slow["lr"], fast["lr"], slow["weight_decay"], fast["weight_decay"]) == (2e-5, 2e-4, 0.0, 5e-4)
-    with pytest.raises(KeyError, match="has no part swin to learn as backbone; it has backbone, local, hyper"):
+        assert (slow["lr"], fast["lr"], slow["weight_decay"], fast["weight_decay"]) == (
+            2e-5,
+            2e-4,
+            0.0,
+            5e-4,
+        )
+    with pytest.raises(
+        KeyError, match="has no part swin to learn as backbone; it has backbone, local, hyper"
+    ):
         recipe.groups(model, ["swin"], (1, 1), (0, 0))
 
 
@@ -226,9 +272,18 @@ def test_the_backbone_s_weight_decay_may_be_none():
     def shrunk(**changes):
         model = Brightness()
         before = model.backbone.weight.norm().item(), model.head.weight.norm().item()
-        options = dict(backbone_lr=1e-3, head_lr=1e-3, weight_decay=200.0, epochs=1, schedule="constant", warmup=0.0)
+        options = dict(
+            backbone_lr=1e-3,
+            head_lr=1e-3,
+            weight_decay=200.0,
+            epochs=1,
+            schedule="constant",
+            warmup=0.0,
+        )
         list(fit(model, *data(), *data(24), **OPTIONS | options | changes))
-        return model.backbone.weight.norm().item() / before[0] < 0.3, model.head.weight.norm().item() / before[1] < 0.3
+        return model.backbone.weight.norm().item() / before[
+            0
+        ] < 0.3, model.head.weight.norm().item() / before[1] < 0.3
 
     assert shrunk() == (True, True) and shrunk(backbone_weight_decay=0.0) == (False, True)
 
@@ -237,9 +292,23 @@ def test_a_limit_of_the_gradient_s_norm_is_kept_and_none_is_none():
     def moved(**changes):
         model, start = Brightness(), Brightness()
         start.load_state_dict(model.state_dict())
-        options = dict(optimizer="sgd", backbone_lr=1.0, head_lr=1.0, weight_decay=0.0, epochs=1, batch_size=96, warmup=0.0)
+        options = dict(
+            optimizer="sgd",
+            backbone_lr=1.0,
+            head_lr=1.0,
+            weight_decay=0.0,
+            epochs=1,
+            batch_size=96,
+            warmup=0.0,
+        )
         list(fit(model, *data(), *data(24), **OPTIONS | options | changes))
-        return sum((a - b).square().sum().item() for a, b in zip(model.parameters(), start.parameters(), strict=True)) ** 0.5
+        return (
+            sum(
+                (a - b).square().sum().item()
+                for a, b in zip(model.parameters(), start.parameters(), strict=True)
+            )
+            ** 0.5
+        )
 
     assert moved(clip=1e-3) == pytest.approx(1e-3, rel=0.01) and moved(clip=None) > 0.1
 
@@ -248,9 +317,21 @@ def test_hyperiqa_s_quirks(tmp_path):
     def weights(**changes):
         seen = []
         model = Brightness()
-        for _ in fit(model, *data(), *data(24), **OPTIONS | dict(epochs=3, checkpoint=tmp_path / "c") | changes):
-            seen.append((model.backbone.weight.detach().clone(), model.head.weight.detach().clone()))
-        steps = [state["step"].item() for state in torch.load(tmp_path / "c", weights_only=True)["optimizer"]["state"].values()]
+        for _ in fit(
+            model,
+            *data(),
+            *data(24),
+            **OPTIONS | dict(epochs=3, checkpoint=tmp_path / "c") | changes,
+        ):
+            seen.append(
+                (model.backbone.weight.detach().clone(), model.head.weight.detach().clone())
+            )
+        steps = [
+            state["step"].item()
+            for state in torch.load(tmp_path / "c", weights_only=True)["optimizer"][
+                "state"
+            ].values()
+        ]
         (tmp_path / "c").unlink()
         return seen, steps
 
@@ -259,8 +340,14 @@ def test_hyperiqa_s_quirks(tmp_path):
     seen, steps = weights(rebuild_optimizer=True)
     assert not torch.equal(seen[0][1], seen[2][1]) and steps == [12] * 4
     seen, steps = weights(exhausted_filter=True)
-    assert torch.equal(seen[0][1], seen[2][1]) and not torch.equal(seen[0][0], seen[2][0]) and steps == [36, 36, 12, 12]
-    assert weights(exhausted_filter=True, rebuild_optimizer=True)[1] == [12, 12], "the head has no state in the new optimizer"
+    assert (
+        torch.equal(seen[0][1], seen[2][1])
+        and not torch.equal(seen[0][0], seen[2][0])
+        and steps == [36, 36, 12, 12]
+    )
+    assert weights(exhausted_filter=True, rebuild_optimizer=True)[1] == [12, 12], (
+        "the head has no state in the new optimizer"
+    )
 
 
 # ---- rows
@@ -268,7 +355,13 @@ def test_hyperiqa_s_quirks(tmp_path):
 
 def test_rows_may_come_by_steps():
     rows = trained(epochs=2, validate_steps=5)[1]
-    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 5), (1, 10), (2, 15), (2, 20), (2, 24)]
+    assert [(row["epoch"], row["step"]) for row in rows] == [
+        (1, 5),
+        (1, 10),
+        (2, 15),
+        (2, 20),
+        (2, 24),
+    ]
 
 
 def test_training_ends_when_patience_does(capsys):
@@ -284,8 +377,13 @@ def test_other_sets_are_watched_and_choose_only_when_named(capsys):
     watched = options | {"monitor": {"other": (images, upside_down)}}
     plain = [{k: v for k, v in row.items() if k != "seconds"} for row in trained(**options)[1]]
     model, rows = trained(**watched)
-    kept = [{k: v for k, v in row.items() if k not in ("seconds", "other_srcc", "other_plcc")} for row in rows]
-    assert kept == plain and all(-1 <= row["other_srcc"] <= 1 and -1 <= row["other_plcc"] <= 1 for row in rows)
+    kept = [
+        {k: v for k, v in row.items() if k not in ("seconds", "other_srcc", "other_plcc")}
+        for row in rows
+    ]
+    assert kept == plain and all(
+        -1 <= row["other_srcc"] <= 1 and -1 <= row["other_plcc"] <= 1 for row in rows
+    )
     model, rows = trained(**watched, select="other")
     best = max(row["other_srcc"] for row in rows)
     predicted = evaluation.predict(model, images)
@@ -294,7 +392,8 @@ def test_other_sets_are_watched_and_choose_only_when_named(capsys):
     assert val["val_score"] == max(row["val_score"] for row in rows)
     told = capsys.readouterr().out
     assert (
-        f"chosen on val they give other_srcc {val['other_srcc']:.4f}; choosing on other itself adds "
+        f"chosen on val they give other_srcc {val['other_srcc']:.4f}; choosing on other itself "
+        f"adds "
         f"{best - val['other_srcc']:+.4f}" in told
     )
     chosen = training.chosen(rows, "other")
@@ -303,24 +402,33 @@ def test_other_sets_are_watched_and_choose_only_when_named(capsys):
         best,
         val["other_srcc"],
     )
-    assert training.chosen(plain)["selected_step"] == [row["step"] for row in plain if row["best"]][-1]
+    assert (
+        training.chosen(plain)["selected_step"] == [row["step"] for row in plain if row["best"]][-1]
+    )
 
 
 def test_a_log_tells_model_data_and_choice(capsys):
     trained(epochs=1)
     told = capsys.readouterr().out
-    assert "model: Brightness; 32 parameters (backbone) learn at 0.01, 9 at 0.03, 0 are fixed" in told
+    assert (
+        "model: Brightness; 32 parameters (backbone) learn at 0.01, 9 at 0.03, 0 are fixed" in told
+    )
     assert (
         "train 48 images of 4 contents, labels 15.1" in told
         and "crops of 16 pixels" in told
         and "device: cpu, processes 1" in told
     )
-    assert "stopped after epoch 1, step 12: all epochs are done\nweights chosen on val: epoch 1, step 12, val_score" in told
+    assert (
+        "stopped after epoch 1, step 12: all epochs are done\nweights chosen on val: epoch 1, step "
+        "12, val_score" in told
+    )
 
 
 def test_validation_at_random_places_is_new_in_every_row_and_repeats_with_the_seed():
     frozen = dict(backbone_lr=0.0, head_lr=0.0, epochs=3)
-    first, again = ([row["val_l1"] for row in trained(random_validation=True, **frozen)[1]] for _ in range(2))
+    first, again = (
+        [row["val_l1"] for row in trained(random_validation=True, **frozen)[1]] for _ in range(2)
+    )
     assert first == again and len(set(first)) == 3
     assert len({row["val_l1"] for row in trained(**frozen)[1]}) == 1
 
@@ -330,7 +438,9 @@ def test_validation_at_random_places_is_new_in_every_row_and_repeats_with_the_se
 
 @pytest.mark.parametrize("loss", ["l1", "l2", "plcc", "fidelity", "rank"])
 def test_every_loss_teaches_the_order(loss):
-    assert trained(4, backbone_lr=0.0, head_lr=0.0, epochs=1)[1][0]["val_srcc"] < -0.95, "what it starts from"
+    assert trained(4, backbone_lr=0.0, head_lr=0.0, epochs=1)[1][0]["val_srcc"] < -0.95, (
+        "what it starts from"
+    )
     assert trained(4, loss=loss, rank_weight=0.3, epochs=3)[1][-1]["val_srcc"] > 0.95
 
 
@@ -351,7 +461,9 @@ def test_scores_may_be_held_against_raw_labels_or_those_from_0_to_1(scale, expec
     labels, model = data()[1].label, Brightness()
     list(fit(model, *data(), *data(24), **OPTIONS | dict(label_scale=scale, epochs=1)))
     low = labels.min()
-    assert (model.contract.offset, model.contract.scale) == pytest.approx(expected or (low, labels.max() - low))
+    assert (model.contract.offset, model.contract.scale) == pytest.approx(
+        expected or (low, labels.max() - low)
+    )
 
 
 class Votes(Brightness):
@@ -371,12 +483,20 @@ def test_emd_learns_votes_and_wants_them():
     images, table = data()
     light = (table.label.to_numpy() - 15) / 54
     votes = np.stack([np.exp(-((light * 4 + 1 - k) ** 2)) for k in range(1, 6)], 1)
-    table = table.assign(**{f"c{k}": votes[:, k - 1] for k in range(1, 6)}, label=votes @ np.arange(1, 6) / votes.sum(1))
+    table = table.assign(
+        **{f"c{k}": votes[:, k - 1] for k in range(1, 6)},
+        label=votes @ np.arange(1, 6) / votes.sum(1),
+    )
     model, options = Votes(), OPTIONS | dict(loss="emd", epochs=8)
     rows = list(fit(model, images, table, images, table, **options))
-    assert rows[-1]["train_loss"] < 0.3 * rows[0]["train_loss"] and rows[-1]["val_l1"] < 0.4 * table.label.std()
+    assert (
+        rows[-1]["train_loss"] < 0.3 * rows[0]["train_loss"]
+        and rows[-1]["val_l1"] < 0.4 * table.label.std()
+    )
     assert (model.contract.offset, model.contract.scale) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="emd learns votes: the table needs c1 to c5, and their mean as its label"):
+    with pytest.raises(
+        ValueError, match="emd learns votes: the table needs c1 to c5, and their mean as its label"
+    ):
         list(fit(Votes(), *data(), *data(24), **options))
     with pytest.raises(ValueError, match="Brightness predicts a score, choose another loss"):
         list(fit(Brightness(), images, table, *data(24), **options))
@@ -402,7 +522,15 @@ def test_eight_images_are_learnt_by_heart():
         [random.integers(0, 256, (24, 24, 3), dtype=np.uint8) for _ in range(8)],
         pd.DataFrame({"label": random.random(8)}),
     )
-    options = dict(epochs=150, batch_size=8, flips="none", backbone_lr=1e-3, head_lr=1e-2, weight_decay=0.0, validate_every=50)
+    options = dict(
+        epochs=150,
+        batch_size=8,
+        flips="none",
+        backbone_lr=1e-3,
+        head_lr=1e-2,
+        weight_decay=0.0,
+        validate_every=50,
+    )
     rows = list(fit(Memory(), images, table, images, table, **OPTIONS | options))
     assert rows[-1]["train_l1"] < 0.02 * table.label.std() and rows[-1]["val_srcc"] == 1.0
 
@@ -435,7 +563,10 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_naming_epoch_and_batch(what
                 scores.register_hook(lambda gradient: gradient * torch.nan)
             return scores
 
-    with pytest.raises(FloatingPointError, match=f"{what} is nan in epoch 2, batch 3; look for labels .* lower the learning"):
+    with pytest.raises(
+        FloatingPointError,
+        match=f"{what} is nan in epoch 2, batch 3; look for labels .* lower the learning",
+    ):
         list(fit(Breaking(), *data(), *data(24), **OPTIONS))
 
 
@@ -452,15 +583,21 @@ def test_a_validation_without_a_value_never_becomes_the_best():
         pytest.raises(ValueError, match="no validation gave an SRCC"),
         pytest.warns(RuntimeWarning, match="have no value"),
     ):
-        list(fit(Brightness(), *data(), images, table.assign(label=3.0), **OPTIONS | dict(epochs=1)))
+        list(
+            fit(Brightness(), *data(), images, table.assign(label=3.0), **OPTIONS | dict(epochs=1))
+        )
 
 
 def test_a_norm_that_clips_everything_is_refused():
-    with pytest.raises(ValueError, match="clip is 0; a largest norm above 0 is wanted, null for no clipping"):
+    with pytest.raises(
+        ValueError, match="clip is 0; a largest norm above 0 is wanted, null for no clipping"
+    ):
         next(fit(Brightness(), *data(), *data(), **OPTIONS, clip=0))
 
 
-@pytest.mark.parametrize("wrong", [{"head_lr": -1.0}, {"rank_weight": -1.0}, {"backbone_weight_decay": -0.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"head_lr": -1.0}, {"rank_weight": -1.0}, {"backbone_weight_decay": -0.1}]
+)
 def test_rates_and_weights_below_zero_are_refused(wrong):
     with pytest.raises(ValueError, match="-[01].*: 0 or more is wanted"):
         next(fit(Brightness(), *data(), *data(), **OPTIONS | wrong))
@@ -478,11 +615,16 @@ def test_a_warm_up_that_is_no_part_of_training_is_refused(warmup):
         (
             {"colour_jiter": True},
             KeyError,
-            "training.fit has no 'colour_jiter'; did you mean 'colour_jitter'\\? It has: backbone_w",
+            "training.fit has no 'colour_jiter'; did you mean 'colour_jitter'\\? It has: "
+            "backbone_w",
         ),
         ({"epochs": 3}, KeyError, "the notebook gives epochs itself; set its parameter"),
         ({"model": 3}, KeyError, "training.fit has no 'model'"),
-        ({"clip": "1e-1"}, ValueError, "clip = '1e-1' .str.* YAML reads 1e-1 as text, write 1.0e-01"),
+        (
+            {"clip": "1e-1"},
+            ValueError,
+            "clip = '1e-1' .str.* YAML reads 1e-1 as text, write 1.0e-01",
+        ),
         ({"random_validation": "false"}, ValueError, "random_validation = 'false' .str.*bool"),
         ({"validate_every": 2.5}, ValueError, "validate_every = 2.5"),
         ({"backbone_parts": "backbone"}, ValueError, "backbone_parts = 'backbone'"),
@@ -494,7 +636,14 @@ def test_options_are_checked_before_any_work(options, error, message):
 
 
 def test_options_as_recipes_have_them():
-    good = {"clip": None, "backbone_parts": ["backbone", "local"], "patience": 3, "select": "test", "warmup": 0, "flips": "all"}
+    good = {
+        "clip": None,
+        "backbone_parts": ["backbone", "local"],
+        "patience": 3,
+        "select": "test",
+        "warmup": 0,
+        "flips": "all",
+    }
     training.check_options(good)
 
 
@@ -509,7 +658,9 @@ def test_losses_without_units_end_in_label_units(loss):
 
 def test_colour_jitter_reaches_the_training():
     still = dict(backbone_lr=0.0, head_lr=0.0, weight_decay=0.0, epochs=1)
-    plain, jittered = (trained(**still, colour_jitter=on)[1][0]["train_loss"] for on in (False, True))
+    plain, jittered = (
+        trained(**still, colour_jitter=on)[1][0]["train_loss"] for on in (False, True)
+    )
     assert plain != pytest.approx(jittered, rel=1e-5)
 
 
@@ -527,8 +678,12 @@ def test_random_places_are_seeded_by_image_and_inside():
     images = [np.stack([xs, ys, xs], -1).astype(np.uint8)] * 150
     model = Corner()
     one = evaluation.predict(model, images, crops=1, random=(3, 4))
-    assert {int(v) % 100 for v in one} == set(range(15)) and {int(v) // 100 for v in one} == set(range(9))
-    np.testing.assert_array_equal(evaluation.predict(model, images, crops=1, random=(3, 4), batch_size=7), one)
+    assert {int(v) % 100 for v in one} == set(range(15)) and {int(v) // 100 for v in one} == set(
+        range(9)
+    )
+    np.testing.assert_array_equal(
+        evaluation.predict(model, images, crops=1, random=(3, 4), batch_size=7), one
+    )
     assert (evaluation.predict(model, images, crops=1, random=(3, 5)) != one).any()
 
 

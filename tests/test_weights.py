@@ -1,4 +1,6 @@
-"""Published weights: the table, what is read and what is refused, key names, and conversion through the command line."""
+"""Published weights: the table, what is read and what is refused, key names, and conversion through
+the command line.
+"""
 
 import argparse
 import inspect
@@ -21,7 +23,8 @@ MODELS = [row for row in ROWS if row.model]
 SMALL = {"backbone": "resnet18"}
 
 
-# ------------------------------------------------------------------------------------------------------------ the table
+# ------------------------------------------------------------------------------
+# the table
 def test_every_row_is_named_once_and_has_a_file_of_its_own():
     names, files = [row.name for row in ROWS], [row.file for row in ROWS if row.file]
     assert len(set(names)) == len(names)
@@ -41,12 +44,19 @@ def test_a_row_fits_its_model(row):
 
 
 def test_what_models_start_from_says_who_needs_it():
-    assert all(row.needed_by and not row.units and not row.arguments for row in ROWS if not row.model)
+    assert all(
+        row.needed_by and not row.units and not row.arguments for row in ROWS if not row.model
+    )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_addresses_and_facts_are_well_formed(row):
-    patterns = [r"https://[\w./-]+", r"drive:[\w-]{33}", r"timm:[\w.]+", r"torchvision:\w+_Weights\.IMAGENET1K_V1"]
+    patterns = [
+        r"https://[\w./-]+",
+        r"drive:[\w-]{33}",
+        r"timm:[\w.]+",
+        r"torchvision:\w+_Weights\.IMAGENET1K_V1",
+    ]
     if row.address or row.name != "smart_iqa-koniq":
         assert any(re.fullmatch(pattern, row.address) for pattern in patterns)
     assert bool(row.file) != row.address.startswith(("timm:", "torchvision:"))
@@ -55,7 +65,9 @@ def test_addresses_and_facts_are_well_formed(row):
     assert row.licence and row.megabytes > 0
     assert re.fullmatch(r"|[0-9a-f]{8}|[0-9a-f]{64}", row.sha256)
     if row.sha256 and "-" in row.file:
-        assert row.sha256.startswith(re.search(r"-(\w+)\.pth$", row.file)[1]), "pyiqa writes the digits into the name"
+        assert row.sha256.startswith(re.search(r"-(\w+)\.pth$", row.file)[1]), (
+            "pyiqa writes the digits into the name"
+        )
 
 
 def test_libraries_know_the_weights_they_are_to_fetch():
@@ -71,18 +83,36 @@ def test_libraries_know_the_weights_they_are_to_fetch():
 
 
 def test_all_published_miqa_checkpoints_are_listed():
-    found = {(row.label, row.task, row.arguments.get("backbone", "ra_miqa").partition("_patch")[0]) for row in ROWS if row.task}
+    found = {
+        (row.label, row.task, row.arguments.get("backbone", "ra_miqa").partition("_patch")[0])
+        for row in ROWS
+        if row.task
+    }
     some = {"resnet50", "efficientnet_b5", "vit_small", "ra_miqa"}
-    kinds = {"composite": some | {"resnet18", "efficientnet_b1"}, "accuracy": some, "consistency": some}
-    wanted = {(label, task, model) for label, models in kinds.items() for task in ("cls", "det", "ins") for model in models}
+    kinds = {
+        "composite": some | {"resnet18", "efficientnet_b1"},
+        "accuracy": some,
+        "consistency": some,
+    }
+    wanted = {
+        (label, task, model)
+        for label, models in kinds.items()
+        for task in ("cls", "det", "ins")
+        for model in models
+    }
     assert found == wanted
     assert len([row for row in ROWS if row.task]) == len(wanted) == 42
 
 
 def test_a_missing_file_is_told_with_command_address_and_place(project):
-    with pytest.raises(FileNotFoundError, match=r"weights get musiq-imagenet.*imagenet_pretrain\.npz; or put the file at"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"weights get musiq-imagenet.*imagenet_pretrain\.npz; or put the file at",
+    ):
         published.local_file("musiq-imagenet")
-    with pytest.raises(FileNotFoundError, match="no file is published.*data/raw/weights/smart_iqa_koniq.pkl"):
+    with pytest.raises(
+        FileNotFoundError, match="no file is published.*data/raw/weights/smart_iqa_koniq.pkl"
+    ):
         published.local_file("smart_iqa-koniq")
     with pytest.raises(ValueError, match="swin_tiny is no file here: timm fetches it"):
         published.local_file("swin_tiny")
@@ -91,10 +121,15 @@ def test_a_missing_file_is_told_with_command_address_and_place(project):
     path = published.row("musiq-imagenet").path
     path.parent.mkdir(parents=True)
     path.touch()
-    assert published.local_file("musiq-imagenet") == path == project.root / "data/raw/weights/imagenet_pretrain.npz"
+    assert (
+        published.local_file("musiq-imagenet")
+        == path
+        == project.root / "data/raw/weights/imagenet_pretrain.npz"
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------------------
+# reading
 STATE = {"conv.weight": torch.arange(6.0).reshape(2, 3), "conv.bias": torch.zeros(2)}
 
 
@@ -109,7 +144,11 @@ WRAPPED = {
     "data parallel": {"state_dict": prefixed("module.")},
     "pyiqa's wrapper": prefixed("net."),
     "both": prefixed("module.net."),
-    "namespace": {"state_dict": STATE, "args": argparse.Namespace(lr=0.16, name="x"), "optimizer": {"state": {}}},
+    "namespace": {
+        "state_dict": STATE,
+        "args": argparse.Namespace(lr=0.16, name="x"),
+        "optimizer": {"state": {}},
+    },
 }
 
 
@@ -134,7 +173,9 @@ def test_safetensors_and_npz_are_read(tmp_path):
 
 
 def test_the_official_musiq_arrays_get_the_ports_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(published, "musiq_state", lambda arrays: {key.upper(): arrays[key] for key in arrays})
+    monkeypatch.setattr(
+        published, "musiq_state", lambda arrays: {key.upper(): arrays[key] for key in arrays}
+    )
     np.savez(tmp_path / "x.npz", **{"opt/target/head/kernel": np.zeros(3, np.float32)})
     assert published.read(tmp_path / "x.npz", model="musiq").keys() == {"OPT/TARGET/HEAD/KERNEL"}
     assert published.read(tmp_path / "x.npz").keys() == {"opt/target/head/kernel"}
@@ -171,7 +212,10 @@ def test_nothing_in_a_file_is_executed(trap, form, tmp_path):
         file.write_bytes(pickle.dumps(holds, protocol=2))
     else:
         torch.save(holds, file, _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(ValueError, match="is refused: it holds .* runs code of whoever made the file. Ask for a state dict"):
+    with pytest.raises(
+        ValueError,
+        match="is refused: it holds .* runs code of whoever made the file. Ask for a state dict",
+    ):
         published.read(file)
     assert not sprung.exists()
     if form == "plain pickle":
@@ -181,7 +225,9 @@ def test_nothing_in_a_file_is_executed(trap, form, tmp_path):
 
 def test_a_whole_pickled_model_is_refused(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "ckpt_valid")
-    with pytest.raises(ValueError, match=r"ckpt_valid is refused: it holds torch\.nn\.modules\.linear\.Linear"):
+    with pytest.raises(
+        ValueError, match=r"ckpt_valid is refused: it holds torch\.nn\.modules\.linear\.Linear"
+    ):
         published.read(tmp_path / "ckpt_valid")
 
 
@@ -195,16 +241,25 @@ def test_damaged_files_are_told(name, tmp_path):
     else:
         save_file(STATE, file)
     whole = file.read_bytes()
-    for damaged in (whole[:-40], whole[: len(whole) // 2], b"", b"<!DOCTYPE html><html>quota</html>"):
+    for damaged in (
+        whole[:-40],
+        whole[: len(whole) // 2],
+        b"",
+        b"<!DOCTYPE html><html>quota</html>",
+    ):
         file.write_bytes(damaged)
-        with pytest.raises(ValueError, match=rf"{name} cannot be read \(\w+\): it is damaged.*fetch it again"):
+        with pytest.raises(
+            ValueError, match=rf"{name} cannot be read \(\w+\): it is damaged.*fetch it again"
+        ):
             published.read(file)
 
 
 def test_other_contents_and_no_file_are_told(tmp_path):
     torch.save({"epoch": 3, "weight": torch.zeros(1)}, tmp_path / "a.pth")
     torch.save([torch.zeros(1)], tmp_path / "b.pth")
-    with pytest.raises(ValueError, match="a.pth holds no state dict: 'epoch' are no tensors, and none of params,"):
+    with pytest.raises(
+        ValueError, match="a.pth holds no state dict: 'epoch' are no tensors, and none of params,"
+    ):
         published.read(tmp_path / "a.pth")
     with pytest.raises(ValueError, match="b.pth holds list and no state dict"):
         published.read(tmp_path / "b.pth")
@@ -212,7 +267,8 @@ def test_other_contents_and_no_file_are_told(tmp_path):
         published.read(tmp_path / "c.pth")
 
 
-# --------------------------------------------------------------------------------------------------------------- names
+# ------------------------------------------------------------------------------
+# names
 PYIQA = (  # the authors' key -> pyiqa's
     (r"^res\.lda([123])_pool\.0\.", lambda n: f"lda_modules.{int(n[1]) - 1}.0."),
     (r"^res\.lda([123])_fc\.", lambda n: f"lda_modules.{int(n[1]) - 1}.3."),
@@ -236,16 +292,28 @@ def test_hyperiqa_answers_as_published_under_pyiqas_names():
 
 def test_all_keys_that_do_not_fit_are_listed():
     state = create_model("hyperiqa", **SMALL, pretrained=False).state_dict()
-    missing = [key for key in state if key.startswith("backbone.body.layer3.") and not key.endswith("tracked")]
-    given = {key: value for key, value in state.items() if key not in missing} | {"b.x": torch.zeros(1), "a.x": torch.zeros(1)}
+    missing = [
+        key
+        for key in state
+        if key.startswith("backbone.body.layer3.") and not key.endswith("tracked")
+    ]
+    given = {key: value for key, value in state.items() if key not in missing} | {
+        "b.x": torch.zeros(1),
+        "a.x": torch.zeros(1),
+    }
     given["hyper.bias.5.bias"] = torch.zeros(2)
-    with pytest.raises(ValueError, match=f"{len(missing) + 3} entries differ: a.x, b.x are not ours; ") as told:
+    with pytest.raises(
+        ValueError, match=f"{len(missing) + 3} entries differ: a.x, b.x are not ours; "
+    ) as told:
         weights.from_published("hyperiqa", given, **SMALL)
     assert all(key in str(told.value) for key in missing)
-    assert str(told.value).endswith("are missing; hyper.bias.5.bias (2,) for (1,) is of another shape")
+    assert str(told.value).endswith(
+        "are missing; hyper.bias.5.bias (2,) for (1,) is of another shape"
+    )
 
 
-# ---------------------------------------------------------------------------------------------------------- conversion
+# ------------------------------------------------------------------------------
+# conversion
 def run(monkeypatch, *arguments):
     """The command line; its exit code."""
     monkeypatch.setattr("sys.argv", ["iqa_core", "weights", *map(str, arguments)])
@@ -256,22 +324,35 @@ def run(monkeypatch, *arguments):
 
 @pytest.fixture
 def published_hyperiqa(project):
-    """A checkpoint as HyperIQA's authors would have saved one with ResNet-18, and the model it was taken from."""
+    """A checkpoint as HyperIQA's authors would have saved one with ResNet-18, and the model it was
+    taken from.
+    """
     torch.manual_seed(1)
     model = create_model("hyperiqa", **SMALL, pretrained=False).eval()
-    state = {key: value for key, value in model.state_dict().items() if not key.endswith(weights.COMPUTED)}
+    state = {
+        key: value
+        for key, value in model.state_dict().items()
+        if not key.endswith(weights.COMPUTED)
+    }
     theirs = {"backbone.body": "res", "local.project.4": "res.lda4_fc", "hyper.reduce": "conv1"}
     for ours, name in theirs.items():
-        state = {re.sub(rf"^{re.escape(ours)}\.", f"{name}.", key): value for key, value in state.items()}
+        state = {
+            re.sub(rf"^{re.escape(ours)}\.", f"{name}.", key): value for key, value in state.items()
+        }
     file = project.root / "koniq_pretrained.pkl"
     torch.save(state, file)
     return file, model
 
 
-def test_a_row_is_converted_and_loaded_with_its_contract(published_hyperiqa, project, monkeypatch, capsys):
+def test_a_row_is_converted_and_loaded_with_its_contract(
+    published_hyperiqa, project, monkeypatch, capsys
+):
     file, model = published_hyperiqa
     before = file.read_bytes()
-    assert run(monkeypatch, "convert", file, "--model", "hyperiqa-koniq", "--set", "backbone=resnet18") == 0
+    assert (
+        run(monkeypatch, "convert", file, "--model", "hyperiqa-koniq", "--set", "backbone=resnet18")
+        == 0
+    )
     folder = project.root / "data/raw/weights/hyperiqa-koniq"
     assert str(folder) in capsys.readouterr().out.replace("\n", "")
     assert {path.name for path in folder.iterdir()} == weights.MODEL_FILES
@@ -283,15 +364,22 @@ def test_a_row_is_converted_and_loaded_with_its_contract(published_hyperiqa, pro
     contract = loaded.contract
     assert (contract.low, contract.high, contract.resize) == (0, 100, (512, 384))
     assert contract.units == "KonIQ-10k MOS, z-scores on 0..100"
-    assert re.search(r"hyperiqa-koniq: koniq_pretrained.pkl sha256-[0-9a-f]{12}; images resized to 512x384", contract.source)
+    assert re.search(
+        r"hyperiqa-koniq: koniq_pretrained.pkl sha256-[0-9a-f]{12}; images resized to 512x384",
+        contract.source,
+    )
 
 
-def test_converting_again_replaces_the_folder_and_nothing_else(published_hyperiqa, project, monkeypatch, capsys):
+def test_converting_again_replaces_the_folder_and_nothing_else(
+    published_hyperiqa, project, monkeypatch, capsys
+):
     file, _ = published_hyperiqa
     convert = ("convert", file, "--model", "hyperiqa", "--set", "backbone=resnet18")
     assert run(monkeypatch, *convert) == run(monkeypatch, *convert) == 0
     folder = project.root / "data/raw/weights/koniq_pretrained"
-    assert weights.load(folder).contract.resize is None, "a model's own contract where no row is named"
+    assert weights.load(folder).contract.resize is None, (
+        "a model's own contract where no row is named"
+    )
     (folder / "notes.txt").touch()
     assert run(monkeypatch, *convert) == 2
     assert run(monkeypatch, *convert, "--out", project.root) == 2
@@ -304,7 +392,9 @@ def test_a_converted_model_is_not_written_over_itself(published_hyperiqa, projec
     folder = weights.convert(published_hyperiqa[0], "hyperiqa", **SMALL)
     with pytest.raises(ValueError, match="give another folder with --out"):
         weights.convert(folder / "model.safetensors", "hyperiqa", out=folder, **SMALL)
-    again = weights.convert(folder / "model.safetensors", "hyperiqa", out=project.root / "again", **SMALL)
+    again = weights.convert(
+        folder / "model.safetensors", "hyperiqa", out=project.root / "again", **SMALL
+    )
     assert (again / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
 
 
@@ -313,26 +403,60 @@ def test_what_does_not_fit_leaves_nothing_behind(published_hyperiqa, project, mo
     assert run(monkeypatch, "convert", file, "--model", "hyperiqa-koniq") == 2
     assert "not a hyperiqa checkpoint for these arguments" in capsys.readouterr().err
     assert run(monkeypatch, "convert", file, "--model", "hyperiqa", "--set", "bins=10") == 2
-    assert run(monkeypatch, "convert", file, "--model", "hyperiqa", "--set", "frozen=abc", "--set", "backbone=resnet18") == 2
+    assert (
+        run(
+            monkeypatch,
+            "convert",
+            file,
+            "--model",
+            "hyperiqa",
+            "--set",
+            "frozen=abc",
+            "--set",
+            "backbone=resnet18",
+        )
+        == 2
+    )
     assert "hyperiqa has no argument bins to set; it has backbone, head" in capsys.readouterr().err
     assert run(monkeypatch, "convert", file, "--model", "hyperiqa-konik") == 2
-    assert "neither weights nor a model are named 'hyperiqa-konik'; near it: hyperiqa-koniq" in capsys.readouterr().err
+    assert (
+        "neither weights nor a model are named 'hyperiqa-konik'; near it: hyperiqa-koniq"
+        in capsys.readouterr().err
+    )
     assert not list((project.root / "data").rglob("*.safetensors"))
 
 
 def test_weights_without_a_quality_head_are_no_model(project, monkeypatch, capsys):
     assert run(monkeypatch, "convert", "any.npz", "--model", "musiq-imagenet") == 2
-    assert 'musiq-imagenet has no quality head, so it is no model; it is where models start, read by create_model("musiq"' in (
-        capsys.readouterr().err
+    assert (
+        "musiq-imagenet has no quality head, so it is no model; it is where models start, read by "
+        'create_model("musiq"' in (capsys.readouterr().err)
     )
 
 
 @pytest.mark.parametrize(
     ("row", "changed"),
     [
-        ("maniqa-koniq", {"resize": (224, 224), "interpolation": ("bicubic", "bilinear"), "crops": 1, "low": 0, "high": 1}),
+        (
+            "maniqa-koniq",
+            {
+                "resize": (224, 224),
+                "interpolation": ("bicubic", "bilinear"),
+                "crops": 1,
+                "low": 0,
+                "high": 1,
+            },
+        ),
         ("maniqa-kadid", {"resize": None, "crops": 20}),
-        ("ckdn-pipal", {"resize": 329, "interpolation": ("bicubic", "nearest"), "crop": 288, "reference": "degraded"}),
+        (
+            "ckdn-pipal",
+            {
+                "resize": 329,
+                "interpolation": ("bicubic", "nearest"),
+                "crop": 288,
+                "reference": "degraded",
+            },
+        ),
         ("musiq-ava", {"crop": None, "low": 1, "high": 10}),
         ("ra_miqa-composite-det", {"resize": 288, "crop": 224, "context": 288, "high": 1}),
     ],
@@ -355,7 +479,10 @@ def test_another_file_than_the_published_one_is_told(tmp_path):
         "which is not the file that was published"
         in weights._contract(own, published.row("maniqa-koniq"), tmp_path / "file").source
     )
-    assert "not the file" not in weights._contract(own, published.row("maniqa-kadid"), tmp_path / "file").source
+    assert (
+        "not the file"
+        not in weights._contract(own, published.row("maniqa-kadid"), tmp_path / "file").source
+    )
 
 
 def test_a_conversion_that_fails_leaves_the_old_folder(published_hyperiqa, project, monkeypatch):
@@ -373,7 +500,10 @@ def test_a_conversion_that_fails_leaves_the_old_folder(published_hyperiqa, proje
             raise PermissionError("a virus scanner holds it")
         return rename(path, target)
 
-    for patch, message in (((weights, "save", fail), "no space left"), ((Path, "rename", busy), "virus scanner")):
+    for patch, message in (
+        ((weights, "save", fail), "no space left"),
+        ((Path, "rename", busy), "virus scanner"),
+    ):
         with monkeypatch.context() as patched:
             patched.setattr(*patch)
             with pytest.raises(OSError, match=message):
@@ -382,14 +512,21 @@ def test_a_conversion_that_fails_leaves_the_old_folder(published_hyperiqa, proje
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_converted_model_is_loaded_by_its_name_and_before_that_the_way_is_told(published_hyperiqa, project):
-    with pytest.raises(FileNotFoundError, match="weights get hyperiqa-koniq`, then `weights convert --model hyperiqa-koniq`"):
+def test_a_converted_model_is_loaded_by_its_name_and_before_that_the_way_is_told(
+    published_hyperiqa, project
+):
+    with pytest.raises(
+        FileNotFoundError,
+        match="weights get hyperiqa-koniq`, then `weights convert --model hyperiqa-koniq`",
+    ):
         runs.load_model("hyperiqa-koniq")
     folder = weights.convert(published_hyperiqa[0], "hyperiqa-koniq", **SMALL)
     for name in ("hyperiqa-koniq", folder, str(folder)):
         assert runs.load_model(name).contract.resize == (512, 384)
     (folder / "model.json").write_text("{")
-    with pytest.raises(ValueError, match="is damaged, or of another version of this code; make it again"):
+    with pytest.raises(
+        ValueError, match="is damaged, or of another version of this code; make it again"
+    ):
         runs.load_model("hyperiqa-koniq")
 
 
@@ -399,7 +536,8 @@ def test_what_else_is_in_no_way_weights(project, tmp_path):
         published.read(tmp_path / "words.npz")
 
 
-# ------------------------------------------------------------------------------------------------------- command line
+# ------------------------------------------------------------------------------
+# command line
 def test_the_list_fits_and_is_complete(project, monkeypatch, capsys):
     published.row("ckdn-pipal").path.parent.mkdir(parents=True)
     published.row("ckdn-pipal").path.touch()
@@ -408,7 +546,11 @@ def test_the_list_fits_and_is_complete(project, monkeypatch, capsys):
     assert max(map(len, lines)) <= 120
     told = {line.split()[0]: line.split()[-1] for line in lines if line.strip()}
     assert {row.name for row in ROWS} <= told.keys()
-    assert (told["ckdn-pipal"], told["ckdn-pipal-pyiqa"], told["swin_tiny"]) == ("yes", "no", "auto")
+    assert (told["ckdn-pipal"], told["ckdn-pipal-pyiqa"], told["swin_tiny"]) == (
+        "yes",
+        "no",
+        "auto",
+    )
     assert run(monkeypatch, "list", "--model", "ra_miqa") == 0
     out = capsys.readouterr().out
     assert (
@@ -426,12 +568,20 @@ def test_the_list_needs_no_torch():
     import sys
 
     code = "import sys; from iqa_core.models import published; published.rows(); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "False"
+    )
 
 
 def test_getting_what_cannot_or_need_not_be_fetched(project, monkeypatch, capsys):
     assert run(monkeypatch, "get", "swin_tiny") == 0
-    assert "timm fetches swin_tiny_patch4_window7_224.ms_in1k by itself on first use" in capsys.readouterr().out
+    assert (
+        "timm fetches swin_tiny_patch4_window7_224.ms_in1k by itself on first use"
+        in capsys.readouterr().out
+    )
     assert run(monkeypatch, "get", "smart_iqa-koniq") == 2
     assert "cannot be fetched: no file is published" in capsys.readouterr().err
     assert run(monkeypatch, "get", "sere") == 2
@@ -456,5 +606,8 @@ def test_two_entries_for_one_place_are_refused():
     model = create_model("hyperiqa", **SMALL, pretrained=False)
     state = dict(model.state_dict())
     state["fc5b_fc.bias"] = state["hyper.bias.5.bias"] + 1
-    with pytest.raises(ValueError, match=r"several of its entries have one place: fc5b_fc\.bias, hyper\.bias\.5\.bias"):
+    with pytest.raises(
+        ValueError,
+        match=r"several of its entries have one place: fc5b_fc\.bias, hyper\.bias\.5\.bias",
+    ):
         weights.from_published("hyperiqa", state, **SMALL)

@@ -19,8 +19,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from iqa_core import checkpoints, evaluation, runs, training
+from iqa_core import evaluation, runs, training
 from iqa_core.models import Contract
+from iqa_core.training import checkpoint as checkpoints
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["training_jobs", "torch.utils.tensorboard", "timm.layers"])
@@ -28,7 +29,9 @@ SERVER.set_forkserver_preload(["training_jobs", "torch.utils.tensorboard", "timm
 
 def run(job, *arguments, processes=1):
     """Exit codes of `processes` processes that each did job(rank, *arguments)."""
-    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):  # which the server does not get otherwise
+    with mock.patch.dict(
+        os.environ, PYTHONPATH=os.pathsep.join(sys.path)
+    ):  # which the server does not get otherwise
         forkserver.ensure_running()
     started = [SERVER.Process(target=job, args=(rank, *arguments)) for rank in range(processes)]
     for process in started:
@@ -48,7 +51,9 @@ def data(number=48, seed=0, contents=4, size=(24, 30), noise=0.0):
 
 
 class Small(nn.Module):
-    """Two layers with all that a resumed training must find again: running averages, dropout, two parts."""
+    """Two layers with all that a resumed training must find again: running averages, dropout, two
+    parts.
+    """
 
     def __init__(self):
         super().__init__()
@@ -64,12 +69,16 @@ class Small(nn.Module):
 
 
 KILLS = ("first step", "in a write", "after a write", "middle of an epoch", "validation")
-OPTIONS = dict(epochs=3, batch_size=8, crops_per_image=1, backbone_lr=1e-2, head_lr=1e-2, weight_decay=1e-4)
+OPTIONS = dict(
+    epochs=3, batch_size=8, crops_per_image=1, backbone_lr=1e-2, head_lr=1e-2, weight_decay=1e-4
+)
 OPTIONS |= dict(colour_jitter=True, flips="all", random_validation=True)
 
 
 def killed_training(rank, root: Path, where: str, minutes: float) -> None:
-    """A run of the notebook 01_x that counts its steps in steps.txt, and is killed there; `where` may be "nowhere"."""
+    """A run of the notebook 01_x that counts its steps in steps.txt, and is killed there; `where`
+    may be "nowhere".
+    """
     torch.set_num_threads(1)
     os.environ["IQA_ROOT"] = str(root)
     record = runs.start("01_x", {"experiment": "lab", "run": "a"})
@@ -87,14 +96,18 @@ def killed_training(rank, root: Path, where: str, minutes: float) -> None:
 
     model.register_forward_pre_hook(counted)
     _lay_traps(where)
-    options = OPTIONS | dict(checkpoint=record.path("last.ckpt"), checkpoint_minutes=minutes, say=record.say)
+    options = OPTIONS | dict(
+        checkpoint=record.path("last.ckpt"), checkpoint_minutes=minutes, say=record.say
+    )
     for row in training.fit(model, *data(), *data(25, seed=1, noise=15.0), **options):
         record.log(row)
     torch.save(model.state_dict(), record.path("weights.pt"))
 
 
 def _lay_traps(where):
-    """Kill this process in the write of the 16th checkpoint, just after that of the third, or in the second validation."""
+    """Kill this process in the write of the 16th checkpoint, just after that of the third, or in
+    the second validation.
+    """
     write, predict, numbers = checkpoints.save, evaluation.predict, iter(range(1, 1000))
     save = torch.save
 
@@ -129,14 +142,23 @@ def _lay_traps(where):
 
 
 class Swin(nn.Module):
-    """A small Swin pyramid without dropout, with a part that no score depends on, as published networks have."""
+    """A small Swin pyramid without dropout, with a part that no score depends on, as published
+    networks have.
+    """
 
     def __init__(self):
         from iqa_core.models.pyramid import Pyramid
 
         super().__init__()
         self.contract = Contract("test", crop=64, crops=1)
-        small = dict(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), drop_path_rate=0.0, img_size=64, window_size=2)
+        small = dict(
+            embed_dim=8,
+            depths=(1, 1, 1, 1),
+            num_heads=(1, 1, 2, 2),
+            drop_path_rate=0.0,
+            img_size=64,
+            window_size=2,
+        )
         self.backbone = Pyramid("swin_tiny_patch4_window7_224", pretrained=False, **small)
         self.head, self.unused = nn.Linear(64, 1), nn.Linear(2, 2)
 
@@ -151,25 +173,47 @@ SHARED = {  # arguments of fit for 20 images, 5 steps
     "fidelity": dict(batch_size=5, loss="fidelity", crops_per_image=1),
     "parts": dict(batch_size=4, accumulate=2),
 }
-SGD = dict(epochs=3, backbone_lr=0.01, head_lr=0.03, weight_decay=1e-4, crops_per_image=1, optimizer="sgd", warmup=0.0)
+SGD = dict(
+    epochs=3,
+    backbone_lr=0.01,
+    head_lr=0.03,
+    weight_decay=1e-4,
+    crops_per_image=1,
+    optimizer="sgd",
+    warmup=0.0,
+)
 SGD |= dict(precision="64-true", validate_steps=1)
 
 
 def shared_training(rank, folder: Path, world: int, port: int) -> None:
-    """Every training of SHARED, five rows each with the weights then, and the predictions at last: <name>-<world>.pt."""
+    """Every training of SHARED, five rows each with the weights then, and the predictions at last:
+    <name>-<world>.pt.
+    """
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     if world > 1:
-        told = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=world, LOCAL_WORLD_SIZE=world, MASTER_PORT=port, GROUP_RANK=0)
+        told = dict(
+            RANK=rank,
+            LOCAL_RANK=rank,
+            WORLD_SIZE=world,
+            LOCAL_WORLD_SIZE=world,
+            MASTER_PORT=port,
+            GROUP_RANK=0,
+        )
         os.environ |= {name: str(value) for name, value in told.items()}
-        os.environ |= dict(MASTER_ADDR="127.0.0.1", TORCHELASTIC_RUN_ID="test", GLOO_SOCKET_IFNAME="lo")
+        os.environ |= dict(
+            MASTER_ADDR="127.0.0.1", TORCHELASTIC_RUN_ID="test", GLOO_SOCKET_IFNAME="lo"
+        )
     images, val = data(20, size=(70, 66)), data(7, seed=1, size=(66, 66))
     for name, options in SHARED.items():
         training.seed_everything(0)
         model, rows = Swin(), []
         for row in training.fit(model, *images, *val, **SGD | options, say=Silent(rank)):
             weights = {key: value.clone() for key, value in model.state_dict().items()}
-            rows.append({key: value for key, value in row.items() if key != "seconds"} | {"weights": weights})
+            rows.append(
+                {key: value for key, value in row.items() if key != "seconds"}
+                | {"weights": weights}
+            )
             if len(rows) == 5:
                 break
         predicted = torch.from_numpy(evaluation.predict(model, val[0], share=True))
@@ -180,12 +224,19 @@ def shared_training(rank, folder: Path, world: int, port: int) -> None:
 
 
 def _stopped_and_taken_up(rank, folder, images, val):
-    """Rows of a training in one go, and of one that is left after its second row and begun again."""
+    """Rows of a training in one go, and of one that is left after its second row and begun
+    again.
+    """
     rows = {}
     for name, stop in (("whole", None), ("left", 2), ("left", None)):
         training.seed_everything(0)
         fitted = training.fit(
-            Swin(), *images, *val, **SGD | dict(epochs=1, batch_size=4), checkpoint=folder / f"{name}.ckpt", say=Silent(rank)
+            Swin(),
+            *images,
+            *val,
+            **SGD | dict(epochs=1, batch_size=4),
+            checkpoint=folder / f"{name}.ckpt",
+            say=Silent(rank),
         )
         rows[name] = []
         for row in fitted:
@@ -195,7 +246,9 @@ def _stopped_and_taken_up(rank, folder, images, val):
                     shutil.copy(folder / "left.ckpt", folder / "own-1.ckpt")
                 break
     torch.save(rows, folder / f"resumed-{rank}.pt")
-    options = SGD | dict(epochs=1, batch_size=4, checkpoint=folder / f"own-{rank}.ckpt", say=Silent(rank))
+    options = SGD | dict(
+        epochs=1, batch_size=4, checkpoint=folder / f"own-{rank}.ckpt", say=Silent(rank)
+    )
     try:
         next(training.fit(Swin(), *images, *val, **options))
     except ValueError as error:
@@ -207,10 +260,21 @@ def _norms(rank, folder):
     training.seed_everything(0)
     model = Small()
     options = dict(
-        epochs=2, batch_size=8, crops_per_image=1, backbone_lr=1e-2, head_lr=1e-2, weight_decay=0.0, precision="64-true"
+        epochs=2,
+        batch_size=8,
+        crops_per_image=1,
+        backbone_lr=1e-2,
+        head_lr=1e-2,
+        weight_decay=0.0,
+        precision="64-true",
     )
-    rows = list(training.fit(model, *data(), *data(25, seed=1, noise=15.0), **options, say=Silent(rank)))
-    torch.save({"rows": [row | {"seconds": 0} for row in rows], "weights": model.state_dict()}, folder / f"norms-{rank}.pt")
+    rows = list(
+        training.fit(model, *data(), *data(25, seed=1, noise=15.0), **options, say=Silent(rank))
+    )
+    torch.save(
+        {"rows": [row | {"seconds": 0} for row in rows], "weights": model.state_dict()},
+        folder / f"norms-{rank}.pt",
+    )
 
 
 class Silent:

@@ -1,4 +1,6 @@
-"""The command line. A verb is one function here; what it does is in the module it calls, imported when it is called."""
+"""The command line. A verb is one function here; what it does is in the module it calls, imported
+when it is called.
+"""
 
 import sys
 import warnings
@@ -10,7 +12,9 @@ import typer
 
 def _verbs(help_text: str, **groups: typer.Typer) -> typer.Typer:
     """An app without verbs as yet; each group is an app below it."""
-    made = typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    made = typer.Typer(
+        help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
     for name, group in groups.items():
         made.add_typer(group, name=name)
     return made
@@ -19,26 +23,50 @@ def _verbs(help_text: str, **groups: typer.Typer) -> typer.Typer:
 weights = _verbs("Published weights: what there is, fetch it, make models of it.")
 data = _verbs("Data sets: what there is, fetch it, check it, make distorted images of your own.")
 app = _verbs("The verbs of the IQA workbook.", weights=weights, data=data)
-GIVEN_WRONG = (ValueError, KeyError, FileNotFoundError)  # the user's mistakes: a message and exit code 2, no traceback
+GIVEN_WRONG = (
+    ValueError,
+    KeyError,
+    FileNotFoundError,
+)  # the user's mistakes: a message and exit code 2, no traceback
 
 
 @app.callback()
 def verbs() -> None:
-    """The verbs of the IQA workbook. Notebooks are recipes, params/ the experiments, data/runs/ the results."""
+    """The verbs of the IQA workbook. Notebooks are recipes, params/ the experiments, data/runs/ the
+    results.
+    """
 
 
 @app.command()
 def run(
-    target: Annotated[str, typer.Argument(help="An experiment (demo) or one of its files (demo/02_train_baseline).")],
-    resume: Annotated[bool, typer.Option("--resume", help="Skip what would come out the same.")] = False,
-    jobs: Annotated[int, typer.Option(help="Runs of one notebook that go side by side, at most as many as cores.")] = 1,
+    target: Annotated[
+        str,
+        typer.Argument(help="An experiment (demo) or one of its files (demo/02_train_baseline)."),
+    ],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip what would come out the same.")
+    ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(help="Runs of one notebook that go side by side, at most as many as cores."),
+    ] = 1,
     shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Only part I of N of the first notebook with several files: one machine's.")
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Only part I of N of the first notebook with several files: one machine's.",
+        ),
     ] = "",
-    timeout: Annotated[float | None, typer.Option(help="Longest time for one cell, in hours; without it any.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Longest time for one cell, in hours; without it any.")
+    ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Another value for a parameter, read as YAML; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Another value for a parameter, read as YAML; repeatable.",
+        ),
     ] = None,
 ) -> None:
     """Run the notebooks of an experiment, headless and in order."""
@@ -51,14 +79,24 @@ def run(
 @app.command()
 def train(
     target: Annotated[str, typer.Argument(help="One parameter file (demo/02_train_baseline).")],
-    processes: Annotated[int | None, typer.Option(help="How many train together; the number of GPUs if not given.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Longest time for one cell, in hours; outside torchrun.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="How many train together; the number of GPUs if not given.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Longest time for one cell, in hours; outside torchrun.")
+    ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Another value for a parameter, read as YAML; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Another value for a parameter, read as YAML; repeatable.",
+        ),
     ] = None,
 ) -> None:
-    """Run a notebook whose training several processes share. Inside torchrun: this process's share, up to the checkpoint."""
+    """Run a notebook whose training several processes share. Inside torchrun: this process's share,
+    up to the checkpoint.
+    """
     from iqa_core.apps.distributed import run_or_share
 
     run_or_share(target, given or [], processes=processes, timeout_s=timeout and timeout * 3600)
@@ -84,7 +122,9 @@ def _print(table) -> None:
 
 @weights.command("list")
 def list_weights(
-    model: Annotated[str | None, typer.Option(help="Only those of this model, and what it starts from.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Only those of this model, and what it starts from.")
+    ] = None,
 ) -> None:
     """Everything that can be loaded: published models, then what models start from."""
     import difflib
@@ -96,28 +136,61 @@ def list_weights(
     rows = sorted(published.rows(), key=lambda row: (not row.model, row.model))
     if model is not None:
         word = re.compile(rf"\b{re.escape(model)}\b", re.IGNORECASE)
-        rows = [row for row in rows if model.lower() in (row.model, row.name.lower()) or word.search(row.needed_by)]
+        rows = [
+            row
+            for row in rows
+            if model.lower() in (row.model, row.name.lower()) or word.search(row.needed_by)
+        ]
         if not rows:
             names = difflib.get_close_matches(model, list_models(), n=1) or list_models()
-            raise KeyError(f"no weights are known for a model {model!r}; did you mean {', '.join(names)}?")
-    table = _table("name", "model", "trained on", "label", "scores", "MB", "licence", "here", right=("scores", "MB"))
+            raise KeyError(
+                f"no weights are known for a model {model!r}; did you mean {', '.join(names)}?"
+            )
+    table = _table(
+        "name",
+        "model",
+        "trained on",
+        "label",
+        "scores",
+        "MB",
+        "licence",
+        "here",
+        right=("scores", "MB"),
+    )
     for row in rows:
         scores = f"{row.low:g}-{row.high:g}" if row.high is not None else ""
         converted = row.model and (published.folder() / row.name / "model.json").is_file()
-        here = "converted" if converted else "auto" if not row.file else "yes" if row.path.is_file() else "no"
+        here = (
+            "converted"
+            if converted
+            else "auto"
+            if not row.file
+            else "yes"
+            if row.path.is_file()
+            else "no"
+        )
         short = row.licence.partition(";")[0]
         label = f"{row.task} {row.label}".strip()
-        table.add_row(row.name, row.model, row.trained_on, label, scores, str(row.megabytes), short, here)
+        table.add_row(
+            row.name, row.model, row.trained_on, label, scores, str(row.megabytes), short, here
+        )
     _print(table)
-    print("MB: about. here auto: timm or torchvision fetches it on first use. --model NAME tells addresses and notes as well.")
+    print(
+        "MB: about. here auto: timm or torchvision fetches it on first use. --model NAME tells "
+        "addresses and notes as well."
+    )
     for row in rows if model else ():
         print(f"\n{row.name}: {page(row.address) or 'not published'}\n  licence: {row.licence}")
         print(*[f"  note: {row.note}"] if row.note else [], sep="\n", end="\n" if row.note else "")
 
 
 @weights.command("get")
-def get_weights(name: Annotated[str, typer.Argument(help="A name that `weights list` shows.")]) -> None:
-    """Fetch a published file into data/raw/weights; an interrupted download goes on where it stopped."""
+def get_weights(
+    name: Annotated[str, typer.Argument(help="A name that `weights list` shows.")],
+) -> None:
+    """Fetch a published file into data/raw/weights; an interrupted download goes on where it
+    stopped.
+    """
     from iqa_core.download import download
     from iqa_core.models import published
 
@@ -128,14 +201,19 @@ def get_weights(name: Annotated[str, typer.Argument(help="A name that `weights l
             "timm": "$HF_HOME/hub (~/.cache/huggingface/hub)",
             "torchvision": "$TORCH_HOME/hub/checkpoints (~/.cache/torch/hub/checkpoints)",
         }
-        print(f"{name}: {library} fetches {key} by itself on first use and keeps it in {cache[library]}. Nothing to do.")
+        print(
+            f"{name}: {library} fetches {key} by itself on first use and keeps it in "
+            f"{cache[library]}. Nothing to do."
+        )
         return
     if not row.address:
         raise ValueError(f"{name} cannot be fetched: {row.note}")
     there = row.path.is_file() and row.path.stat().st_size > 0
     digest = download(row.address, row.path, sha256=row.sha256 or None)
     print(f"{name}: {'was here already' if there else 'fetched'}, {row.path}")
-    print(f"sha256: {digest}, {'as expected' if row.sha256 else 'recorded; none is known to compare it with'}")
+    print(
+        f"sha256: {digest}, {'as expected' if row.sha256 else 'recorded; none is known to compare it with'}"
+    )
     print(f"licence: {row.licence}")
     if row.note:
         print(f"note: {row.note}")
@@ -149,15 +227,24 @@ def get_weights(name: Annotated[str, typer.Argument(help="A name that `weights l
 def convert_weights(
     model: Annotated[str, typer.Option(help="A name that `weights list` shows, or a model.")],
     file: Annotated[
-        Path | None, typer.Argument(help="A checkpoint: .pkl .pth .pt .pth.tar .npz .safetensors; else what `get` fetched.")
+        Path | None,
+        typer.Argument(
+            help="A checkpoint: .pkl .pth .pt .pth.tar .npz .safetensors; else what `get` fetched."
+        ),
     ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="An argument of the model, read as YAML; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="An argument of the model, read as YAML; repeatable."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder to write; data/raw/weights/NAME if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; data/raw/weights/NAME if not given.")
+    ] = None,
 ) -> None:
-    """Make a model folder of a published checkpoint. Nothing in the file is executed, and it is left as it is."""
+    """Make a model folder of a published checkpoint. Nothing in the file is executed, and it is
+    left as it is.
+    """
     from iqa_core.apps.execute import parse_overrides
     from iqa_core.models import published
     from iqa_core.models.weights import convert
@@ -177,25 +264,41 @@ def list_data() -> None:
     from iqa_core.datasets import describe, list_datasets
     from iqa_core.files import project_root
 
-    root, table = project_root(), _table("name", "what it is", "images", "label", "here", right=("images",))
+    root, table = (
+        project_root(),
+        _table("name", "what it is", "images", "label", "here", right=("images",)),
+    )
     for name in list_datasets(root=root):
         try:
             facts = describe(name, root=root)
         except GIVEN_WRONG as error:
             table.add_row(escape(name), escape(f"broken: {error.args[0]}"))
             continue
-        ends = [f"{x['low']:g}-{x['high']:g} {x['units']}" for x in facts["labels"].values() if x["low"] is not None]
+        ends = [
+            f"{x['low']:g}-{x['high']:g} {x['units']}"
+            for x in facts["labels"].values()
+            if x["low"] is not None
+        ]
         here = facts["module"] or (facts["folder"].is_dir() and not facts["absent"])
-        table.add_row(escape(name), escape(facts["title"]), f"{facts['rows'] or ''}", "; ".join(ends), "yes" if here else "no")
+        table.add_row(
+            escape(name),
+            escape(facts["title"]),
+            f"{facts['rows'] or ''}",
+            "; ".join(ends),
+            "yes" if here else "no",
+        )
     _print(table)
     print(
-        "A folder data/raw/NAME with images and labels.csv or set.yaml is a set as well. Sets lie in data/raw, or are linked."
+        "A folder data/raw/NAME with images and labels.csv or set.yaml is a set as well. Sets lie "
+        "in data/raw, or are linked."
     )
 
 
 @data.command("get")
 def get_data(name: Annotated[str, typer.Argument(help="A name that `data list` shows.")]) -> None:
-    """Fetch a set into data/raw where its owners allow it, else tell how to; an interrupted download goes on."""
+    """Fetch a set into data/raw where its owners allow it, else tell how to; an interrupted
+    download goes on.
+    """
     from iqa_core.apps.raw_data import fetch
     from iqa_core.datasets import describe
     from iqa_core.files import project_root
@@ -216,17 +319,24 @@ def get_data(name: Annotated[str, typer.Argument(help="A name that `data list` s
 
 @data.command("check")
 def check_data(
-    name: Annotated[str, typer.Argument(help="A name that `data list` shows, or a folder of data/raw.")],
+    name: Annotated[
+        str, typer.Argument(help="A name that `data list` shows, or a folder of data/raw.")
+    ],
     most: Annotated[int, typer.Option(help="How many of each problem are named.")] = 5,
 ) -> None:
-    """Missing, unreadable, unlisted and duplicate images, wrong labels; writes nothing. Exit code 1 if there are any."""
+    """Missing, unreadable, unlisted and duplicate images, wrong labels; writes nothing. Exit code 1
+    if there are any.
+    """
     from iqa_core.apps.raw_data import check
     from iqa_core.files import project_root
 
     problems = check(name, root=project_root())
     for problem, rows in problems.groupby("problem", sort=False):
         print(f"{problem}: {len(rows)}")
-        print(*[f"  {row.image} {row.detail}".rstrip() for row in rows.head(most).itertuples()], sep="\n")
+        print(
+            *[f"  {row.image} {row.detail}".rstrip() for row in rows.head(most).itertuples()],
+            sep="\n",
+        )
     if len(problems):
         raise typer.Exit(1)
     print(f"{name}: nothing is wrong")
@@ -236,11 +346,17 @@ def check_data(
 def distort_data(
     path: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="The folder to write, outside of PATH.")],
-    names: Annotated[list[str] | None, typer.Option("--name", help="A distortion; repeatable; all if not given.")] = None,
-    levels: Annotated[list[float] | None, typer.Option("--level", help="1 to 5, fractions allowed; repeatable.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Option("--name", help="A distortion; repeatable; all if not given.")
+    ] = None,
+    levels: Annotated[
+        list[float] | None, typer.Option("--level", help="1 to 5, fractions allowed; repeatable.")
+    ] = None,
     background_levels: Annotated[
         list[float] | None,
-        typer.Option("--background-level", help="Level of the background around the subject; repeatable."),
+        typer.Option(
+            "--background-level", help="Level of the background around the subject; repeatable."
+        ),
     ] = None,
     masks: Annotated[
         Path | None,
@@ -248,11 +364,18 @@ def distort_data(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of noise, angles and places.")] = 0,
 ) -> None:
-    """Distorted images of your own photographs, KADID-10k's 25 types and MIQD-2.5M's 10, with a table of what was done."""
+    """Distorted images of your own photographs, KADID-10k's 25 types and MIQD-2.5M's 10, with a
+    table of what was done.
+    """
     from iqa_core.apps.distort_tree import write_tree
     from iqa_core.distortions import LEVELS
 
-    given = dict(levels=tuple(levels or LEVELS), background_levels=tuple(background_levels or ()), masks=masks, seed=seed)
+    given = dict(
+        levels=tuple(levels or LEVELS),
+        background_levels=tuple(background_levels or ()),
+        masks=masks,
+        seed=seed,
+    )
     table, refused = write_tree(path, out, names=names, **given)
     print(f"{len(table)} images listed in {out / 'images.csv'}")
     if refused:
@@ -260,7 +383,9 @@ def distort_data(
 
 
 def main() -> None:
-    """Runs the verb on the command line; the user's mistakes end with a message and exit code 2, a failed notebook with 1."""
+    """Runs the verb on the command line; the user's mistakes end with a message and exit code 2, a
+    failed notebook with 1.
+    """
     from iqa_core.apps.execute import NotebookFailed
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"

@@ -1,4 +1,6 @@
-"""A folder of distorted images of one's own photographs, with the table of what was done to each."""
+"""A folder of distorted images of one's own photographs, with the table of what was done to
+each.
+"""
 
 import hashlib
 import os
@@ -13,7 +15,14 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from iqa_core.datasets.readers import PICTURES
-from iqa_core.distortions import LEVELS, distort, list_distortions, region, saliency_mask, source_code
+from iqa_core.distortions import (
+    LEVELS,
+    distort,
+    list_distortions,
+    region,
+    saliency_mask,
+    source_code,
+)
 from iqa_core.files import read_json, write_json, write_text
 from iqa_core.pixels import image_size, read_image
 
@@ -31,36 +40,49 @@ def write_tree(
     seed: int = 0,
     processes: int = -1,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Distort a photograph, or all pictures below a folder, into `out`; the table, and refused file -> reason.
+    """Distort a photograph, or all pictures below a folder, into `out`; the table, and refused file
+    -> reason.
 
-    `names`: distortions, all by default. With `background_levels` every level of the subject meets every one of the
-    background; the subject is what is not 0 in <masks>/<content>.png, else `distortions.saliency_mask`, a guess to be looked
-    at in masks/<content>.png of `out`. A photograph's own seed is made of `seed` and its content, which is its path without
-    the suffix. `processes` as joblib counts.
-    Written: references/<content>.png, images/<content>/<distortion>-<level>[-<background level>].png, and images.csv with
-    columns image, reference, content, distortion, level, and background_level, region where there are backgrounds; paths
-    are relative to `out`. There is no label: add a column `label` to read the folder as a data set. Interrupted, the same
-    call goes on where it stopped; another call adds to the table, which lists what earlier ones made and keeps its columns.
-    Refused: a file that is no picture or too small, a photograph or mask other than the one `out` holds under its name, and,
-    with `background_levels`, one without a subject. ValueError where `out` holds images of another seed or version, or masks
-    are given without `background_levels`; FileNotFoundError where there is no photograph.
-    """
+    `names`: distortions, all by default. With `background_levels` every level of the subject meets
+    every one of the background; the subject is what is not 0 in <masks>/<content>.png, else
+    `distortions.saliency_mask`, a guess to be looked at in masks/<content>.png of `out`. A
+    photograph's own seed is made of `seed` and its content, which is its path without the suffix.
+    `processes` as joblib counts. Written: references/<content>.png,
+    images/<content>/<distortion>-<level>[-<background level>].png, and images.csv with columns
+    image, reference, content, distortion, level, and background_level, region where there are
+    backgrounds; paths are relative to `out`. There is no label: add a column `label` to read the
+    folder as a data set. Interrupted, the same call goes on where it stopped; another call adds to
+    the table, which lists what earlier ones made and keeps its columns. Refused: a file that is no
+    picture or too small, a photograph or mask other than the one `out` holds under its name, and,
+    with `background_levels`, one without a subject. ValueError where `out` holds images of another
+    seed or version, or masks are given without `background_levels`; FileNotFoundError where there
+    is no photograph."""
     path, out = Path(path), Path(out)
     contents = _contents(path, out)
     recipes = _recipes(list_distortions() if names is None else names, levels, background_levels)
     if masks is not None and not background_levels:
-        raise ValueError("masks say where background_levels begin; give background_levels too, or no masks")
+        raise ValueError(
+            "masks say where background_levels begin; give background_levels too, or no masks"
+        )
     sizes, refused = _sizes(contents)
     count, area = len(sizes) * len(recipes), sum(w * h for w, h in sizes.values()) * len(recipes)
     _stamp(out, seed)
     free = shutil.disk_usage(out).free
-    print(f"{len(sizes)} photographs, {count} images, {3e-9 * area:.2g} GB at most ({1e-9 * free:.3g} GB free)", flush=True)
-    sources = [(content, contents[content], out, masks, bool(background_levels)) for content in sizes]
+    print(
+        f"{len(sizes)} photographs, {count} images, {3e-9 * area:.2g} GB at most "
+        f"({1e-9 * free:.3g} GB free)",
+        flush=True,
+    )
+    sources = [
+        (content, contents[content], out, masks, bool(background_levels)) for content in sizes
+    ]
     refused |= _refused(_keep_source, sources, contents, processes, desc="photographs")
     kept = [content for content in sizes if str(contents[content]) not in refused]
     parts = [recipes[start : start + CHUNK] for start in range(0, len(recipes), CHUNK)]
     chunks = [(content, part, out, seed) for content in kept for part in parts]
-    refused |= _refused(_write_images, chunks, contents, processes, desc="distort", unit=f"x{CHUNK}")
+    refused |= _refused(
+        _write_images, chunks, contents, processes, desc="distort", unit=f"x{CHUNK}"
+    )
     table = _list_images(out, [_row(content, recipe) for content in kept for recipe in recipes])
     for file, why in refused.items():
         print(f"left out: {file}: {why}", flush=True)
@@ -70,27 +92,49 @@ def write_tree(
 def _contents(path, out):
     """content -> file"""
     if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
-        raise ValueError(f"{out} lies in {path}, and would be read with it the next time; choose a folder elsewhere")
-    found = sorted(f for f in path.rglob("*") if f.suffix.lower() in PICTURES and f.is_file()) if path.is_dir() else [path]
+        raise ValueError(
+            f"{out} lies in {path}, and would be read with it the next time; choose a folder "
+            f"elsewhere"
+        )
+    found = (
+        sorted(f for f in path.rglob("*") if f.suffix.lower() in PICTURES and f.is_file())
+        if path.is_dir()
+        else [path]
+    )
     if not found or not found[0].exists():
         raise FileNotFoundError(
-            f"there is no photograph at {path}; wanted a file, or a folder with {', '.join(sorted(PICTURES))}"
+            f"there is no photograph at {path}; wanted a file, or a folder with "
+            f"{', '.join(sorted(PICTURES))}"
         )
     contents = {}
     for file in found:
-        content = (file.relative_to(path) if path.is_dir() else Path(file.name)).with_suffix("").as_posix()
+        content = (
+            (file.relative_to(path) if path.is_dir() else Path(file.name))
+            .with_suffix("")
+            .as_posix()
+        )
         if content in contents:
-            raise ValueError(f"{contents[content]} and {file} differ in their suffix alone; rename one of them")
+            raise ValueError(
+                f"{contents[content]} and {file} differ in their suffix alone; rename one of them"
+            )
         contents[content] = file
     return contents
 
 
 def _recipes(names, levels, background_levels):
     if unknown := sorted(set(names) - set(list_distortions())):
-        raise KeyError(f"no distortion {', '.join(map(repr, unknown))}; there are {', '.join(list_distortions())}")
+        raise KeyError(
+            f"no distortion {', '.join(map(repr, unknown))}; there are "
+            f"{', '.join(list_distortions())}"
+        )
     if wrong := [level for level in (*levels, *background_levels) if not 1 <= level <= 5]:
         raise ValueError(f"level is {wrong[0]}; it runs from 1 to 5, fractions allowed")
-    return [(name, level, other) for name in names for level in levels for other in background_levels or (None,)]
+    return [
+        (name, level, other)
+        for name in names
+        for level in levels
+        for other in background_levels or (None,)
+    ]
 
 
 def _sizes(contents):
@@ -105,10 +149,16 @@ def _sizes(contents):
 
 
 def _stamp(out, seed):
-    """What the images in `out` hang on beside their names; refuses a folder that was made with another."""
+    """What the images in `out` hang on beside their names; refuses a folder that was made with
+    another.
+    """
     made_by = {"seed": seed, "code": hashlib.sha256(source_code()).hexdigest()}
     if (out / "made_by.json").exists() and (there := read_json(out / "made_by.json")) != made_by:
-        why = f"seed {there['seed']}" if there["seed"] != seed else "another version of the distortions"
+        why = (
+            f"seed {there['seed']}"
+            if there["seed"] != seed
+            else "another version of the distortions"
+        )
         raise ValueError(f"{out} holds images made with {why}; choose another folder, or delete it")
     write_json(out / "made_by.json", made_by)
 
@@ -116,18 +166,28 @@ def _stamp(out, seed):
 def _row(content, recipe):
     name, level, other = recipe
     file = f"{name}-{level:g}" + ("" if other is None else f"-{other:g}")
-    row = {"image": f"images/{content}/{file}.png", "reference": f"references/{content}.png", "content": content}
+    row = {
+        "image": f"images/{content}/{file}.png",
+        "reference": f"references/{content}.png",
+        "content": content,
+    }
     where = {} if other is None else {"background_level": other, "region": region(level, other)}
     return row | {"distortion": name, "level": level} | where
 
 
 def _list_images(out, rows):
-    """Writes the table of what is there, of former calls and this one; earlier rows stay as they are, further columns too."""
+    """Writes the table of what is there, of former calls and this one; earlier rows stay as they
+    are, further columns too.
+    """
     if (out / "images.csv").exists():
-        former = pd.read_csv(out / "images.csv", dtype={"content": str}, keep_default_na=False, na_values=[""])
+        former = pd.read_csv(
+            out / "images.csv", dtype={"content": str}, keep_default_na=False, na_values=[""]
+        )
         rows = former.to_dict("records") + rows
     rows = [row for row in rows if (out / row["image"]).exists()]
-    table = pd.DataFrame(rows, columns=None if rows else [*_row("", ("", 1, None))]).drop_duplicates("image", ignore_index=True)
+    table = pd.DataFrame(
+        rows, columns=None if rows else [*_row("", ("", 1, None))]
+    ).drop_duplicates("image", ignore_index=True)
     write_text(out / "images.csv", table.to_csv(index=False, lineterminator="\n"))
     return table
 
@@ -136,11 +196,15 @@ def _refused(work, tasks, contents, processes, **bar):
     """file -> why, of those that `work` refuses; a task begins with its content."""
     run = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
     done = tqdm(run(delayed(work)(*task) for task in tasks), total=len(tasks), mininterval=2, **bar)
-    return {str(contents[content]): why for (content, *_), why in zip(tasks, done, strict=True) if why}
+    return {
+        str(contents[content]): why for (content, *_), why in zip(tasks, done, strict=True) if why
+    }
 
 
 def _keep_source(content, file, out, masks, regions):
-    """Writes the reference of a photograph and, for `regions`, its mask; why they cannot be, or an empty text."""
+    """Writes the reference of a photograph and, for `regions`, its mask; why they cannot be, or an
+    empty text.
+    """
     try:
         image = read_image(file)
         _keep("references", image, content, out)
@@ -149,7 +213,10 @@ def _keep_source(content, file, out, masks, regions):
             if not mask.any():
                 raise ValueError("no subject found; give a mask that is not 0 on it")
             if mask.shape != image.shape[:2]:
-                raise ValueError(f"its mask is {mask.shape[1]}x{mask.shape[0]} pixels, not {image.shape[1]}x{image.shape[0]}")
+                raise ValueError(
+                    f"its mask is {mask.shape[1]}x{mask.shape[0]} pixels, not "
+                    f"{image.shape[1]}x{image.shape[0]}"
+                )
             _keep("masks", mask.astype(np.uint8) * 255, content, out)
     except (ValueError, OSError) as error:
         return str(error)
@@ -163,7 +230,10 @@ def _keep(folder, image, content, out):
         _write(path, image)
     with Image.open(path) as kept:
         if not np.array_equal(kept, image):
-            raise ValueError(f"it differs from {path}, which is kept from before; delete that and {out / 'images' / content}")
+            raise ValueError(
+                f"it differs from {path}, which is kept from before; delete that and "
+                f"{out / 'images' / content}"
+            )
 
 
 def _write_images(content, recipes, out, seed):
@@ -175,8 +245,14 @@ def _write_images(content, recipes, out, seed):
     try:
         image = read_image(out / f"references/{content}.png")
         for path, (name, level, other) in missing.items():
-            given = {} if other is None else {"mask": _mask(out / f"masks/{content}.png"), "background_level": other}
-            _write(path, distort(image, name, level, zlib.crc32(f"{seed} {content}".encode()), **given))
+            given = (
+                {}
+                if other is None
+                else {"mask": _mask(out / f"masks/{content}.png"), "background_level": other}
+            )
+            _write(
+                path, distort(image, name, level, zlib.crc32(f"{seed} {content}".encode()), **given)
+            )
     except (ValueError, OSError) as error:
         return str(error)
     return ""

@@ -1,9 +1,10 @@
-"""Runs notebooks headless, strictly: `params/<experiment>/<notebook stem>[--variant].yaml` says which and with what.
+"""Runs notebooks headless, strictly: `params/<experiment>/<notebook stem>[--variant].yaml` says
+which and with what.
 
-All parameter files of a target are checked before the first notebook starts. The executed notebook is kept in the run's
-folder, also when a cell fails. An experiment is a folder; its files run in the order of their names. Those whose notebooks
-have the same number do not depend on each other: they may run at once, and one that fails does not stop the others.
-"""
+All parameter files of a target are checked before the first notebook starts. The executed notebook
+is kept in the run's folder, also when a cell fails. An experiment is a folder; its files run in the
+order of their names. Those whose notebooks have the same number do not depend on each other: they
+may run at once, and one that fails does not stop the others."""
 
 import difflib
 import os
@@ -19,9 +20,9 @@ from typing import NamedTuple
 import yaml
 
 from iqa_core import runs
-from iqa_core.apps import resume as resuming
 from iqa_core.apps import sweep
-from iqa_core.parameters import check_parameters, declared_parameters
+from iqa_core.runs import resume as resuming
+from iqa_core.runs.parameters import check_parameters, declared_parameters
 
 KERNEL = "python3"  # the kernelspec that the ipykernel wheel puts into this environment
 
@@ -67,29 +68,41 @@ def execute(
     timeout_s: float | None = None,
     overrides: dict | None = None,
 ) -> list[Took]:
-    """Runs the notebooks of `target` ("demo", or "demo/02_train_baseline" for one) and returns what each took.
+    """Runs the notebooks of `target` ("demo", or "demo/02_train_baseline" for one) and returns what
+    each took.
 
-    `resume` skips what would come out the same. `at_once`: runs of notebooks with the same number that go side by side;
-    `shard`: "i/n", this machine's part (see `sweep.share`). `overrides` replaces parameters in every notebook that declares
-    them. `timeout_s` is the longest time of one cell, None without limit. Raises FileNotFoundError, KeyError and ValueError
-    for what was asked wrongly, NotebookFailed when cells failed, after all runs with the same notebook number.
-    """
+    `resume` skips what would come out the same. `at_once`: runs of notebooks with the same number
+    that go side by side; `shard`: "i/n", this machine's part (see `sweep.share`). `overrides`
+    replaces parameters in every notebook that declares them. `timeout_s` is the longest time of one
+    cell, None without limit. Raises FileNotFoundError, KeyError and ValueError for what was asked
+    wrongly, NotebookFailed when cells failed, after all runs with the same notebook number."""
     root = runs.project_root()
     jobs = plan(target, root=root, overrides=overrides)
-    groups = [list(group) for _, group in groupby(jobs, key=lambda job: resuming.number(job.notebook.stem))]
+    groups = [
+        list(group)
+        for _, group in groupby(jobs, key=lambda job: resuming.number(job.notebook.stem))
+    ]
     mine, left = sweep.share(groups, shard) if shard else (groups, [])
     sweep.environments(at_once)  # refuses a wrong number before anything runs
     prepare_environment(root)
     if shard:
         shared = groups[len(mine) - 1]
-        print(f"shard {shard}: {len(mine[-1])} of the {len(shared)} runs of {shared[0].notebook.stem}", flush=True)
+        print(
+            f"shard {shard}: {len(mine[-1])} of the {len(shared)} runs of "
+            f"{shared[0].notebook.stem}",
+            flush=True,
+        )
     numbers = (f"[{number}/{sum(map(len, mine))}]" for number in count(1))
     begun, took, failed = time.perf_counter(), [], []
     try:
         for place, group in enumerate(mine):
-            skip = resume or bool(shard and group is not mine[-1])  # what all machines need may be there: disks are shared
+            skip = resume or bool(
+                shard and group is not mine[-1]
+            )  # what all machines need may be there: disks are shared
             work = partial(_run_or_skip, root=root, resume=skip, timeout_s=timeout_s)
-            with closing(_outcomes(group, work, numbers=numbers, at_once=min(at_once, len(group)))) as outcomes:
+            with closing(
+                _outcomes(group, work, numbers=numbers, at_once=min(at_once, len(group)))
+            ) as outcomes:
                 for outcome in outcomes:
                     (took if isinstance(outcome, Took) else failed).append(outcome)
             if failed:
@@ -99,7 +112,10 @@ def execute(
         runs.write_index(root / "data/runs")  # which may hold what another machine ran
         _print_times(took, time.perf_counter() - begun)
     if left:
-        print(f"left for a call without --shard, once data/runs holds what all shards ran: {_names(left)}")
+        print(
+            f"left for a call without --shard, once data/runs holds what all shards ran: "
+            f"{_names(left)}"
+        )
     return took
 
 
@@ -112,17 +128,26 @@ def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]
     for name in set(overrides) - set(known):
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise KeyError(f"no notebook of {target} declares a parameter {name!r}{hint} They have: {', '.join(known)}")
+        raise KeyError(
+            f"no notebook of {target} declares a parameter {name!r}{hint} They have: "
+            f"{', '.join(known)}"
+        )
     return jobs
 
 
 def parameter_files(target: str, *, root: Path) -> list[Path]:
-    """The YAML files of an experiment in the order of their stems, or the one file `experiment/stem` names."""
-    experiment, _, stem = target.strip("/").removesuffix(".yaml").removeprefix("params/").partition("/")
+    """The YAML files of an experiment in the order of their stems, or the one file
+    `experiment/stem` names.
+    """
+    experiment, _, stem = (
+        target.strip("/").removesuffix(".yaml").removeprefix("params/").partition("/")
+    )
     files = sorted((root / "params" / experiment).glob("*.yaml"), key=lambda path: path.stem)
     if not experiment or not files:
         known = sorted({path.parent.name for path in root.glob("params/*/*.yaml")})
-        raise FileNotFoundError(f"no experiment {experiment!r} in params/; there are: {', '.join(known) or 'none yet'}")
+        raise FileNotFoundError(
+            f"no experiment {experiment!r} in params/; there are: {', '.join(known) or 'none yet'}"
+        )
     chosen = [path for path in files if not stem or path.stem == stem]
     if not chosen:
         known = ", ".join(path.stem for path in files)
@@ -131,13 +156,18 @@ def parameter_files(target: str, *, root: Path) -> list[Path]:
 
 
 def read_parameters(path: Path) -> dict:
-    """The mapping a parameter file holds ({} for comments alone); ValueError where it is no mapping or no YAML."""
+    """The mapping a parameter file holds ({} for comments alone); ValueError where it is no mapping
+    or no YAML.
+    """
     try:
         given = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path.parent.name}/{path.name} cannot be read: {error}") from error
     if not isinstance(given, dict | None):
-        raise ValueError(f"{path.parent.name}/{path.name} holds a {type(given).__name__}; lines `name: value` are wanted")
+        raise ValueError(
+            f"{path.parent.name}/{path.name} holds a {type(given).__name__}; lines `name: value` "
+            f"are wanted"
+        )
     return given or {}
 
 
@@ -156,7 +186,9 @@ def parse_overrides(given: list[str]) -> dict:
 
 
 def check_file(path: Path, *, root: Path, overrides: dict | None = None) -> dict:
-    """Every parameter its notebook will be given for a YAML file, `experiment` and `run` filled in, all checked."""
+    """Every parameter its notebook will be given for a YAML file, `experiment` and `run` filled in,
+    all checked.
+    """
     return _job(path, root=root, overrides=overrides or {}).parameters
 
 
@@ -172,9 +204,14 @@ def _job(path: Path, *, root: Path, overrides: dict) -> Job:
         given = read_parameters(path)
         for key in named.keys() & given.keys():
             if given[key] != named[key]:
-                raise ValueError(f"{key} is {given[key]!r}, but the file's place makes it {named[key]!r}: leave it out")
+                raise ValueError(
+                    f"{key} is {given[key]!r}, but the file's place makes it {named[key]!r}: leave "
+                    f"it out"
+                )
         if "run" in overrides:
-            raise ValueError("run follows from the file's name and cannot be set; copy the file instead")
+            raise ValueError(
+                "run follows from the file's name and cannot be set; copy the file instead"
+            )
         declared = declared_parameters(notebook)
         chosen = {key: value for key, value in overrides.items() if key in declared}
         parameters = check_parameters(notebook, named | given | chosen)
@@ -183,13 +220,18 @@ def _job(path: Path, *, root: Path, overrides: dict) -> Job:
     return Job(parameters["experiment"], parameters["run"], notebook, parameters)
 
 
-# --------------------------------------------------------------------------------------------------------------- running
+# ------------------------------------------------------------------------------
+# running
 def prepare_environment(root: Path) -> None:
-    """Sets what kernels inherit: threads, memory allocator, and that `python3` is this interpreter with this iqa_core."""
+    """Sets what kernels inherit: threads, memory allocator, and that `python3` is this interpreter
+    with this iqa_core.
+    """
     for name, value in {
         "OMP_NUM_THREADS": str(sweep.cores()),
-        "OMP_WAIT_POLICY": "passive",  # spinning threads make a step 5 times slower as soon as anything else runs
-        # glibc hands large blocks back to the system at every free; keeping them made training on CPU faster
+        # spinning threads make a step 5 times slower as soon as anything else runs
+        "OMP_WAIT_POLICY": "passive",
+        # glibc hands large blocks back to the system at every free; keeping them made training on
+        # CPU faster
         "MALLOC_MMAP_THRESHOLD_": "100000000000",
         "MALLOC_TRIM_THRESHOLD_": "100000000000",
         "MALLOC_TOP_PAD_": "500000000",
@@ -198,13 +240,19 @@ def prepare_environment(root: Path) -> None:
         "TQDM_MININTERVAL": "10",  # seconds: a progress bar that stays readable in a file
     }.items():
         os.environ.setdefault(name, value)
-    _put_first("JUPYTER_PATH", str(Path(sys.prefix) / "share/jupyter"))  # else a user's own `python3` kernel may win
-    _put_first("PYTHONPATH", str(Path(runs.__file__).parents[1]))
+    _put_first(
+        "JUPYTER_PATH", str(Path(sys.prefix) / "share/jupyter")
+    )  # else a user's own `python3` kernel may win
+    _put_first("PYTHONPATH", str(Path(runs.__file__).parents[2]))
     _check_kernel()
 
 
 def _put_first(variable: str, folder: str) -> None:
-    others = [entry for entry in os.environ.get(variable, "").split(os.pathsep) if entry not in ("", folder)]
+    others = [
+        entry
+        for entry in os.environ.get(variable, "").split(os.pathsep)
+        if entry not in ("", folder)
+    ]
     os.environ[variable] = os.pathsep.join([folder, *others])
 
 
@@ -213,7 +261,12 @@ def _check_kernel() -> None:
     from jupyter_client.kernelspec import KernelSpecManager
 
     program = KernelSpecManager().get_kernel_spec(KERNEL).argv[0]
-    ours = {"python", "python3", f"python3.{sys.version_info.minor}", sys.executable}  # jupyter_client puts itself in
+    ours = {
+        "python",
+        "python3",
+        f"python3.{sys.version_info.minor}",
+        sys.executable,
+    }  # jupyter_client puts itself in
     if program not in ours and Path(program).resolve() != Path(sys.executable).resolve():
         raise FileNotFoundError(
             f"the Jupyter kernel {KERNEL!r} runs {program}, not {sys.executable}; "
@@ -221,12 +274,18 @@ def _check_kernel() -> None:
         )
 
 
-def _outcomes(group: list[Job], work: Callable, *, numbers: Iterator[str], at_once: int) -> Iterator[Took | NotebookFailed]:
-    """What became of independent jobs, as they end; where several run at once, a line begins with the name of its job."""
+def _outcomes(
+    group: list[Job], work: Callable, *, numbers: Iterator[str], at_once: int
+) -> Iterator[Took | NotebookFailed]:
+    """What became of independent jobs, as they end; where several run at once, a line begins with
+    the name of its job.
+    """
     short = [job.run.partition("--")[2] or job.run for job in group]
     names = short if len({*short}) == len(short) else [job.run for job in group]
     leads = [f"{name} | " if at_once > 1 else "    " for name in names]
-    for (job, *_), outcome in sweep.outcomes(work, list(zip(group, numbers, leads)), at_once=at_once):  # noqa: B905 endless
+    for (job, *_), outcome in sweep.outcomes(
+        work, list(zip(group, numbers, leads)), at_once=at_once
+    ):
         if isinstance(outcome, ChildProcessError):
             outcome = NotebookFailed(f"{job.experiment}/{job.run}: {outcome}")
         if not isinstance(outcome, Took | NotebookFailed):
@@ -236,14 +295,23 @@ def _outcomes(group: list[Job], work: Callable, *, numbers: Iterator[str], at_on
         yield outcome
 
 
-def _run_or_skip(job: Job, number: str, lead: str, *, root: Path, resume: bool, timeout_s: float | None) -> Took:
+def _run_or_skip(
+    job: Job, number: str, lead: str, *, root: Path, resume: bool, timeout_s: float | None
+) -> Took:
     print(f"{number} {job.experiment}/{job.run}", flush=True)
     folder = root / "data/runs" / job.experiment / job.run
     with resuming.alone(folder, lead=lead):
-        why = resuming.why_again(job.notebook, job.parameters, folder=folder, root=root) if resume else "without --resume"
+        why = (
+            resuming.why_again(job.notebook, job.parameters, folder=folder, root=root)
+            if resume
+            else "without --resume"
+        )
         if not why:
             date = runs.read_json(folder / "params.json")["date"]
-            print(f"{lead}skipped: finished {date}, same parameters, notebook, code and files", flush=True)
+            print(
+                f"{lead}skipped: finished {date}, same parameters, notebook, code and files",
+                flush=True,
+            )
             return Took(job, "skipped", 0.0, 0.0)
         if resume:
             print(f"{lead}runs: {why}", flush=True)
@@ -252,18 +320,24 @@ def _run_or_skip(job: Job, number: str, lead: str, *, root: Path, resume: bool, 
         _run(job, folder / f"{job.run}.ipynb", lead=lead, root=root, timeout_s=timeout_s)
         if _finished(folder) in (None, before):
             name = f"{job.experiment}/{job.run}"
-            raise NotebookFailed(f"{job.notebook.name} ended without run.finish(...), so {name} is no result")
+            raise NotebookFailed(
+                f"{job.notebook.name} ended without run.finish(...), so {name} is no result"
+            )
         return Took(job, "done", time.perf_counter() - wall, _children_cpu() - cpu)
 
 
 def _run(job: Job, output: Path, *, lead: str, root: Path, timeout_s: float | None) -> None:
-    """Executes one notebook with papermill; its printed lines are shown behind `lead`; progress bars stay in the output."""
+    """Executes one notebook with papermill; its printed lines are shown behind `lead`; progress
+    bars stay in the output.
+    """
     import logging
 
     import papermill
     from traitlets.config import Config
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)  # its inspector warns of `str | None` parameters it misread
+    logging.getLogger("papermill").setLevel(
+        logging.ERROR
+    )  # its inspector warns of `str | None` parameters it misread
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
@@ -276,9 +350,13 @@ def _run(job: Job, output: Path, *, lead: str, root: Path, timeout_s: float | No
             cwd=root,
             progress_bar=False,
             stdout_file=_Led(lead),
-            config=Config(KernelManager={"transport_encryption": "auto"}),  # others on this machine cannot listen
+            config=Config(
+                KernelManager={"transport_encryption": "auto"}
+            ),  # others on this machine cannot listen
         )
-    except Exception as error:  # a failed cell, a timeout, a dead kernel: all told in the same words
+    except (
+        Exception
+    ) as error:  # a failed cell, a timeout, a dead kernel: all told in the same words
         raise NotebookFailed(_what_failed(job, output, error, root=root)) from error
 
 
@@ -302,20 +380,34 @@ class _Led:
 
 
 def _what_failed(job: Job, output: Path, error: Exception, *, root: Path) -> str:
-    """Notebook, cell (as counted in the notebook itself), its first line, the error, and where the rest stands."""
-    name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error).strip().partition("\n")[0])
+    """Notebook, cell (as counted in the notebook itself), its first line, the error, and where the
+    rest stands.
+    """
+    name, value = (
+        getattr(error, "ename", type(error).__name__),
+        getattr(error, "evalue", str(error).strip().partition("\n")[0]),
+    )
     return (
-        f"{job.experiment}/{job.run}: notebooks/{job.notebook.name} failed {_failed_cell(output)}: {name}: {value}\n"
+        f"{job.experiment}/{job.run}: notebooks/{job.notebook.name} failed {_failed_cell(output)}: "
+        f"{name}: {value}\n"
         f"    as far as it came: {output.relative_to(root)}"
     )
 
 
 def _failed_cell(output: Path) -> str:
-    """The cell that raised, else (timeout, dead kernel) the last one begun: "in cell <number from 1>, `<first line>`"."""
+    """The cell that raised, else (timeout, dead kernel) the last one begun: "in cell <number from
+    1>, `<first line>`".
+    """
     cells = runs.read_json(output)["cells"] if output.is_file() else []
-    own = [(cell, cell["metadata"].get("papermill", {})) for cell in cells if not _is_papermills(cell)]
+    own = [
+        (cell, cell["metadata"].get("papermill", {})) for cell in cells if not _is_papermills(cell)
+    ]
     raised = [number for number, (_, state) in enumerate(own, start=1) if state.get("exception")]
-    begun = [number for number, (_, state) in enumerate(own, start=1) if state.get("status", "pending") != "pending"]
+    begun = [
+        number
+        for number, (_, state) in enumerate(own, start=1)
+        if state.get("status", "pending") != "pending"
+    ]
     if not raised and not begun:
         return "before its first cell"
     number = raised[0] if raised else begun[-1]
@@ -324,7 +416,9 @@ def _failed_cell(output: Path) -> str:
 
 
 def _is_papermills(cell: dict) -> bool:
-    return bool({"injected-parameters", "papermill-error-cell-tag"} & set(cell["metadata"].get("tags", [])))
+    return bool(
+        {"injected-parameters", "papermill-error-cell-tag"} & set(cell["metadata"].get("tags", []))
+    )
 
 
 def _children_cpu() -> float:
@@ -334,14 +428,22 @@ def _children_cpu() -> float:
 
 
 def _print_times(took: list[Took], elapsed: float) -> None:
-    """One line a notebook, one for all: wall and CPU seconds; then the load of the machine: times hold for an idle one."""
+    """One line a notebook, one for all: wall and CPU seconds; then the load of the machine: times
+    hold for an idle one.
+    """
     if not took:
         return
     width = max(len(entry.job.run) for entry in took)
     for entry in took:
-        print(f"{entry.job.run:{width}}  {entry.state:7}  {entry.seconds:7.1f} s  {entry.cpu_seconds:8.1f} CPU s")
+        print(
+            f"{entry.job.run:{width}}  {entry.state:7}  {entry.seconds:7.1f} s  {entry.cpu_seconds:8.1f} CPU s"
+        )
     cpu = sum(entry.cpu_seconds for entry in took)
     print(f"{'all':{width}}  {'':7}  {elapsed:7.1f} s  {cpu:8.1f} CPU s")
     if hasattr(os, "getloadavg"):
         one, five, fifteen = os.getloadavg()
-        print(f"load average {one:.1f} {five:.1f} {fifteen:.1f} (1, 5, 15 minutes) on {os.cpu_count()} cores", flush=True)
+        print(
+            f"load average {one:.1f} {five:.1f} {fifteen:.1f} (1, 5, 15 minutes) on "
+            f"{os.cpu_count()} cores",
+            flush=True,
+        )

@@ -1,8 +1,7 @@
 """Data sets as tables: one row an image, the columns of the contract, higher labels are better.
 
-What a set is stands in sets.yaml as data. A folder data/raw/<name> with a set.yaml of the same keys, with a labels.csv, or with
-nothing but images is a set as well.
-"""
+What a set is stands in sets.yaml as data. A folder data/raw/<name> with a set.yaml of the same
+keys, with a labels.csv, or with nothing but images is a set as well."""
 
 import difflib
 import functools
@@ -28,9 +27,15 @@ def _sets() -> dict[str, dict]:
 
 
 def list_datasets(*, root: Path | None = None) -> list[str]:
-    """Names of the sets described here and, with `root`, of the folders of its data/raw that are sets as well."""
-    others = [folder for folder in (root / RAW).glob("*/") if folder.name not in _sets()] if root else []
-    return sorted([*_sets(), *(folder.name for folder in others if _own(folder) or Files(folder).pictures())])
+    """Names of the sets described here and, with `root`, of the folders of its data/raw that are
+    sets as well.
+    """
+    others = (
+        [folder for folder in (root / RAW).glob("*/") if folder.name not in _sets()] if root else []
+    )
+    return sorted(
+        [*_sets(), *(folder.name for folder in others if _own(folder) or Files(folder).pictures())]
+    )
 
 
 def _own(folder):
@@ -40,7 +45,9 @@ def _own(folder):
 def _description(name: str, root: Path) -> Description:
     if name in _sets():
         return described(_sets()[name], f"sets.yaml, {name}")
-    for folder in [root / RAW / name, root / name] if re.fullmatch(r"[^./\\:][^/\\:]*", name) else []:
+    for folder in (
+        [root / RAW / name, root / name] if re.fullmatch(r"[^./\\:][^/\\:]*", name) else []
+    ):
         kind = "csv" if "labels.csv" in (there := _own(folder)) else "folder"
         if "set.yaml" in there:
             return described_file(folder / "set.yaml", _sets()[kind])
@@ -48,51 +55,74 @@ def _description(name: str, root: Path) -> Description:
             return _description(kind, root)
     near = difflib.get_close_matches(name, list_datasets(), n=3)
     told = f"no data set {name!r}{', but ' + ', '.join(near) if near else ''}; there are {', '.join(list_datasets())}"
-    raise KeyError(f"{told}; for your own put images and labels.csv (image, label) or set.yaml into {RAW / name}")
+    raise KeyError(
+        f"{told}; for your own put images and labels.csv (image, label) or set.yaml into "
+        f"{RAW / name}"
+    )
 
 
 def _files(name, facts, root):
-    """The set's files: in data/raw/<set>, or under another root in <root>/<set> or <root> itself."""
+    """The set's files: in data/raw/<set>, or under another root in <root>/<set> or <root>
+    itself.
+    """
     own, wanted = facts.folder or name, [file.file for file in facts.files]
     for folder in (root / RAW / own, root / own):
         if folder.is_dir():
             files = Files(folder)
-            if any(map(files.match, wanted)) or (not wanted and files.pictures()) or (folder / "set.yaml").is_file():
+            if (
+                any(map(files.match, wanted))
+                or (not wanted and files.pictures())
+                or (folder / "set.yaml").is_file()
+            ):
                 return files
-    if not (root / "params").is_dir() and (not wanted or any(any(root.glob(file)) for file in wanted)):
+    if not (root / "params").is_dir() and (
+        not wanted or any(any(root.glob(file)) for file in wanted)
+    ):
         return Files(root)
     return Files(root / RAW / own)
 
 
 def describe(name: str, *, root: Path = Path(".")) -> dict:
-    """What is known of a set, as a dict: the keys of `Description`, and of how it lies under `root`.
+    """What is known of a set, as a dict: the keys of `Description`, and of how it lies under
+    `root`.
 
-    `labels`: each label one can choose, the default first, with low, high, units, higher_is_better; `direction` in words;
-    `folder`: where its files lie, or should; `absent`: label files that are wanted and not there. KeyError for an unknown name.
-    """
+    `labels`: each label one can choose, the default first, with low, high, units, higher_is_better;
+    `direction` in words; `folder`: where its files lie, or should; `absent`: label files that are
+    wanted and not there. KeyError for an unknown name."""
     facts = _description(name, Path(root))
     files = _files(name, facts, Path(root))
-    labels = {label: chosen.model_dump(include={*Label.model_fields}) for label, chosen in facts.choices().items()}
+    labels = {
+        label: chosen.model_dump(include={*Label.model_fields})
+        for label, chosen in facts.choices().items()
+    }
     default = next(iter(labels.values()))
-    turned = f"lower was better, turned round: label = {default['low']} + {default['high']} - published"
+    turned = (
+        f"lower was better, turned round: label = {default['low']} + {default['high']} - published"
+    )
     own = {"name": name, "labels": labels, "folder": files.folder}
     own["direction"] = "higher is better" if default["higher_is_better"] else turned
     missing = [file for file in facts.files if not files.match(file.file)]
-    unlabelled = not any(labels.keys() & file.columns.keys() for file in facts.files if file not in missing)
-    wanted = [f for f in missing if not f.optional or (unlabelled and labels.keys() & f.columns.keys())]
+    unlabelled = not any(
+        labels.keys() & file.columns.keys() for file in facts.files if file not in missing
+    )
+    wanted = [
+        f for f in missing if not f.optional or (unlabelled and labels.keys() & f.columns.keys())
+    ]
     own["absent"] = [file.file for file in wanted]
     return facts.model_dump() | default | own
 
 
 def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -> pd.DataFrame:
-    """The table of a data set from its label files; images need not be there, their paths are relative to `root`, the project.
+    """The table of a data set from its label files; images need not be there, their paths are
+    relative to `root`, the project.
 
-    `label`: one of `describe(name)["labels"]`, by default the first; "" for the images without labels. `table.attrs["notes"]`
-    tells what was noticed: labels that were turned round, files that are not there; `table.attrs["left_out"]` names the images
-    of rows that are no part of the set. Further columns of the label file are kept.
-    KeyError for an unknown name or label, FileNotFoundError where label files are absent, ValueError where they are damaged or
-    tell something that cannot be (a label outside its range, labels that rise with the level of distortion).
-    """
+    `label`: one of `describe(name)["labels"]`, by default the first; "" for the images without
+    labels. `table.attrs["notes"]` tells what was noticed: labels that were turned round, files that
+    are not there; `table.attrs["left_out"]` names the images of rows that are no part of the set.
+    Further columns of the label file are kept. KeyError for an unknown name or label,
+    FileNotFoundError where label files are absent, ValueError where they are damaged or tell
+    something that cannot be (a label outside its range, labels that rise with the level of
+    distortion)."""
     root = Path(root)
     facts = _description(name, root)
     label = next(iter(facts.choices())) if label is None else label
@@ -122,9 +152,9 @@ def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -
 def plausible(table: pd.DataFrame) -> list[str]:
     """What cannot be right about a table's labels, in sentences; empty if nothing is suspicious.
 
-    Within a content and a type of distortion, labels must fall from its lowest to its highest level: on KADID-10k they do in
-    97 %, of labels joined to the wrong images in half, of DMOS read as MOS in 3 %.
-    """
+    Within a content and a type of distortion, labels must fall from its lowest to its highest
+    level: on KADID-10k they do in 97 %, of labels joined to the wrong images in half, of DMOS read
+    as MOS in 3 %."""
     if not {"content", "distortion", "level"} <= set(table):
         return []
     known = table.dropna(subset=["label", "level", "distortion"]).sort_values("level")
@@ -133,25 +163,45 @@ def plausible(table: pd.DataFrame) -> list[str]:
     falls = (ends.label["last"] < ends.label["first"]).mean()
     if not falls < 0.75:
         return []
-    why = "DMOS read as MOS (higher_is_better: false)" if falls < 0.25 else "labels joined to the wrong images"
-    return [f"from the lowest to the highest level labels fall in {falls:.0%} of {len(ends)} cases, not in nearly all: {why}?"]
+    why = (
+        "DMOS read as MOS (higher_is_better: false)"
+        if falls < 0.25
+        else "labels joined to the wrong images"
+    )
+    return [
+        f"from the lowest to the highest level labels fall in {falls:.0%} of {len(ends)} cases, "
+        f"not in nearly all: {why}?"
+    ]
 
 
 def saved_table(name: str, *, root: Path = Path(".")) -> pd.DataFrame:
     """The table that notebook 01 wrote, data/tables/<name>.csv; errors as `load_table`."""
     path = Path(root) / f"data/tables/{name}.csv"
     if not path.exists():
-        raise FileNotFoundError(f"data/tables/{name}.csv is missing; run notebook 01_prepare_data with data_set {name!r} first")
-    text = {column: str for column in CONTRACT if not re.fullmatch(NUMBERS, column)}  # 007 and NA are names too
+        raise FileNotFoundError(
+            f"data/tables/{name}.csv is missing; run notebook 01_prepare_data with data_set "
+            f"{name!r} first"
+        )
+    text = {
+        column: str for column in CONTRACT if not re.fullmatch(NUMBERS, column)
+    }  # 007 and NA are names too
     table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
     filled = [column for column in table if column.endswith("_split") or column == "label_kind"]
-    return check_table(table.assign(**{column: table[column].astype(str).fillna("") for column in filled}), name)
+    return check_table(
+        table.assign(**{column: table[column].astype(str).fillna("") for column in filled}), name
+    )
 
 
 def make_images(name: str, table: pd.DataFrame, *, root: Path) -> int:
-    """Make the images of a set that makes its own (the demo), where they are missing; the number made, 0 for other sets."""
+    """Make the images of a set that makes its own (the demo), where they are missing; the number
+    made, 0 for other sets.
+    """
     module = _sets().get(name, {}).get("module")
-    return importlib.import_module(f"{__name__}.{module}").make_images(table, root=root) if module else 0
+    return (
+        importlib.import_module(f"{__name__}.{module}").make_images(table, root=root)
+        if module
+        else 0
+    )
 
 
 def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -160,13 +210,20 @@ def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
     A table without a single label and label_kind is one of images alone.
     """
     if missing := [c for c in ("image", "label", "label_kind") if c not in table]:
-        raise ValueError(f"{name} has no column {', '.join(missing)}; a table needs image, label and label_kind")
+        raise ValueError(
+            f"{name} has no column {', '.join(missing)}; a table needs image, label and label_kind"
+        )
     alone = table.label.isna().all() and (table.label_kind.isna() | (table.label_kind == "")).all()
     for column in [c for c in table if re.fullmatch(NUMBERS, c)]:
         empty = alone or not re.fullmatch(r"label\d*", column)
         table = table.assign(**{column: numbers(table, column, name, empty=empty)})
     if table.image.duplicated().any():
-        raise ValueError(f"{name} lists {table.image[table.image.duplicated()].iloc[0]} twice; keep one row an image")
+        raise ValueError(
+            f"{name} lists {table.image[table.image.duplicated()].iloc[0]} twice; keep one row an "
+            f"image"
+        )
     if not alone and (wrong := sorted({*table.label_kind.astype(str)} - {*LABEL_KINDS})):
-        raise ValueError(f"{name} has label_kind {', '.join(wrong)}; allowed are {', '.join(LABEL_KINDS)}")
+        raise ValueError(
+            f"{name} has label_kind {', '.join(wrong)}; allowed are {', '.join(LABEL_KINDS)}"
+        )
     return table

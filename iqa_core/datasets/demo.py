@@ -1,10 +1,11 @@
-"""The embedded default: real photographs, published distortions of continuous severity, pseudo-MOS labels.
+"""The embedded default: real photographs, published distortions of continuous severity, pseudo-MOS
+labels.
 
-No package holds photographs with human ratings, so the label is what two full-reference measures agree on: the mean of
-the ranks of MDSI (Nafchi et al. 2016, 10.1109/ACCESS.2016.2604042) and HaarPSI (Reisenhofer et al. 2018,
-10.1016/j.image.2017.11.001), scaled to 0..100. `label2`, SSIMULACRA2, is a second opinion under which every headline is shown
-again. Neither can know a fault that is in the photograph already: it compares with the photograph.
-"""
+No package holds photographs with human ratings, so the label is what two full-reference measures
+agree on: the mean of the ranks of MDSI (Nafchi et al. 2016, 10.1109/ACCESS.2016.2604042) and
+HaarPSI (Reisenhofer et al. 2018, 10.1016/j.image.2017.11.001), scaled to 0..100. `label2`,
+SSIMULACRA2, is a second opinion under which every headline is shown again. Neither can know a fault
+that is in the photograph already: it compares with the photograph."""
 
 import hashlib
 import os
@@ -24,15 +25,21 @@ TABLE = PHOTOS / "labels.csv"
 
 
 def load(root: Path) -> pd.DataFrame:
-    """The committed table: about 48 versions a photograph; label 0..100, label2 unclipped, mdsi and haarpsi raw."""
+    """The committed table: about 48 versions a photograph; label 0..100, label2 unclipped, mdsi and
+    haarpsi raw.
+    """
     path = root / TABLE
     if not path.exists():
-        raise FileNotFoundError(f"{TABLE} is missing; restore it from git or run scripts/make_demo_labels.py")
+        raise FileNotFoundError(
+            f"{TABLE} is missing; restore it from git or run scripts/make_demo_labels.py"
+        )
     return pd.read_csv(path, comment="#").assign(label_std=np.nan, official_split="")
 
 
 def make_image(row, root: Path) -> np.ndarray:
-    """The distorted image of one table row, uint8 (384, 512, 3): first `distortion`, then `distortion2`."""
+    """The distorted image of one table row, uint8 (384, 512, 3): first `distortion`, then
+    `distortion2`.
+    """
     with Image.open(root / row.reference) as photo:
         image = np.asarray(photo.convert("RGB"))
     seed = zlib.crc32(row.image.encode())
@@ -41,10 +48,11 @@ def make_image(row, root: Path) -> np.ndarray:
 
 
 def make_images(table: pd.DataFrame, *, root: Path, processes: int = -1) -> int:
-    """Write the images that are not there yet, in parallel; the number made. Interrupted, it goes on where it stopped.
+    """Write the images that are not there yet, in parallel; the number made. Interrupted, it goes
+    on where it stopped.
 
-    Images of other recipes or operators, as a stamp beside them tells, are removed first. `processes` as joblib counts.
-    """
+    Images of other recipes or operators, as a stamp beside them tells, are removed first.
+    `processes` as joblib counts."""
     folder = (root / table.image.iloc[0]).parent
     folder.mkdir(parents=True, exist_ok=True)
     made_by, stamp = _made_by(root), folder / "made_by.txt"
@@ -56,12 +64,16 @@ def make_images(table: pd.DataFrame, *, root: Path, processes: int = -1) -> int:
     chunks = [missing[start : start + 24] for start in range(0, len(missing), 24)]
     write = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
     done = write(delayed(_write_images)(chunk, root) for chunk in chunks)
-    list(tqdm(done, total=len(chunks), desc="distort", unit="x24", mininterval=2, disable=not chunks))
+    list(
+        tqdm(done, total=len(chunks), desc="distort", unit="x24", mininterval=2, disable=not chunks)
+    )
     return len(missing)
 
 
 def _made_by(root):
-    return hashlib.sha256(source_code() + Path(__file__).read_bytes() + (root / TABLE).read_bytes()).hexdigest()
+    return hashlib.sha256(
+        source_code() + Path(__file__).read_bytes() + (root / TABLE).read_bytes()
+    ).hexdigest()
 
 
 def _write_images(rows, root):

@@ -1,4 +1,6 @@
-"""What a data set is, as data: the keys of sets.yaml and of a user's own set.yaml. Nothing here is about one set."""
+"""What a data set is, as data: the keys of sets.yaml and of a user's own set.yaml. Nothing here is
+about one set.
+"""
 
 import difflib
 import re
@@ -50,13 +52,20 @@ class Keys(BaseModel):
 class LabelFile(Keys):
     """One label file, or several alike."""
 
-    file: Inside  # path under the set's folder; letter case and nesting do not matter; * stands for any name
-    columns: dict[str, str | int] = {}  # our name: theirs, or its number from 0 where no row names them; none: theirs are ours
-    delimiter: str = ""  # none: the commonest of , ; and tab in the first line; a blank: any white space
+    # path under the set's folder; letter case and nesting do not matter; * stands for any name
+    file: Inside
+    columns: dict[
+        str, str | int
+    ] = {}  # our name: theirs, or its number from 0 where no row names them; none: theirs are ours
+    delimiter: str = (
+        ""  # none: the commonest of , ; and tab in the first line; a blank: any white space
+    )
     decimal: str = "."  # a comma where a file is written so
     sheet: str | int = 0
     fill: dict[str, str] = {}  # column: value for every image of this file
-    by: str = "image"  # what it is joined by, with an `image` of its own: image, or the content that `pattern` finds in it
+    # what it is joined by, with an `image` of its own: image, or the content that `pattern` finds
+    # in it
+    by: str = "image"
     optional: bool = False
 
 
@@ -67,29 +76,43 @@ class Label(Keys):
     high: float | None = None
     units: str = ""
     higher_is_better: bool = True  # false: published as DMOS, and turned round: low + high - dmos
-    outside: float = 0  # share of labels that may lie outside low..high, because they do as published
+    outside: float = (
+        0  # share of labels that may lie outside low..high, because they do as published
+    )
     std: str = ""  # column of the standard deviation in the same units
 
 
 class Description(Label):
-    """A data set. The range of a single label stands here; several stand under `labels`, the first of them the default."""
+    """A data set. The range of a single label stands here; several stand under `labels`, the first
+    of them the default.
+    """
 
     std: str = "label_std"
     title: str = ""
     # the first holds the rows, the others are joined by image, without one by row; none: all images
     files: list[LabelFile] = []
-    # templates of paths under the set's folder, however nested, with ./ before them exactly there; taken is the one that most
+    # templates of paths under the set's folder, however nested, with ./ before them exactly there;
+    # taken is the one that most
     # images lie at
     images: Annotated[list[Place], Field(min_length=1)] = ["{image}"]
     reference: Place = ""
-    content: Template = ""  # no split may divide it; none: the named group `content`, else the reference, else the image
-    pattern: Groups = ""  # regular expression on `image`, letter case ignored; its named groups become columns
+    # no split may divide it; none: the named group `content`, else the reference, else the image
+    content: Template = ""
+    pattern: Groups = (
+        ""  # regular expression on `image`, letter case ignored; its named groups become columns
+    )
     codes: dict[str, dict[str, dict[str, str]]] = {}  # new column: {from column: {code: word}}
-    counted: dict[str, int] = {}  # distortion: rows, in the file's order; `number` counts within a distortion from 1
-    leave_out: dict[str, Pattern] = {}  # column: regular expression of rows that are no labelled images
+    counted: dict[
+        str, int
+    ] = {}  # distortion: rows, in the file's order; `number` counts within a distortion from 1
+    leave_out: dict[
+        str, Pattern
+    ] = {}  # column: regular expression of rows that are no labelled images
     votes: str = ""  # label that is the mean of 1, 2, ... with the counts (or shares) c1, c2, ...
     rest: str = ""  # official split of images that no file puts anywhere
-    subset_missing: list[str] = []  # images that the Q-Align and SMART-IQA subset of the official split leaves out
+    subset_missing: list[
+        str
+    ] = []  # images that the Q-Align and SMART-IQA subset of the official split leaves out
     labels: dict[str, Label] = {}
     label_kind: str = "mos"
     rows: int | None = None  # as published
@@ -105,9 +128,13 @@ class Description(Label):
     @model_validator(mode="after")
     def _fits_its_labels(self):
         if self.labels and (lost := sorted({*Label.model_fields} & self.model_fields_set)):
-            raise ValueError(f"{', '.join(lost)} beside `labels` would be lost; write it into each of them")
+            raise ValueError(
+                f"{', '.join(lost)} beside `labels` would be lost; write it into each of them"
+            )
         if self.votes and self.votes not in self.choices():
-            raise ValueError(f"votes is {self.votes}, which is no label; there is {', '.join(self.choices())}")
+            raise ValueError(
+                f"votes is {self.votes}, which is no label; there is {', '.join(self.choices())}"
+            )
         return self
 
     def choices(self) -> dict[str, Label]:
@@ -116,7 +143,9 @@ class Description(Label):
 
 
 def described(facts: object, where: str) -> Description:
-    """A mapping as a Description; KeyError for an unknown key, ValueError for a wrong value, naming it and `where`."""
+    """A mapping as a Description; KeyError for an unknown key, ValueError for a wrong value, naming
+    it and `where`.
+    """
     try:
         return Description.model_validate(facts)
     except ValidationError as error:
@@ -127,16 +156,21 @@ def described(facts: object, where: str) -> Description:
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         raise KeyError(f"{where}: no key {place}; {meant}allowed are {', '.join(known)}")
-    raise ValueError(f"{where}: {place or 'the file'} is {repr(first['input'])[:80]}; {first['msg'].lower()}")
+    raise ValueError(
+        f"{where}: {place or 'the file'} is {repr(first['input'])[:80]}; {first['msg'].lower()}"
+    )
 
 
 def described_file(path: Path, otherwise: dict) -> Description:
-    """The Description in a set.yaml, where it names no `files` with the keys of `otherwise`; errors as `described`."""
+    """The Description in a set.yaml, where it names no `files` with the keys of `otherwise`; errors
+    as `described`.
+    """
     try:
         facts = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{path} is no YAML ({error}); put texts that hold a colon, a brace or a backslash between single quotes"
+            f"{path} is no YAML ({error}); put texts that hold a colon, a brace or a backslash "
+            f"between single quotes"
         ) from None
     if not isinstance(facts, dict) or "files" in facts:
         otherwise = {}

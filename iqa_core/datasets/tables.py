@@ -1,8 +1,7 @@
 """From label files to a set's table, as its description tells.
 
-The steps: files joined by image or by row, what file names tell, codes to words, the label (DMOS turned round, range checked),
-the paths, the official split.
-"""
+The steps: files joined by image or by row, what file names tell, codes to words, the label (DMOS
+turned round, range checked), the paths, the official split."""
 
 import os
 import posixpath
@@ -16,17 +15,21 @@ import pandas as pd
 from .description import Description
 from .readers import CONTRACT, NUMBERS, Files, above, read_labels
 
-PARTS = {"training": "train", "validation": "val", "testing": "test"} | {part: part for part in ("train", "val", "test", "")}
+PARTS = {"training": "train", "validation": "val", "testing": "test"} | {
+    part: part for part in ("train", "val", "test", "")
+}
 AGREE = 0.01  # of a column's range: what two files, or votes and their mean, may differ by
 
 
-def build_table(facts: Description, files: Files, *, root: Path, name: str, label: str) -> pd.DataFrame:
+def build_table(
+    facts: Description, files: Files, *, root: Path, name: str, label: str
+) -> pd.DataFrame:
     """The table of a described set, without labels where `label` is empty or no file gives any.
 
-    `table.attrs`: `notes` lists in sentences what was noticed on the way, `left_out` the images of the rows left out.
-    FileNotFoundError for an absent label file; ValueError for a file or a row that is wrong, naming it. No row is dropped but
-    those that the description leaves out, and these are noted.
-    """
+    `table.attrs`: `notes` lists in sentences what was noticed on the way, `left_out` the images of
+    the rows left out. FileNotFoundError for an absent label file; ValueError for a file or a row
+    that is wrong, naming it. No row is dropped but those that the description leaves out, and these
+    are noted."""
     notes = []
     table = _told(_counted(_joined(facts, files, notes), facts, name), facts, name, notes)
     places, kept = _placed(table, facts, files, root, name, notes), _kept(table, facts, name, notes)
@@ -39,12 +42,17 @@ def build_table(facts: Description, files: Files, *, root: Path, name: str, labe
         unread = [] if label else [c for c in table if re.fullmatch(NUMBERS, c)]
         table = table.drop(columns=unread).assign(label=np.nan, label_kind="")
     table = table.assign(**places[kept].reset_index(drop=True))
-    for column in [c for c in table if c not in CONTRACT and not re.fullmatch(NUMBERS, c)]:  # numbers where all are
+    for column in [
+        c for c in table if c not in CONTRACT and not re.fullmatch(NUMBERS, c)
+    ]:  # numbers where all are
         values = pd.to_numeric(table[column], errors="coerce")
         table[column] = values if (values.notna() | (table[column] == "")).all() else table[column]
     table = _split(table, facts, name)
     table = table.reindex(columns=[*CONTRACT, *(c for c in table if c not in CONTRACT)])
-    texts, absent = ["distortion", "content", "reference", "distortion2"], ["reference", "distortion", "distortion2"]
+    texts, absent = (
+        ["distortion", "content", "reference", "distortion2"],
+        ["reference", "distortion", "distortion2"],
+    )
     table[texts] = table[texts].astype(str)
     table[absent] = table[absent].where(table[absent] != "", np.nan)
     table.attrs.update(notes=notes, left_out=[*places.image[~kept]])
@@ -52,15 +60,24 @@ def build_table(facts: Description, files: Files, *, root: Path, name: str, labe
 
 
 def numbers(table: pd.DataFrame, column: str, name: str, *, empty: bool) -> pd.Series:
-    """A column as finite numbers, NaN for what is `empty`, if that may be; ValueError naming the first row that is wrong."""
+    """A column as finite numbers, NaN for what is `empty`, if that may be; ValueError naming the
+    first row that is wrong.
+    """
     values = pd.to_numeric(table[column], errors="coerce").astype(float)
     wrong = ~np.isfinite(values) & ~((table[column].isna() | (table[column] == "")) & empty)
     if wrong.any():
         row = table[wrong].iloc[0]
         comma = re.fullmatch(r"-?\d+,\d+", str(row[column]))
         told = f"{name}: {column} of {row.image} is {row[column] if row[column] != '' else 'empty'}, not a number"
-        told += " (if this is a decimal comma: `decimal: ','` in the file's entry of set.yaml)" if comma else ""
-        raise ValueError(f"{told}; mend or drop its row" + (f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else ""))
+        told += (
+            " (if this is a decimal comma: `decimal: ','` in the file's entry of set.yaml)"
+            if comma
+            else ""
+        )
+        raise ValueError(
+            f"{told}; mend or drop its row"
+            + (f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else "")
+        )
     return values
 
 
@@ -79,23 +96,34 @@ def _joined(facts, files, notes):
     for file in facts.files:
         gives = [*file.columns, *file.fill]
         if paths := files.match(file.file):
-            part = pd.concat([read_labels(path, file) for path in paths], ignore_index=True).assign(**file.fill)
+            part = pd.concat([read_labels(path, file) for path in paths], ignore_index=True).assign(
+                **file.fill
+            )
             table = part if table is None else _join(table, part[gives], file, facts.pattern, notes)
         elif not file.optional:
             raise FileNotFoundError(f"{file.file} is missing")
         else:
-            notes.append(f"{file.file} is not there; it would give {', '.join(c for c in gives if c != 'image')}")
+            notes.append(
+                f"{file.file} is not there; it would give "
+                f"{', '.join(c for c in gives if c != 'image')}"
+            )
     if table is None:
         raise FileNotFoundError(f"{' or '.join(file.file for file in facts.files)} is missing")
     return table
 
 
 def _join(table, part, file, pattern, notes):
-    """The table with the columns of another file: the later file's texts hold, numbers must agree."""
+    """The table with the columns of another file: the later file's texts hold, numbers must
+    agree.
+    """
     if "image" in part and "image" in table:
-        keys, own = (_found(pattern, frame.image).get(file.by, frame.image) for frame in (table, part))
+        keys, own = (
+            _found(pattern, frame.image).get(file.by, frame.image) for frame in (table, part)
+        )
         if own.duplicated().any():
-            raise ValueError(f"{file.file} lists {own[own.duplicated()].iloc[0]} twice; keep one row an image")
+            raise ValueError(
+                f"{file.file} lists {own[own.duplicated()].iloc[0]} twice; keep one row an image"
+            )
         strangers = part.image[~own.isin(keys)]
         told = f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before it: "
         told += ", ".join(strangers[:3])
@@ -104,10 +132,21 @@ def _join(table, part, file, pattern, notes):
         notes += [told] if len(strangers) else []
         lacking = table.image[~keys.isin(own)]
         if len(lacking) and not file.fill:  # a file that fills in lists but one part
-            notes.append(f"{file.file} lacks {len(lacking)} of {len(table)} images: {', '.join(lacking[:3])}")
-        part = part.drop(columns="image").set_index(own).reindex(keys).fillna("").reset_index(drop=True)
+            notes.append(
+                f"{file.file} lacks {len(lacking)} of {len(table)} images: {', '.join(lacking[:3])}"
+            )
+        part = (
+            part.drop(columns="image")
+            .set_index(own)
+            .reindex(keys)
+            .fillna("")
+            .reset_index(drop=True)
+        )
     elif len(part) != len(table):
-        raise ValueError(f"{file.file} has {len(part)} rows, those before it {len(table)}; they belong together row by row")
+        raise ValueError(
+            f"{file.file} has {len(part)} rows, those before it {len(table)}; they belong together "
+            f"row by row"
+        )
     for column in part:
         if column in table:
             _agree(table, column, part[column], file.file)
@@ -118,7 +157,9 @@ def _join(table, part, file, pattern, notes):
 def _first_told(first, second, column, notes):
     """The first texts, the second where these are empty; a note where both are there and differ."""
     apart = (first != "") & (second != "") & (first != second)
-    apart &= pd.to_numeric(first, errors="coerce").isna() | pd.to_numeric(second, errors="coerce").isna()  # numbers: `_agree`
+    apart &= (
+        pd.to_numeric(first, errors="coerce").isna() | pd.to_numeric(second, errors="coerce").isna()
+    )  # numbers: `_agree`
     if apart.any():
         told = f"{column} is told twice and differs for {apart.sum()} of {len(apart)} images"
         notes.append(f"{told}: {first[apart].iloc[0]} is taken, not {second[apart].iloc[0]}")
@@ -131,7 +172,10 @@ def _agree(table, column, others, source):
     if (wrong := far > AGREE * (first.max() - first.min())).any():
         row = far.idxmax()
         told = f"{source} says that {column} of {table.image[row]} is {others[row]}, not {table[column][row]}"
-        raise ValueError(f"{told}, and differs for {wrong.sum()} of {len(table)} images: labels joined to the wrong images?")
+        raise ValueError(
+            f"{told}, and differs for {wrong.sum()} of {len(table)} images: labels joined to the "
+            f"wrong images?"
+        )
 
 
 def _counted(table, facts, name):
@@ -139,8 +183,13 @@ def _counted(table, facts, name):
         return table
     kinds, rows = list(facts.counted), list(facts.counted.values())
     if len(table) != sum(rows):
-        raise ValueError(f"{name} has {len(table)} rows, not {sum(rows)}: is it the label file of another release?")
-    return table.assign(distortion=np.repeat(kinds, rows), number=[str(k + 1) for n in rows for k in range(n)])
+        raise ValueError(
+            f"{name} has {len(table)} rows, not {sum(rows)}: is it the label file of another "
+            f"release?"
+        )
+    return table.assign(
+        distortion=np.repeat(kinds, rows), number=[str(k + 1) for n in rows for k in range(n)]
+    )
 
 
 def _kept(table, facts, name, notes):
@@ -148,16 +197,22 @@ def _kept(table, facts, name, notes):
     _need(facts.leave_out, table, name, "leave_out")
     for column, pattern in facts.leave_out.items():
         out = table[column].str.fullmatch(pattern)
-        notes += [f"{out.sum()} rows are left out, their {column} is {pattern}"] if out.any() else []
+        notes += (
+            [f"{out.sum()} rows are left out, their {column} is {pattern}"] if out.any() else []
+        )
         kept &= ~out
     if not kept.any():
-        raise ValueError(f"{name}: leave_out {facts.leave_out} leaves none of {len(table)} rows; narrow it")
+        raise ValueError(
+            f"{name}: leave_out {facts.leave_out} leaves none of {len(table)} rows; narrow it"
+        )
     return kept
 
 
 def _need(columns, table, name, use):
     if missing := [column for column in columns if column not in table]:
-        raise KeyError(f"{name} has no column {', '.join(missing)} for {use}; it has {', '.join(table)}")
+        raise KeyError(
+            f"{name} has no column {', '.join(missing)} for {use}; it has {', '.join(table)}"
+        )
 
 
 def _written(template, table, name):
@@ -167,9 +222,13 @@ def _written(template, table, name):
 
 
 def _found(pattern, images):
-    """The named groups of a regular expression in file names; NaN where it is not found, a content in lower case."""
+    """The named groups of a regular expression in file names; NaN where it is not found, a content
+    in lower case.
+    """
     groups = [re.search(pattern, image, re.IGNORECASE) for image in images]
-    found = pd.DataFrame([group.groupdict("") if group else {} for group in groups], images.index, dtype=object)
+    found = pd.DataFrame(
+        [group.groupdict("") if group else {} for group in groups], images.index, dtype=object
+    )
     return found.assign(content=found.content.str.lower()) if "content" in found else found
 
 
@@ -186,21 +245,33 @@ def _told(table, facts, name, notes):
             if source not in table and any(source in file.columns for file in facts.files):
                 continue  # of an optional file
             _need([source], table, name, f"codes of {new}")
-            told = table[source].str.lower().map({code.lower(): word for code, word in words.items()} | {"": ""})
+            told = (
+                table[source]
+                .str.lower()
+                .map({code.lower(): word for code, word in words.items()} | {"": ""})
+            )
             if told.isna().any():
                 row = told.isna().idxmax()
                 where = table.image[row] if "image" in table else f"row {row + 1}"
-                raise ValueError(f"{name}: {source} of {where} is {table[source][row]}; known are {', '.join(words)}")
+                raise ValueError(
+                    f"{name}: {source} of {where} is {table[source][row]}; known are "
+                    f"{', '.join(words)}"
+                )
             table[new] = _first_told(_filled_up(table, new, ""), told, new, notes)
     return table if "image" in table else table.assign(image=_written(facts.images[0], table, name))
 
 
 def _vote(table, facts, name):
-    """The mean vote where no file gives it, else a look at whether they agree; the SD is the sample's, over n - 1."""
+    """The mean vote where no file gives it, else a look at whether they agree; the SD is the
+    sample's, over n - 1.
+    """
     columns = sorted((c for c in table if re.fullmatch(r"c\d+", c)), key=lambda c: int(c[1:]))
     if not facts.votes or not columns:
         return
-    counts, values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float), np.arange(1, len(columns) + 1)
+    counts, values = (
+        table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float),
+        np.arange(1, len(columns) + 1),
+    )
     with np.errstate(all="ignore"):
         n = counts.sum(axis=1)
         mean = counts @ values / n
@@ -217,7 +288,9 @@ def _labelled(table, facts, label, name, notes):
     chosen = facts.choices()[label]
     if label not in table:
         wanted = " or ".join(file.file for file in facts.files if label in file.columns)
-        raise FileNotFoundError(f"{wanted or 'a label file with it'}, which gives the label {label}, is missing")
+        raise FileNotFoundError(
+            f"{wanted or 'a label file with it'}, which gives the label {label}, is missing"
+        )
     spare = [c for c in ("label", "label_std") if c in table and c not in (label, chosen.std)]
     table = table.drop(columns=spare).rename(columns={label: "label", chosen.std: "label_std"})
     values = numbers(table, "label", name, empty=False)
@@ -227,13 +300,25 @@ def _labelled(table, facts, label, name, notes):
         told = f"{out.sum()} of {len(table)} labels lie outside {chosen.low:g} to {chosen.high:g} {chosen.units}".rstrip()
         if out.mean() > chosen.outside:
             first = f"{name}: label of {table.image[out].iloc[0]} is {values[out].iloc[0]:g}"
-            raise ValueError(f"{first}; {told}: another column, another scale, or DMOS read as MOS?")
-        notes += [f"{told}; they run from {values.min():g} to {values.max():g}"] if chosen.outside else []
+            raise ValueError(
+                f"{first}; {told}: another column, another scale, or DMOS read as MOS?"
+            )
+        notes += (
+            [f"{told}; they run from {values.min():g} to {values.max():g}"]
+            if chosen.outside
+            else []
+        )
     if not chosen.higher_is_better:
         if chosen.low is None or chosen.high is None:
-            raise ValueError(f"{name}: higher_is_better: false needs low and high, the ends of the scale that is turned round")
+            raise ValueError(
+                f"{name}: higher_is_better: false needs low and high, the ends of the scale that "
+                f"is turned round"
+            )
         values = chosen.low + chosen.high - values
-        notes.append(f"lower was better, so labels are turned round: label = {chosen.low:g} + {chosen.high:g} - published")
+        notes.append(
+            f"lower was better, so labels are turned round: label = {chosen.low:g} + "
+            f"{chosen.high:g} - published"
+        )
     return table.assign(label=values)
 
 
@@ -241,7 +326,9 @@ def _split(table, facts, name):
     given = _filled_up(table, "official_split", "")
     parts = given.str.lower().map(PARTS)
     if parts.isna().any():
-        told = f"{name}: {table.image[parts.isna()].iloc[0]} is put into {given[parts.isna()].iloc[0]}"
+        told = (
+            f"{name}: {table.image[parts.isna()].iloc[0]} is put into {given[parts.isna()].iloc[0]}"
+        )
         raise ValueError(f"{told}; allowed are train, val, test or nothing")
     if (parts != "").any():
         parts = parts.where(parts != "", facts.rest)
@@ -252,38 +339,66 @@ def _split(table, facts, name):
 
 
 def _placed(table, facts, files, root, name, notes):
-    """Image and reference relative to `root`, and the content: as told, else the reference, else the image itself."""
+    """Image and reference relative to `root`, and the content: as told, else the reference, else
+    the image itself.
+    """
     folder = Path(os.path.relpath(files.folder.absolute(), root.absolute())).as_posix()
-    starts = [f"{place.as_posix()}/" for place in (files.folder.absolute(), files.folder.resolve())] + [f"{folder}/"]
+    starts = [
+        f"{place.as_posix()}/" for place in (files.folder.absolute(), files.folder.resolve())
+    ] + [f"{folder}/"]
     table = table.assign(image=_plain(table.image, starts, name))
     if (table.image == "").any():
-        raise ValueError(f"{name}: row {(table.image == '').idxmax() + 1} names no image; write its file name or drop the row")
+        raise ValueError(
+            f"{name}: row {(table.image == '').idxmax() + 1} names no image; write its file name "
+            f"or drop the row"
+        )
     under = "" if facts.images[0].startswith("./") else None
     choices = [_plain(_written(template, table, name), starts, name) for template in facts.images]
     images = _located(choices, files, under, facts, name, notes)
-    wanted = _written(facts.reference, table, name) if facts.reference else _filled_up(table, "reference", "")
+    wanted = (
+        _written(facts.reference, table, name)
+        if facts.reference
+        else _filled_up(table, "reference", "")
+    )
     wanted = _plain(wanted, starts, name)
-    reference = pd.Series([found or path for found, path in zip(files.locate(wanted, under=under), wanted, strict=True)])
+    reference = pd.Series(
+        [
+            found or path
+            for found, path in zip(files.locate(wanted, under=under), wanted, strict=True)
+        ]
+    )
     if facts.content:
         table["content"] = _written(facts.content, table, name)
     content = _filled_up(table, "content", reference.where(reference != "", table.image))
     placed = {"image": images, "reference": reference, "content": content}
-    inside = {c: [path and posixpath.normpath(f"{folder}/{path}") for path in placed[c]] for c in ("image", "reference")}
+    inside = {
+        c: [path and posixpath.normpath(f"{folder}/{path}") for path in placed[c]]
+        for c in ("image", "reference")
+    }
     return pd.DataFrame(placed | inside)
 
 
 def _plain(paths, starts, name):
-    """Paths as a file tells them, with slashes, relative to the set's folder, which they may name at their start."""
+    """Paths as a file tells them, with slashes, relative to the set's folder, which they may name
+    at their start.
+    """
     paths = [posixpath.normpath(path.replace("\\", "/")) if path else "" for path in paths]
     for start in starts:
         paths = [path.removeprefix(start) for path in paths]
-    if out := [path for path in paths if path in (".", "..") or re.match(r"/|\.\./|[A-Za-z]:/", path)]:
-        raise ValueError(f"{name}: {out[0]} lies outside {starts[-1][:-1]}; link its folder into it, write paths from there")
+    if out := [
+        path for path in paths if path in (".", "..") or re.match(r"/|\.\./|[A-Za-z]:/", path)
+    ]:
+        raise ValueError(
+            f"{name}: {out[0]} lies outside {starts[-1][:-1]}; link its folder into it, write "
+            f"paths from there"
+        )
     return paths
 
 
 def _located(choices, files, under, facts, name, notes):
-    """Of the lists of wanted paths the one of which most are there, each as it is there, else as wanted."""
+    """Of the lists of wanted paths the one of which most are there, each as it is there, else as
+    wanted.
+    """
     tried = []
     for wanted in choices:
         found = files.locate(wanted, under=under)
@@ -291,9 +406,21 @@ def _located(choices, files, under, facts, name, notes):
         if tried[-1][0] == len(wanted):
             break
     count, found, wanted = max(tried, key=lambda choice: choice[0])
-    starts = sorted({above(place, path) or "." for place, path in zip(found, wanted, strict=True) if place})
-    notes += [f"images lie in {len(starts)} folders: {', '.join(starts[:4])}"] if len(starts) > 1 else []
-    if not count and not facts.folder and len(others := files.pictures()) >= max(len(wanted) / 2, 1):
-        told = f"{name}: none of {len(wanted)} images is in {files.folder}, as {', '.join(wanted[:3])}"
-        raise ValueError(f"{told}; {len(others)} others are, as {', '.join(others[:3])}: labels of another set?")
+    starts = sorted(
+        {above(place, path) or "." for place, path in zip(found, wanted, strict=True) if place}
+    )
+    notes += (
+        [f"images lie in {len(starts)} folders: {', '.join(starts[:4])}"] if len(starts) > 1 else []
+    )
+    if (
+        not count
+        and not facts.folder
+        and len(others := files.pictures()) >= max(len(wanted) / 2, 1)
+    ):
+        told = (
+            f"{name}: none of {len(wanted)} images is in {files.folder}, as {', '.join(wanted[:3])}"
+        )
+        raise ValueError(
+            f"{told}; {len(others)} others are, as {', '.join(others[:3])}: labels of another set?"
+        )
     return [place or path for place, path in zip(found, wanted, strict=True)]

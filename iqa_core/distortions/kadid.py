@@ -1,9 +1,10 @@
-"""The 25 distortion types of KADID-10k (Lin, Hosu, Saupe, QoMEX 2019, 10.1109/QoMEX.2019.8743252), after its generator:
-blur, noise, compression, sampling and place; light and colour stand in `kadid_color`.
+"""The 25 distortion types of KADID-10k (Lin, Hosu, Saupe, QoMEX 2019, 10.1109/QoMEX.2019.8743252),
+after its generator: blur, noise, compression, sampling and place; light and colour stand in
+`kadid_color`.
 
-The generator stretches every picture to the range 0..1 before and after; we leave both out, since a stretch undoes part of
-a mean shift and alters images that nothing else was done to. Where the two differ otherwise, the operator says so.
-"""
+The generator stretches every picture to the range 0..1 before and after; we leave both out, since a
+stretch undoes part of a mean shift and alters images that nothing else was done to. Where the two
+differ otherwise, the operator says so."""
 
 import io
 
@@ -21,11 +22,16 @@ SOURCE = "KADID-10k"
 
 
 def _correlate(image, kernel):
-    return np.stack([ndimage.correlate(image[..., c], kernel, mode="nearest") for c in range(image.shape[2])], axis=2)
+    return np.stack(
+        [ndimage.correlate(image[..., c], kernel, mode="nearest") for c in range(image.shape[2])],
+        axis=2,
+    )
 
 
 def convolve(image, kernel):
-    """Each channel of an image (h, w, c) convolved with a kernel of odd sides; the border is repeated."""
+    """Each channel of an image (h, w, c) convolved with a kernel of odd sides; the border is
+    repeated.
+    """
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
     padded = np.pad(image, ((rows, rows), (columns, columns), (0, 0)), mode="edge")
     return signal.fftconvolve(padded, kernel[..., None], mode="valid", axes=(0, 1))
@@ -33,14 +39,18 @@ def convolve(image, kernel):
 
 @distortion(0.1, 0.5, 1, 2, 5, source=SOURCE, number=1)
 def gaussian_blur(image, sigma, generator):
-    """Gaussian of `sigma` pixels, cut at ceil(2 sigma) pixels as MATLAB's fspecial call of the generator does."""
-    return ndimage.gaussian_filter(image, (sigma, sigma, 0), radius=(int(np.ceil(2 * sigma)),) * 2 + (0,), mode="nearest")
+    """Gaussian of `sigma` pixels, cut at ceil(2 sigma) pixels as MATLAB's fspecial call of the
+    generator does.
+    """
+    return ndimage.gaussian_filter(
+        image, (sigma, sigma, 0), radius=(int(np.ceil(2 * sigma)),) * 2 + (0,), mode="nearest"
+    )
 
 
 @distortion(1, 2, 4, 6, 8, source=SOURCE, number=2)
 def lens_blur(image, radius, generator):
-    """A disk of `radius` pixels; a pixel on its edge weighs radius + .5 - its distance from the middle, close to the area that
-    MATLAB's fspecial integrates."""
+    """A disk of `radius` pixels; a pixel on its edge weighs radius + .5 - its distance from the
+    middle, close to the area that MATLAB's fspecial integrates."""
     half = int(np.ceil(radius))
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     disk = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
@@ -49,7 +59,9 @@ def lens_blur(image, radius, generator):
 
 @distortion(1, 2, 4, 6, 10, source=SOURCE, number=3)
 def motion_blur(image, length, generator):
-    """Camera motion along a line of `length` pixels at a random angle; a pixel weighs 1 - its distance from the line."""
+    """Camera motion along a line of `length` pixels at a random angle; a pixel weighs 1 - its
+    distance from the line.
+    """
     half, angle = (length - 1) / 2, generator.uniform(0, np.pi)
     radius = int(np.ceil(half)) + 1
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
@@ -70,7 +82,9 @@ def white_noise(image, variance, generator):
 
 @distortion(0.0001, 0.0005, 0.001, 0.002, 0.003, source=SOURCE, number=12, rgb=True)
 def white_noise_color(image, variance, generator):
-    """Independent Gaussian noise of `variance` in Y, Cb and Cr (Rec. 601, Y in 16..235 of 255), for images in [0, 1]."""
+    """Independent Gaussian noise of `variance` in Y, Cb and Cr (Rec. 601, Y in 16..235 of 255), for
+    images in [0, 1].
+    """
     noise = np.sqrt(variance) * generator.standard_normal(image.shape)
     return color.ycbcr2rgb(color.rgb2ycbcr(image) + 255 * noise)
 
@@ -84,20 +98,32 @@ def impulse_noise(image, density, generator):
 
 @distortion(0.001, 0.005, 0.01, 0.02, 0.05, source=SOURCE, number=14)
 def multiplicative_noise(image, variance, generator):
-    """Speckle: each sample is multiplied by 1 + uniform noise of mean 0 and `variance`, as MATLAB's imnoise draws it."""
+    """Speckle: each sample is multiplied by 1 + uniform noise of mean 0 and `variance`, as MATLAB's
+    imnoise draws it.
+    """
     return image * (1 + np.sqrt(3 * variance) * generator.uniform(-1, 1, image.shape))
 
 
 @distortion(0.01, 0.03, 0.05, 0.1, 0.15, source=SOURCE, number=15)
 def denoise(image, variance, generator):
-    """What a denoiser leaves: Gaussian noise of `variance` is added and taken out again, channel by channel. The generator's
-    denoiser is a network, DnCNN (Zhang et al. 2017, 10.1109/TIP.2017.2662206), whose weights no package here holds; ours
-    is non-local means (Buades, Coll, Morel 2005, 10.1109/CVPR.2005.38), which knows the variance, patches of 5 x 5 within
-    6 pixels. Both smooth fine texture away and leave blotches."""
+    """What a denoiser leaves: Gaussian noise of `variance` is added and taken out again, channel by
+    channel. The generator's denoiser is a network, DnCNN (Zhang et al. 2017,
+    10.1109/TIP.2017.2662206), whose weights no package here holds; ours is non-local means (Buades,
+    Coll, Morel 2005, 10.1109/CVPR.2005.38), which knows the variance, patches of 5 x 5 within 6
+    pixels. Both smooth fine texture away and leave blotches."""
     sigma = np.sqrt(variance)
     noisy = np.clip(image + sigma * generator.standard_normal(image.shape), 0, 1)
-    options = {"patch_size": 5, "patch_distance": 6, "h": 0.6 * sigma, "sigma": sigma, "fast_mode": True}
-    return np.stack([restoration.denoise_nl_means(channel, **options) for channel in np.moveaxis(noisy, 2, 0)], axis=2)
+    options = {
+        "patch_size": 5,
+        "patch_distance": 6,
+        "h": 0.6 * sigma,
+        "sigma": sigma,
+        "fast_mode": True,
+    }
+    return np.stack(
+        [restoration.denoise_nl_means(channel, **options) for channel in np.moveaxis(noisy, 2, 0)],
+        axis=2,
+    )
 
 
 # ---- place
@@ -105,26 +131,33 @@ def denoise(image, variance, generator):
 
 @distortion(0.05, 0.1, 0.2, 0.5, 1, source=SOURCE, number=19)
 def jitter(image, amount, generator):
-    """Every pixel is fetched from a Gaussian distance of `amount` pixels (standard deviation, down and across), bilinear;
-    five times over."""
+    """Every pixel is fetched from a Gaussian distance of `amount` pixels (standard deviation, down
+    and across), bilinear; five times over."""
     height, width = image.shape[:2]
     grid = np.mgrid[:height, :width]
     for _ in range(5):
         places = grid + amount * generator.standard_normal(grid.shape)
         image = np.stack(
-            [ndimage.map_coordinates(channel, places, order=1, mode="nearest") for channel in np.moveaxis(image, 2, 0)], axis=2
+            [
+                ndimage.map_coordinates(channel, places, order=1, mode="nearest")
+                for channel in np.moveaxis(image, 2, 0)
+            ],
+            axis=2,
         )
     return image
 
 
 @distortion(20, 40, 60, 80, 100, source=SOURCE, number=20)
 def non_eccentricity_patch(image, patches, generator):
-    """A rounded number of `patches` of 16 x 16 pixels, copied one after another up to 8 pixels away, down and across. Small
-    images leave less room: (side - 16) / 4 pixels where that is less than 8."""
+    """A rounded number of `patches` of 16 x 16 pixels, copied one after another up to 8 pixels
+    away, down and across. Small images leave less room: (side - 16) / 4 pixels where that is less
+    than 8."""
     image, (height, width) = image.copy(), image.shape[:2]
     room = min(16, (min(height, width) - 16) // 2)
     for _ in range(round(patches)):
-        row, column = (int(generator.integers(room, side - 16 - room + 1)) for side in (height, width))
+        row, column = (
+            int(generator.integers(room, side - 16 - room + 1)) for side in (height, width)
+        )
         down, right = (round(move) for move in generator.uniform(-room / 2, room / 2, 2))
         patch = image[row : row + 16, column : column + 16].copy()
         image[row + down : row + down + 16, column + right : column + right + 16] = patch
@@ -133,7 +166,9 @@ def non_eccentricity_patch(image, patches, generator):
 
 @distortion(2, 4, 6, 8, 10, source=SOURCE, number=23, rgb=True)
 def color_block(image, blocks, generator):
-    """A rounded number of `blocks` of 32 x 32 pixels, each of one random colour, at random places."""
+    """A rounded number of `blocks` of 32 x 32 pixels, each of one random colour, at random
+    places.
+    """
     image = image.copy()
     for _ in range(round(blocks)):
         row, column = (int(generator.integers(0, side - 32 + 1)) for side in image.shape[:2])
@@ -150,7 +185,9 @@ def picture(image):
 
 
 def through_file(image, **options):
-    """An RGB image (h, w, 3) in [0, 1] as it comes back from a file that Pillow writes with `options`."""
+    """An RGB image (h, w, 3) in [0, 1] as it comes back from a file that Pillow writes with
+    `options`.
+    """
     file = io.BytesIO()
     picture(image).save(file, **options)
     return np.asarray(Image.open(file).convert("RGB")) / 255.0
@@ -166,7 +203,12 @@ def jpeg(image, quality, generator):
 def jpeg2000(image, ratio, generator):
     """JPEG 2000 of Pillow (OpenJPEG, irreversible) at a compression `ratio`."""
     return through_file(
-        image, format="JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True, num_resolutions=6
+        image,
+        format="JPEG2000",
+        quality_mode="rates",
+        quality_layers=[ratio],
+        irreversible=True,
+        num_resolutions=6,
     )
 
 
@@ -186,6 +228,8 @@ def _nearest(wanted, size):
 
 @distortion(20, 16, 13, 10, 7, source=SOURCE, number=22)
 def quantization(image, levels, generator):
-    """R, G and B each cut into a rounded number of equal `levels` (the generator's Otsu thresholds, taken as equal)."""
+    """R, G and B each cut into a rounded number of equal `levels` (the generator's Otsu thresholds,
+    taken as equal).
+    """
     count = round(levels)
     return np.minimum(np.floor(image * count), count - 1) / (count - 1)

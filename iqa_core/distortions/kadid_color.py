@@ -1,4 +1,6 @@
-"""The light and colour types of KADID-10k (Lin, Hosu, Saupe, QoMEX 2019, 10.1109/QoMEX.2019.8743252); see `kadid`."""
+"""The light and colour types of KADID-10k (Lin, Hosu, Saupe, QoMEX 2019,
+10.1109/QoMEX.2019.8743252); see `kadid`.
+"""
 
 import warnings
 
@@ -36,30 +38,37 @@ def darken(image, amount, generator):
 
 @distortion(0.15, 0.08, 0, -0.08, -0.15, source=SOURCE, number=18, monotone=False)
 def mean_shift(image, amount, generator):
-    """`amount` is added to every sample of images in [0, 1]: brighter at levels 1 and 2, unchanged at 3, darker at 4 and 5,
-    so quality is best in the middle."""
+    """`amount` is added to every sample of images in [0, 1]: brighter at levels 1 and 2, unchanged
+    at 3, darker at 4 and 5, so quality is best in the middle."""
     return image + amount
 
 
 @distortion(0.3, 0.15, 0, -0.4, -0.6, source=SOURCE, number=25, monotone=False)
 def contrast_change(image, amount, generator):
-    """The cubic spline through (0, 0), (.3, .25 - amount / 4), (.5, .5), (.7, .75 + amount / 4), (1, 1): more contrast at
-    levels 1 to 3, where even 0 is a little, less of it at 4 and 5, so quality is best in the middle."""
+    """The cubic spline through (0, 0), (.3, .25 - amount / 4), (.5, .5), (.7, .75 + amount / 4),
+    (1, 1): more contrast at levels 1 to 3, where even 0 is a little, less of it at 4 and 5, so
+    quality is best in the middle."""
     curve = CubicSpline([0, 0.3, 0.5, 0.7, 1], [0, 0.25 - amount / 4, 0.5, 0.75 + amount / 4, 1])
     return curve(image)
 
 
 @distortion(1, 2, 3, 6, 12, source=SOURCE, number=24, rgb=True)
 def sharpen(image, amount, generator):
-    """Unsharp masking of CIE Lab lightness: its difference from a Gaussian of 3 pixels is added `amount` times."""
+    """Unsharp masking of CIE Lab lightness: its difference from a Gaussian of 3 pixels is added
+    `amount` times.
+    """
     lab = color.rgb2lab(image)
-    lab[..., 0] += amount * (lab[..., 0] - ndimage.gaussian_filter(lab[..., 0], 3, radius=6, mode="nearest"))
+    lab[..., 0] += amount * (
+        lab[..., 0] - ndimage.gaussian_filter(lab[..., 0], 3, radius=6, mode="nearest")
+    )
     return to_rgb(lab)
 
 
 @distortion(1, 3, 6, 8, 12, source=SOURCE, number=4, rgb=True)
 def color_diffusion(image, amount, generator):
-    """a and b of CIE Lab are blurred by a Gaussian of 1.5 amount + 2 pixels and multiplied by `amount`."""
+    """a and b of CIE Lab are blurred by a Gaussian of 1.5 amount + 2 pixels and multiplied by
+    `amount`.
+    """
     lab = color.rgb2lab(image)
     lab[..., 1:] = amount * gaussian_blur(lab[..., 1:], 1.5 * amount + 2, generator)
     return to_rgb(lab)
@@ -67,13 +76,21 @@ def color_diffusion(image, amount, generator):
 
 @distortion(1, 3, 6, 8, 12, source=SOURCE, number=5, rgb=True)
 def color_shift(image, amount, generator):
-    """Green moves `amount` pixels down and right in a random direction, where edges are: its weight is the gradient of the
-    grey image smoothed by a Gaussian of 4 pixels, stretched to 0..1 between its 1st and 99th percentile."""
-    edges = _stretch(ndimage.gaussian_filter(np.hypot(*np.gradient(image @ np.array(LUMA))), 4, mode="nearest"))
+    """Green moves `amount` pixels down and right in a random direction, where edges are: its weight
+    is the gradient of the grey image smoothed by a Gaussian of 4 pixels, stretched to 0..1 between
+    its 1st and 99th percentile."""
+    edges = _stretch(
+        ndimage.gaussian_filter(np.hypot(*np.gradient(image @ np.array(LUMA))), 4, mode="nearest")
+    )
     edges = np.clip(edges, 0.1, 1)
     weight = _stretch(np.clip(edges, *np.percentile(edges, [1, 99])))
     angle = generator.uniform(0, np.pi / 2)
-    moved = ndimage.shift(image[..., 1], np.rint([amount * np.sin(angle), amount * np.cos(angle)]), order=0, mode="nearest")
+    moved = ndimage.shift(
+        image[..., 1],
+        np.rint([amount * np.sin(angle), amount * np.cos(angle)]),
+        order=0,
+        mode="nearest",
+    )
     result = image.copy()
     result[..., 1] += weight * (moved - image[..., 1])
     return result
@@ -85,18 +102,24 @@ def _stretch(values):
 
 @distortion(64, 48, 32, 16, 8, source=SOURCE, number=6, rgb=True)
 def color_quantization(image, colors, generator):
-    """A palette of a rounded number of `colors` of the image's own, with Floyd-Steinberg dither. The generator's palette is
-    MATLAB's minimum-variance one; ours is Pillow's median cut, moved on by k-means."""
+    """A palette of a rounded number of `colors` of the image's own, with Floyd-Steinberg dither.
+    The generator's palette is MATLAB's minimum-variance one; ours is Pillow's median cut, moved on
+    by k-means."""
     colored = picture(image)
     palette = colored.quantize(round(colors), method=Image.Quantize.MEDIANCUT, kmeans=1000)
-    return np.asarray(colored.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")) / 255.0
+    return (
+        np.asarray(
+            colored.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+        )
+        / 255.0
+    )
 
 
 @distortion(0.4, 0.2, 0.1, 0, -0.4, source=SOURCE, number=7)
 def color_saturation_1(image, factor, generator):
-    """S of HSV is multiplied by `factor`: paler, grey at level 4, pale complementary colours at 5. Those exceed
-    their V, and the image is divided by the largest excess of all pixels, at most 1.4, as MATLAB's hsv2rgb does even where
-    nothing is beyond 1."""
+    """S of HSV is multiplied by `factor`: paler, grey at level 4, pale complementary colours at 5.
+    Those exceed their V, and the image is divided by the largest excess of all pixels, at most 1.4,
+    as MATLAB's hsv2rgb does even where nothing is beyond 1."""
     value = image.max(axis=2, keepdims=True)
     result = value - (value - image) * factor
     return result / max(1, (result / np.maximum(value, 1e-12)).max())

@@ -1,11 +1,11 @@
 """The ten distortion types of MIQD-2.5M (Wang, Zhang, Lin 2025, arXiv 2508.19850).
 
-Its level is no parameter but a rank: of twelve candidate strengths applied to an image, those that come 1st, 5th, 8th, 10th
-and 12th by PSNR are its levels 1 to 5. PSNR falls with strength in the ordinary case, so the tables here hold candidates 1,
-5, 8, 10 and 12; where it does not, a published image may show a neighbour of the one made here. The operators are those of
-ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261) at other strengths. Its generator cuts results to whole numbers
-where this package rounds them.
-"""
+Its level is no parameter but a rank: of twelve candidate strengths applied to an image, those that
+come 1st, 5th, 8th, 10th and 12th by PSNR are its levels 1 to 5. PSNR falls with strength in the
+ordinary case, so the tables here hold candidates 1, 5, 8, 10 and 12; where it does not, a published
+image may show a neighbour of the one made here. The operators are those of ImageNet-C (Hendrycks
+and Dietterich 2019, arXiv 1903.12261) at other strengths. Its generator cuts results to whole
+numbers where this package rounds them."""
 
 import numpy as np
 from PIL import Image
@@ -21,7 +21,9 @@ NEARLY = 1e-9  # a tabled 2 comes back from its logarithm as 2 - 4e-16, and must
 
 @distortion(0.01, 0.0534, 0.1874, 0.4329, 1.0, source=SOURCE)
 def gaussian_noise(image, sigma, generator):
-    """Independent Gaussian noise in each channel; standard deviation `sigma` for images in [0, 1]."""
+    """Independent Gaussian noise in each channel; standard deviation `sigma` for images in [0,
+    1].
+    """
     return image + sigma * generator.standard_normal(image.shape)
 
 
@@ -41,20 +43,32 @@ def contrast(image, factor, generator):
 
 @distortion(0.95, 0.61, 0.355, 0.185, 0.07, source=SOURCE)
 def miqd_pixelate(image, scale, generator):
-    """Box-averaged down to `scale` of the size, at least a pixel, and back by nearest neighbour. MIQD's name is pixelate."""
+    """Box-averaged down to `scale` of the size, at least a pixel, and back by nearest neighbour.
+    MIQD's name is pixelate.
+    """
     height, width = image.shape[:2]
     small = max(1, int(width * scale + NEARLY)), max(1, int(height * scale + NEARLY))
-    return np.stack([_pixelated(channel, small, (width, height)) for channel in np.moveaxis(image, 2, 0)], axis=2)
+    return np.stack(
+        [_pixelated(channel, small, (width, height)) for channel in np.moveaxis(image, 2, 0)],
+        axis=2,
+    )
 
 
 def _pixelated(channel, small, size):
     picture = Image.fromarray(np.rint(channel * 255).astype(np.uint8))
-    return np.asarray(picture.resize(small, Image.Resampling.BOX).resize(size, Image.Resampling.NEAREST)) / 255.0
+    return (
+        np.asarray(
+            picture.resize(small, Image.Resampling.BOX).resize(size, Image.Resampling.NEAREST)
+        )
+        / 255.0
+    )
 
 
 @distortion(100, 63, 36, 18, 0, source=SOURCE, rgb=True)
 def jpeg_compression(image, quality, generator):
-    """JPEG of Pillow (libjpeg quality, 4:2:0); the quality is cut to a whole number, 0 is libjpeg's 1."""
+    """JPEG of Pillow (libjpeg quality, 4:2:0); the quality is cut to a whole number, 0 is libjpeg's
+    1.
+    """
     return through_file(image, format="JPEG", quality=int(quality))
 
 
@@ -62,41 +76,47 @@ def jpeg_compression(image, quality, generator):
 
 
 def _streak(radius, sigma, degrees):
-    """Weights of a motion blur as ImageMagick's: a pixel becomes the mean of 2 ceil(radius) + 1 steps of a pixel from itself in
-    one direction, weighted by the falling half of a Gaussian of `sigma` pixels. 0 degrees: it looks right, so a point smears
-    to the left."""
+    """Weights of a motion blur as ImageMagick's: a pixel becomes the mean of 2 ceil(radius) + 1
+    steps of a pixel from itself in one direction, weighted by the falling half of a Gaussian of
+    `sigma` pixels. 0 degrees: it looks right, so a point smears to the left."""
     reach = 2 * int(np.ceil(radius - NEARLY))
     steps, angle = np.arange(reach + 1), np.deg2rad(degrees)
     kernel = np.zeros((2 * reach + 1,) * 2)
-    place = reach - np.rint(steps * np.sin(angle)).astype(int), reach - np.rint(steps * np.cos(angle)).astype(int)
+    place = (
+        reach - np.rint(steps * np.sin(angle)).astype(int),
+        reach - np.rint(steps * np.cos(angle)).astype(int),
+    )
     np.add.at(kernel, place, np.exp(-((steps / sigma) ** 2) / 2))
     return kernel / kernel.sum()
 
 
 @distortion((1.4, 0.6), (7, 2.5), (20, 7), (35, 14), (60, 30), source=SOURCE)
 def miqd_motion_blur(image, parameter, generator):
-    """A one-sided streak of (radius, sigma) pixels within 45 degrees of level, as ImageMagick draws it: the picture moves as
-    well as blurs. MIQD's name is motion_blur."""
+    """A one-sided streak of (radius, sigma) pixels within 45 degrees of level, as ImageMagick draws
+    it: the picture moves as well as blurs. MIQD's name is motion_blur."""
     return convolve(image, _streak(*parameter, generator.uniform(-45, 45)))
 
 
 @distortion((0.95, 0.5), (0.999, 0.9), (3, 0.5), (7, 0.8), (12, 0.9), source=SOURCE)
 def defocus_blur(image, parameter, generator):
-    """A disk of (radius, sigma) pixels: all pixels within the radius alike, the edge softened by a Gaussian of sigma over
-    3 x 3 pixels, 5 x 5 beyond radius 8. Below radius 1 that Gaussian is all there is. The border is repeated, where the
-    generator mirrors it."""
+    """A disk of (radius, sigma) pixels: all pixels within the radius alike, the edge softened by a
+    Gaussian of sigma over 3 x 3 pixels, 5 x 5 beyond radius 8. Below radius 1 that Gaussian is all
+    there is. The border is repeated, where the generator mirrors it."""
     radius, sigma = parameter[0] + NEARLY, parameter[1]
     half = max(8, int(radius))
     y, x = np.mgrid[-half - 2 : half + 3, -half - 2 : half + 3]
     disk = (x**2 + y**2 <= radius**2).astype(float)
-    return convolve(image, ndimage.gaussian_filter(disk / disk.sum(), sigma, radius=1 if radius <= 8.001 else 2))
+    return convolve(
+        image, ndimage.gaussian_filter(disk / disk.sum(), sigma, radius=1 if radius <= 8.001 else 2)
+    )
 
 
 @distortion((0.4, 1, 0.4), (0.55, 1.5, 0.9), (1.2, 2.5, 0.99), (2, 2, 2), (4, 5, 4), source=SOURCE)
 def glass_blur(image, parameter, generator):
-    """A Gaussian blur, every pixel replaced by a random neighbour's, and the blur again; (sigma in pixels, farthest neighbour,
-    rounds), the last two cut to whole numbers, so that levels up to 3 move nothing and are two blurs. All pixels of a round
-    are copied at once, as MIQD's generator does it, where ImageNet-C swaps one after another."""
+    """A Gaussian blur, every pixel replaced by a random neighbour's, and the blur again; (sigma in
+    pixels, farthest neighbour, rounds), the last two cut to whole numbers, so that levels up to 3
+    move nothing and are two blurs. All pixels of a round are copied at once, as MIQD's generator
+    does it, where ImageNet-C swaps one after another."""
     sigma, reach, rounds = parameter[0], int(parameter[1] + NEARLY), int(parameter[2] + NEARLY)
     image = ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
@@ -110,14 +130,17 @@ def glass_blur(image, parameter, generator):
 
 
 def _plasma(side, decay, generator):
-    """A cloud (n, n) in [0, 1], n the power of two from `side` on, by the diamond-square rule on a torus: midpoints are the
-    mean of their four neighbours plus uniform noise, which falls by decay^2 with every halving."""
+    """A cloud (n, n) in [0, 1], n the power of two from `side` on, by the diamond-square rule on a
+    torus: midpoints are the mean of their four neighbours plus uniform noise, which falls by
+    decay^2 with every halving."""
     grid, noise = np.zeros((1, 1)), 1.0
     while len(grid) < side:
         finer = np.zeros((2 * len(grid),) * 2)
         finer[::2, ::2] = grid
         corners = grid + np.roll(grid, -1, 0)
-        finer[1::2, 1::2] = (corners + np.roll(corners, -1, 1)) / 4 + noise * generator.uniform(-1, 1, grid.shape)
+        finer[1::2, 1::2] = (corners + np.roll(corners, -1, 1)) / 4 + noise * generator.uniform(
+            -1, 1, grid.shape
+        )
         sides = sum(np.roll(finer, step, axis) for axis in (0, 1) for step in (-1, 1)) / 4
         sides += noise * generator.uniform(-1, 1, finer.shape)
         finer[::2, 1::2], finer[1::2, ::2] = sides[::2, 1::2], sides[1::2, ::2]
@@ -127,8 +150,9 @@ def _plasma(side, decay, generator):
 
 @distortion((0.1, 3), (0.3, 2.05), (0.7, 1.6), (1.5, 1.5), (5, 1.3), source=SOURCE)
 def fog(image, parameter, generator):
-    """A cloud of (amount, decay) is added, then all scaled so that the brightest pixel can stay as it was; a small decay
-    makes rough fog. The scale falls with the amount (1/6 at level 5), so the strongest fog is grey, not white."""
+    """A cloud of (amount, decay) is added, then all scaled so that the brightest pixel can stay as
+    it was; a small decay makes rough fog. The scale falls with the amount (1/6 at level 5), so the
+    strongest fog is grey, not white."""
     (amount, decay), (height, width), brightest = parameter, image.shape[:2], image.max()
     cloud = _plasma(max(height, width), decay, generator)[:height, :width, None]
     return (image + amount * cloud) * brightest / (brightest + amount)
@@ -140,14 +164,24 @@ def fog(image, parameter, generator):
     (0.6, 0.4, 5, 0.9, 15, 15, 0.5), source=SOURCE,
 )  # fmt: skip
 def snow(image, parameter, generator):
-    """Flakes over a whitened picture. Flakes: Gaussian noise (mean, standard deviation), enlarged (zoom), 0 below a
-    threshold, streaked (radius, sigma in pixels) within 45 degrees of upright, and once more turned by 180 degrees. The last
-    number is what stays of the picture; the rest is at least 1.5 x its grey + .5."""
+    """Flakes over a whitened picture. Flakes: Gaussian noise (mean, standard deviation), enlarged
+    (zoom), 0 below a threshold, streaked (radius, sigma in pixels) within 45 degrees of upright,
+    and once more turned by 180 degrees. The last number is what stays of the picture; the rest is
+    at least 1.5 x its grey + .5."""
     mean, deviation, zoom, threshold, radius, sigma, kept = parameter
     height, width = image.shape[:2]
     small = int(np.ceil(height / zoom)) + 1, int(np.ceil(width / zoom)) + 1
     flakes = ndimage.zoom(generator.normal(mean, deviation, small), zoom, order=1)[:height, :width]
     flakes = np.clip(np.where(flakes < threshold, 0, flakes), 0, 1)[..., None]
     flakes = convolve(flakes, _streak(radius, sigma, generator.uniform(-135, -45)))
-    grey = image.mean(axis=2, keepdims=True) if image.shape[2] == 1 else image @ np.array(LUMA)[:, None]
-    return kept * image + (1 - kept) * np.maximum(image, 1.5 * grey + 0.5) + flakes + flakes[::-1, ::-1]
+    grey = (
+        image.mean(axis=2, keepdims=True)
+        if image.shape[2] == 1
+        else image @ np.array(LUMA)[:, None]
+    )
+    return (
+        kept * image
+        + (1 - kept) * np.maximum(image, 1.5 * grey + 0.5)
+        + flakes
+        + flakes[::-1, ::-1]
+    )

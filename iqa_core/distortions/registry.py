@@ -1,4 +1,6 @@
-"""What a distortion is: an operator, its parameters at five published levels, and any level between them."""
+"""What a distortion is: an operator, its parameters at five published levels, and any level between
+them.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,17 +24,21 @@ class Distortion:
     def parameter(self, level: float) -> float | tuple[float, ...]:
         """The operator's parameter at a level in 1..5, fractional levels included.
 
-        Between two tabled levels it runs log-linearly, or linearly where the table holds a zero or changes sign; each
-        component of a tuple by itself. Whole numbers are rounded by the operator. ValueError for what is no such number.
-        """
+        Between two tabled levels it runs log-linearly, or linearly where the table holds a zero or
+        changes sign; each component of a tuple by itself. Whole numbers are rounded by the
+        operator. ValueError for what is no such number."""
         if not isinstance(level, Real) or not 1 <= level <= 5:
-            raise ValueError(f"{self.name}: level is {level!r}; it runs from 1 to 5, fractions allowed")
+            raise ValueError(
+                f"{self.name}: level is {level!r}; it runs from 1 to 5, fractions allowed"
+            )
         if isinstance(self.parameters[0], tuple):
             return tuple(_between(level, column) for column in zip(*self.parameters, strict=True))
         return _between(level, self.parameters)
 
     def level(self, parameter: float) -> float:
-        """The level in 1..5 of a parameter inside the table; the inverse of `parameter`, for operators with one number."""
+        """The level in 1..5 of a parameter inside the table; the inverse of `parameter`, for
+        operators with one number.
+        """
         scale, _ = _scale(self.parameters)
         steps = sorted(zip(scale(self.parameters), LEVELS, strict=True))
         return float(np.interp(scale(parameter), *zip(*steps, strict=True)))
@@ -50,11 +56,15 @@ def _between(level, values):
 REGISTRY: dict[str, Distortion] = {}
 
 
-def distortion(*parameters, source: str, number: int | None = None, monotone: bool = True, rgb: bool = False):
+def distortion(
+    *parameters, source: str, number: int | None = None, monotone: bool = True, rgb: bool = False
+):
     """Register an operator `f(image, parameter, generator)` under its function name."""
 
     def register(function):
-        REGISTRY[function.__name__] = Distortion(function.__name__, function, parameters, source, number, monotone, rgb)
+        REGISTRY[function.__name__] = Distortion(
+            function.__name__, function, parameters, source, number, monotone, rgb
+        )
         return function
 
     return register

@@ -1,4 +1,6 @@
-"""Figures and tables from files alone: one function each, the docstring is the caption, the CSV holds the plotted numbers."""
+"""Figures and tables from files alone: one function each, the docstring is the caption, the CSV
+holds the plotted numbers.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -7,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from .ablations import (
+from ..tables.ablations import (
     ablations,
     on_left_out,
     readable_ablations,
@@ -15,11 +17,7 @@ from .ablations import (
     shuffle_loss,
     transfers,
 )
-from .attention import entropy_scatter, gradient_maps, stage_bars, tint, weights_by, window_attention
-from .curves import training_curves
-from .data import by_label, distortion_levels, image_sizes, label_histogram, label_name, leaking_pairs
-from .predictions import content_blind_column, distortion_bars, examples, image_grid, scatter
-from .results import (
+from ..tables.results import (
     differences,
     has_blind_rule,
     headline,
@@ -30,6 +28,24 @@ from .results import (
     results_tex,
     verdicts,
 )
+from .attention import (
+    entropy_scatter,
+    gradient_maps,
+    stage_bars,
+    tint,
+    weights_by,
+    window_attention,
+)
+from .curves import training_curves
+from .data import (
+    by_label,
+    distortion_levels,
+    image_sizes,
+    label_histogram,
+    label_name,
+    leaking_pairs,
+)
+from .predictions import content_blind_column, distortion_bars, examples, image_grid, scatter
 from .sheets import distortion_sheet
 from .variants import transfer_matrix, variant_points
 
@@ -49,7 +65,8 @@ def style() -> None:
 
 
 def export(drawing: Callable, *args, folder: Path, name: str = "", **kwargs):
-    """Draw `drawing(*args, **kwargs) -> (figure, data)` and write <folder>/<name>.pdf .png .svg .csv and .tex (with caption).
+    """Draw `drawing(*args, **kwargs) -> (figure, data)` and write <folder>/<name>.pdf .png .svg
+    .csv and .tex (with caption).
 
     `name` defaults to the function's. Returns the figure.
     """

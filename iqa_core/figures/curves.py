@@ -5,9 +5,9 @@ import pandas as pd
 
 
 def training_curves(histories: dict[str, pd.DataFrame]):
-    """Training: mean absolute error, in label units, on training crops since the row before (dashed) and on the validation
-    images (solid), and the validation SRCC that chooses the weights (mean over contents where the set has them). A circle
-    marks the chosen row.
+    """Training: mean absolute error, in label units, on training crops since the row before
+    (dashed) and on the validation images (solid), and the validation SRCC that chooses the weights
+    (mean over contents where the set has them). A circle marks the chosen row.
 
     `histories`: run name -> its history.csv.
     """
@@ -16,11 +16,21 @@ def training_curves(histories: dict[str, pd.DataFrame]):
         colour, best = f"C{number}", history.val_score.idxmax()
         left.plot(history.epoch, history.train_l1, color=colour, ls="--", marker=".")
         left.plot(history.epoch, history.val_l1, color=colour, marker=".")
-        right.plot(history.epoch, history.val_score, color=colour, marker=".", label=run.rpartition("/")[2].rpartition("--")[2])
-        right.plot(history.epoch[best], history.val_score[best], "o", ms=8, mfc="none", color=colour)
+        right.plot(
+            history.epoch,
+            history.val_score,
+            color=colour,
+            marker=".",
+            label=run.rpartition("/")[2].rpartition("--")[2],
+        )
+        right.plot(
+            history.epoch[best], history.val_score[best], "o", ms=8, mfc="none", color=colour
+        )
     left.set(xlabel="epoch", ylabel="mean absolute error", ylim=(0, None))
     left.set_title("dashed: training crops, solid: validation", loc="left", fontsize=8)
-    within = "\nwithin contents" * all("val_content_srcc" in history for history in histories.values())
+    within = "\nwithin contents" * all(
+        "val_content_srcc" in history for history in histories.values()
+    )
     right.set(xlabel="epoch", ylabel=f"validation SRCC{within}")
     figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncol=4)
     data = pd.concat([h.assign(run=run) for run, h in histories.items()])

@@ -13,8 +13,8 @@ from ..stats import bootstrap, content_blind, own_contents, percentile_interval,
 
 
 def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str = "label"):
-    """Predicted against true labels of the test images, with the 5-parameter logistic fitted to them (line) and equality
-    (dotted). Colours are the contents, or black where images share none.
+    """Predicted against true labels of the test images, with the 5-parameter logistic fitted to
+    them (line) and equality (dotted). Colours are the contents, or black where images share none.
 
     `predictions`: columns predicted, `label` and, optionally, content.
     """
@@ -23,7 +23,14 @@ def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str 
     palette = ["black"] if contents is None else plt.get_cmap("tab20").colors
     contents = pd.Series("", predictions.index) if contents is None else contents
     for number, (_, rows) in enumerate(predictions.groupby(contents.values)):
-        axes.plot(rows.predicted, rows[label], ".", ms=3.5, alpha=0.7, color=palette[number % len(palette)])
+        axes.plot(
+            rows.predicted,
+            rows[label],
+            ".",
+            ms=3.5,
+            alpha=0.7,
+            color=palette[number % len(palette)],
+        )
     line = np.linspace(predictions.predicted.min(), predictions.predicted.max(), 200)
     fitted = logistic5(predictions.predicted, predictions[label])(line)
     axes.plot(line, fitted, color="black")
@@ -35,27 +42,47 @@ def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str 
     value = srcc(predictions.predicted.to_numpy(), predictions[label].to_numpy())
     axes.set_title(f"n = {len(predictions)}, pooled SRCC {value:.3f}", loc="left")
     points = pd.DataFrame(
-        {"predicted": predictions.predicted, "label": predictions[label], "content": contents, "kind": "image"}
+        {
+            "predicted": predictions.predicted,
+            "label": predictions[label],
+            "content": contents,
+            "kind": "image",
+        }
     )
     curve = pd.DataFrame({"predicted": line, "label": fitted, "content": "", "kind": "logistic"})
     return figure, pd.concat([points, curve])
 
 
-def distortion_bars(predictions: pd.DataFrame, methods: dict[str, str], *, label: str = "label", draws: int = 500):
-    """SRCC within each distortion type on the test images with that distortion alone; lines are 95 % bootstrap intervals by
-    content, too narrow below 15 contents. Level alone earns much of a bar: compare with the content-blind one, which knows
-    type and level and sees no pixel, not with zero.
+def distortion_bars(
+    predictions: pd.DataFrame, methods: dict[str, str], *, label: str = "label", draws: int = 500
+):
+    """SRCC within each distortion type on the test images with that distortion alone; lines are 95
+    % bootstrap intervals by content, too narrow below 15 contents. Level alone earns much of a bar:
+    compare with the content-blind one, which knows type and level and sees no pixel, not with zero.
 
-    `predictions`: columns of `methods` (column -> name shown), `label`, distortion, distortion2, content.
-    """
-    alone = predictions[predictions.distortion2.isna()] if "distortion2" in predictions else predictions
+    `predictions`: columns of `methods` (column -> name shown), `label`, distortion, distortion2,
+    content."""
+    alone = (
+        predictions[predictions.distortion2.isna()] if "distortion2" in predictions else predictions
+    )
     rows = []
     for distortion, group in alone.groupby("distortion"):
         for column, shown in methods.items():
             values, truth = group[column].to_numpy(), group[label].to_numpy()
-            low, high = percentile_interval(bootstrap(srcc, values, truth, group=group.get("content"), draws=draws))
+            low, high = percentile_interval(
+                bootstrap(srcc, values, truth, group=group.get("content"), draws=draws)
+            )
             point = srcc(values, truth)
-            rows.append({"distortion": distortion, "method": shown, "n": len(group), "srcc": point, "low": low, "high": high})
+            rows.append(
+                {
+                    "distortion": distortion,
+                    "method": shown,
+                    "n": len(group),
+                    "srcc": point,
+                    "low": low,
+                    "high": high,
+                }
+            )
     data = pd.DataFrame(rows)
     kinds, width = sorted(data.distortion.unique()), 0.8 / len(methods)
     figure, axes = plt.subplots(figsize=(7, 2.8))
@@ -71,7 +98,9 @@ def distortion_bars(predictions: pd.DataFrame, methods: dict[str, str], *, label
             ecolor="0.25",
             elinewidth=0.8,
         )
-    axes.set_xticks(range(len(kinds)), [k.replace("_", " ") for k in kinds], rotation=35, ha="right")
+    axes.set_xticks(
+        range(len(kinds)), [k.replace("_", " ") for k in kinds], rotation=35, ha="right"
+    )
     counts = " to ".join(map(str, sorted({data.n.min(), data.n.max()})))
     axes.set(ylabel=f"SRCC within the type\n(n = {counts} a type)")
     axes.axhline(0, color="black", lw=0.8)
@@ -80,33 +109,47 @@ def distortion_bars(predictions: pd.DataFrame, methods: dict[str, str], *, label
 
 
 def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", columns: int = 5):
-    """The test images predicted best (above) and worst (below) by absolute error, one a content at most in each row; under
-    each its content, distortion and level (1 to 5), then predicted / label. The demo's photographs are credited in
-    data/demo/CREDITS.md, and these pictures keep their licences.
+    """The test images predicted best (above) and worst (below) by absolute error, one a content at
+    most in each row; under each its content, distortion and level (1 to 5), then predicted / label.
+    The demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep their
+    licences.
 
-    `predictions`: columns image, predicted, `label`, and optionally content, distortion, level, distortion2, level2.
-    """
-    ranked = predictions.assign(error=(predictions.predicted - predictions[label]).abs()).sort_values("error")
+    `predictions`: columns image, predicted, `label`, and optionally content, distortion, level,
+    distortion2, level2."""
+    ranked = predictions.assign(
+        error=(predictions.predicted - predictions[label]).abs()
+    ).sort_values("error")
     key = "content" if "content" in ranked else "image"
-    chosen = [ranked.drop_duplicates(key).head(columns), ranked[::-1].drop_duplicates(key).head(columns)]
+    chosen = [
+        ranked.drop_duplicates(key).head(columns),
+        ranked[::-1].drop_duplicates(key).head(columns),
+    ]
     figure, axes = plt.subplots(2, columns, figsize=(1.75 * columns, 4.0), squeeze=False)
     for line, (part, name) in enumerate(zip(chosen, ("best", "worst"), strict=True)):
         for axis, row in zip(axes[line], part.to_dict("records"), strict=False):
-            show_image(axis, root / row["image"], f"{_what(row)}\n{row['predicted']:.3g} / {row[label]:.3g}")
+            show_image(
+                axis,
+                root / row["image"],
+                f"{_what(row)}\n{row['predicted']:.3g} / {row[label]:.3g}",
+            )
         axes[line][0].set_ylabel(name)
     for axis in axes.flat:
         bare(axis)
-    return figure, pd.concat([part.assign(shown=name) for part, name in zip(chosen, ("best", "worst"), strict=True)])
+    return figure, pd.concat(
+        [part.assign(shown=name) for part, name in zip(chosen, ("best", "worst"), strict=True)]
+    )
 
 
 def image_grid(table: pd.DataFrame, *, root: Path, columns: int = 6):
-    """Images of the data set; under each its content, distortions with their levels, and label. The demo's photographs are
-    credited in data/demo/CREDITS.md, and these pictures keep their licences.
+    """Images of the data set; under each its content, distortions with their levels, and label. The
+    demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep their licences.
 
     `table`: columns image, label, and optionally content, distortion, level, distortion2, level2.
     """
     lines = -(-len(table) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(1.45 * columns, 1.55 * lines), squeeze=False)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(1.45 * columns, 1.55 * lines), squeeze=False
+    )
     for axis, row in zip(axes.flat, table.to_dict("records"), strict=False):
         show_image(axis, root / row["image"], f"{_what(row)}\nlabel {row['label']:.3g}")
     for axis in axes.flat:
@@ -114,10 +157,19 @@ def image_grid(table: pd.DataFrame, *, root: Path, columns: int = 6):
     return figure, table
 
 
-def content_blind_column(table: pd.DataFrame, split: pd.Series, *, label: str = "label") -> pd.DataFrame:
-    """Columns image and content_blind: the baseline that tables show, for the rows that the split names."""
+def content_blind_column(
+    table: pd.DataFrame, split: pd.Series, *, label: str = "label"
+) -> pd.DataFrame:
+    """Columns image and content_blind: the baseline that tables show, for the rows that the split
+    names.
+    """
     known = table[split.notna()]
-    return pd.DataFrame({"image": known.image, "content_blind": content_blind(known, split.dropna(), label=label)[:, 0]})
+    return pd.DataFrame(
+        {
+            "image": known.image,
+            "content_blind": content_blind(known, split.dropna(), label=label)[:, 0],
+        }
+    )
 
 
 def show_image(axis, path: Path, text: str) -> None:

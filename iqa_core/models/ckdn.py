@@ -1,14 +1,16 @@
-"""CKDN: a restored image judged against the degraded one that it was made from; pristine images are needed in training only.
+"""CKDN: a restored image judged against the degraded one that it was made from; pristine images are
+needed in training only.
 
-Zheng, Yang, Fu, Zha, Luo, "Learning Conditional Knowledge Distillation for Degraded-Reference Image Quality Assessment",
-ICCV 2021, arXiv:2108.07948; code github.com/researchmm/CKDN (MIT), which is followed in everything, as its weights are: the
-stem has neither norm nor activation; teacher and student are the same weights with another reference, and the teacher is not
-detached; the distillation term is the square of a mean square. The paper's text was not at hand to compare. Its code resizes
-restored images bicubically and references by nearest neighbour, in training and in evaluation.
+Zheng, Yang, Fu, Zha, Luo, "Learning Conditional Knowledge Distillation for Degraded-Reference Image
+Quality Assessment", ICCV 2021, arXiv:2108.07948; code github.com/researchmm/CKDN (MIT), which is
+followed in everything, as its weights are: the stem has neither norm nor activation; teacher and
+student are the same weights with another reference, and the teacher is not detached; the
+distillation term is the square of a mean square. The paper's text was not at hand to compare. Its
+code resizes restored images bicubically and references by nearest neighbour, in training and in
+evaluation.
 
-Any timm pyramid that is a chain of layers can stand for ResNet-50. Of a ResNet the stem's norm and activation are left out, as
-published; of others nothing.
-"""
+Any timm pyramid that is a chain of layers can stand for ResNet-50. Of a ResNet the stem's norm and
+activation are left out, as published; of others nothing."""
 
 from collections import OrderedDict
 from copy import deepcopy
@@ -21,8 +23,10 @@ from .pyramid import Pyramid
 
 VARIANTS = {"CKDN": {}}
 REPORTED = (
-    "PIPAL, 39 unseen distortion types of 25 unseen references, mean of the per-reference SRCC / PLCC: .767 / .751, with "
-    "pristine references SRCC .792 (a public summary of the paper; the best epoch, probably on those images)"
+    "PIPAL, 39 unseen distortion types of 25 unseen references, mean of the per-reference SRCC / "
+    "PLCC: .767 / .751, with "
+    "pristine references SRCC .792 (a public summary of the paper; the best epoch, probably on "
+    "those images)"
 )
 UNUSED = (r"^aux_csp\.", r"^aux_fc\.")  # the first training stage's, not in a score
 TEST_KWARGS = [{"backbone": "mobilenetv3_small_100"}]
@@ -36,19 +40,23 @@ PUBLISHED = (  # published state-dict key -> ours
 )
 
 
-def build(backbone: str = "resnet50.tv_in1k", dropout: float = 0.5, pretrained: bool = True) -> nn.Module:
-    """CKDN; with ResNet-50 (torchvision's first weights) 13,387,650 parameters, 6,919,041 of them behind a score.
+def build(
+    backbone: str = "resnet50.tv_in1k", dropout: float = 0.5, pretrained: bool = True
+) -> nn.Module:
+    """CKDN; with ResNet-50 (torchvision's first weights) 13,387,650 parameters, 6,919,041 of them
+    behind a score.
 
-    `pretrained` takes the backbone's ImageNet weights, the same for both embeddings and for both predictors; the linear
-    layers start as torch makes them. `dropout`: between those layers.
+    `pretrained` takes the backbone's ImageNet weights, the same for both embeddings and for both
+    predictors; the linear layers start as torch makes them. `dropout`: between those layers.
     ValueError for a backbone whose maps up to stride 8 are not made by one layer after the other.
     """
     return CKDN(backbone, dropout, pretrained)
 
 
 class CKDN(nn.Module):
-    """Quality-sensitive embedding of the restored image (QSE), degradation-tolerant embedding of its reference (DTE), and the
-    convolutional score predictor of their difference (CSP); images of any size, scores in 0..1."""
+    """Quality-sensitive embedding of the restored image (QSE), degradation-tolerant embedding of
+    its reference (DTE), and the convolutional score predictor of their difference (CSP); images of
+    any size, scores in 0..1."""
 
     def __init__(self, backbone: str, dropout: float, pretrained: bool):
         super().__init__()
@@ -69,42 +77,61 @@ class CKDN(nn.Module):
         return self._score(self.qse(restored) - self.dte(degraded))
 
     def heads(
-        self, restored: torch.Tensor, degraded: torch.Tensor, restored2: torch.Tensor, pristine: torch.Tensor
+        self,
+        restored: torch.Tensor,
+        degraded: torch.Tensor,
+        restored2: torch.Tensor,
+        pristine: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """What training needs, each (b,), from four of (b, 3, h, w) in [0, 1]; `restored2`: of the same content.
+        """What training needs, each (b,), from four of (b, 3, h, w) in [0, 1]; `restored2`: of the
+        same content.
 
-        dr: the score against the degraded image, as `forward` gives it; fr: against the pristine one; nr: the probability
-        that restored2 is the better one; diff: the mean squared difference of both references' embeddings.
-        """
-        restored, degraded, restored2, pristine = self._normalised(restored, degraded, restored2, pristine)
+        dr: the score against the degraded image, as `forward` gives it; fr: against the pristine
+        one; nr: the probability that restored2 is the better one; diff: the mean squared difference
+        of both references' embeddings."""
+        restored, degraded, restored2, pristine = self._normalised(
+            restored, degraded, restored2, pristine
+        )
         seen, student, teacher = self.qse(restored), self.dte(degraded), self.dte(pristine)
         relative = self.aux_fc(self.aux_csp(seen - self.qse(restored2)).mean((2, 3))).sigmoid()
-        dr, fr = self._score(torch.cat([seen - student, seen - teacher])).chunk(2)  # one batch: norms see both, as published
-        return {"dr": dr, "fr": fr, "nr": relative[:, 0], "diff": (student - teacher).square().mean((1, 2, 3))}
+        dr, fr = self._score(torch.cat([seen - student, seen - teacher])).chunk(
+            2
+        )  # one batch: norms see both, as published
+        return {
+            "dr": dr,
+            "fr": fr,
+            "nr": relative[:, 0],
+            "diff": (student - teacher).square().mean((1, 2, 3)),
+        }
 
     def _score(self, difference):
         return self.fc(self.csp(difference).mean((2, 3))).sigmoid()[:, 0]
 
     def _normalised(self, *images):
         if len(shapes := {tuple(each.shape) for each in images}) > 1:
-            raise ValueError(f"CKDN compares images of one size, as many of each, not {' and '.join(map(str, sorted(shapes)))}")
+            raise ValueError(
+                f"CKDN compares images of one size, as many of each, not "
+                f"{' and '.join(map(str, sorted(shapes)))}"
+            )
         return [self.normalise(each) for each in images]
 
 
 def stage1_loss(nr: torch.Tensor, target: torch.Tensor, target2: torch.Tensor) -> torch.Tensor:
-    """First stage, epochs 0 to 9: half the mean squared error of nr (b,) as the Elo probability that restored2 wins.
+    """First stage, epochs 0 to 9: half the mean squared error of nr (b,) as the Elo probability
+    that restored2 wins.
 
-    `target`, `target2`: labels (b,) of restored and restored2, (Elo score - 900) / 1000. Trains QSE and the aux parts.
-    """
+    `target`, `target2`: labels (b,) of restored and restored2, (Elo score - 900) / 1000. Trains QSE
+    and the aux parts."""
     return 0.5 * (nr - 1 / (1 + 10 ** ((target - target2) * 1000 / 400))).square().mean()
 
 
 def stage2_loss(heads: dict[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
-    """Second stage, epochs 10 to 29: both scores' mean squared errors plus 30 times the mean of diff^2.
+    """Second stage, epochs 10 to 29: both scores' mean squared errors plus 30 times the mean of
+    diff^2.
 
-    `diff` is a mean square already, so as published this distils by the fourth power of the feature difference: twice the
-    difference costs sixteen times as much, and small ones cost nearly nothing. Trains QSE, DTE, CSP and its linear layers.
-    """
+    `diff` is a mean square already, so as published this distils by the fourth power of the feature
+    difference: twice the difference costs sixteen times as much, and small ones cost nearly
+    nothing. Trains QSE, DTE, CSP and its linear layers."""
     errors = [(heads[name] - target).square().mean() for name in ("dr", "fr")]
     return sum(errors) + 30 * heads["diff"].square().mean()
 
@@ -119,23 +146,32 @@ def _judge(channels, dropout):
 
 @torch.no_grad()
 def _split(pyramid, backbone):
-    """The layers up to the map of stride 4, and those from there to the map of stride 8; both maps are compared with timm's."""
+    """The layers up to the map of stride 4, and those from there to the map of stride 8; both maps
+    are compared with timm's.
+    """
     images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     expected, features, found = pyramid.eval().body(images)[:2], images, {}
     parts = {4: OrderedDict(), 8: OrderedDict()}
     for name, layer in _layers(pyramid.body):
-        features = None if isinstance(layer, nn.ModuleList) else layer(features)  # a list: branches side by side
+        features = (
+            None if isinstance(layer, nn.ModuleList) else layer(features)
+        )  # a list: branches side by side
         stride = 0 if features is None else max(4, 224 // features.shape[-1])
         if stride not in parts:
             break
         parts[stride][name], found[stride] = layer, features
-    if not all(s in found and torch.equal(found[s], own) for s, own in zip(parts, expected, strict=True)):
+    if not all(
+        s in found and torch.equal(found[s], own) for s, own in zip(parts, expected, strict=True)
+    ):
         raise ValueError(
-            f"{backbone}'s maps of strides 4 and 8 are not made by one layer after the other, so CKDN cannot split it; "
+            f"{backbone}'s maps of strides 4 and 8 are not made by one layer after the other, so "
+            f"CKDN cannot split it; "
             "ResNets, EfficientNets, MobileNets and ConvNeXts can be split"
         )
     if "layer1" in parts[4]:
-        parts[4] = OrderedDict((name, layer) for name, layer in parts[4].items() if name not in ("bn1", "act1"))
+        parts[4] = OrderedDict(
+            (name, layer) for name, layer in parts[4].items() if name not in ("bn1", "act1")
+        )
     return (nn.Sequential(part).train() for part in parts.values())
 
 

@@ -1,13 +1,14 @@
 """HyperIQA: an image writes the weights of the small network that then judges it.
 
-Su et al., "Blindly Assess Image Quality in the Wild Guided by a Self-Adaptive Hyper Network", CVPR 2020,
-10.1109/CVPR42600.2020.00372; code github.com/SSL92/hyperIQA (MIT). `head="published"` is the code's network: where paper and
-code differ (local pooling by a linear layer, five target layers, Kaiming initialisation), the code is followed, as its
-weights are. Any timm pyramid can stand for ResNet-50.
+Su et al., "Blindly Assess Image Quality in the Wild Guided by a Self-Adaptive Hyper Network", CVPR
+2020, 10.1109/CVPR42600.2020.00372; code github.com/SSL92/hyperIQA (MIT). `head="published"` is the
+code's network: where paper and code differ (local pooling by a linear layer, five target layers,
+Kaiming initialisation), the code is followed, as its weights are. Any timm pyramid can stand for
+ResNet-50.
 
-`head="light"` is ours, for data sets of a thousand images and minutes on a CPU. The image and every map are summed up by
-channel means and standard deviations, and the generated weights are a correction to learnt static ones.
-"""
+`head="light"` is ours, for data sets of a thousand images and minutes on a CPU. The image and every
+map are summed up by channel means and standard deviations, and the generated weights are a
+correction to learnt static ones."""
 
 import math
 
@@ -21,12 +22,20 @@ TARGET = (224, 112, 56, 28, 14, 1)  # widths of the target network
 SIDES = (8, 4, 2, 1)  # of the four stages of a 224 crop by means of 7 x 7
 VARIANTS = {"HyperIQA": {}}
 REPORTED = (
-    "KonIQ-10k .906 / .917, LIVE-Challenge .859 / .882, medians of 10 random 80/20 splits, PLCC after a logistic fit (the "
+    "KonIQ-10k .906 / .917, LIVE-Challenge .859 / .882, medians of 10 random 80/20 splits, PLCC "
+    "after a logistic fit (the "
     "paper; its code takes the best test epoch and the raw PLCC)"
 )
 UNUSED = ()
-TEST_KWARGS = [{"backbone": "resnet18"}, {"backbone": "tf_efficientnet_lite0", "head": "light", "frozen": 2}]
-TEST_SWITCHES = {"backbone": {"backbone": "resnet26"}, "head": {"head": "light"}, "frozen": {"frozen": 1}}
+TEST_KWARGS = [
+    {"backbone": "resnet18"},
+    {"backbone": "tf_efficientnet_lite0", "head": "light", "frozen": 2},
+]
+TEST_SWITCHES = {
+    "backbone": {"backbone": "resnet26"},
+    "head": {"head": "light"},
+    "frozen": {"frozen": 1},
+}
 PUBLISHED = (  # published state-dict key -> ours
     (r"^(res|swin)\.lda([123])_pool\.0\.", r"local.reduce.\2."),  # swin: SMART-IQA's
     (r"^(res|swin)\.lda([1234])_fc\.", r"local.project.\2."),
@@ -43,12 +52,18 @@ PUBLISHED = (  # published state-dict key -> ours
 )
 
 
-def build(backbone: str = "resnet50.tv_in1k", head: str = "published", pretrained: bool = True, frozen: int = 0) -> nn.Module:
-    """HyperIQA; with ResNet-50 (torchvision's first weights) and the published head 27,375,369 parameters.
+def build(
+    backbone: str = "resnet50.tv_in1k",
+    head: str = "published",
+    pretrained: bool = True,
+    frozen: int = 0,
+) -> nn.Module:
+    """HyperIQA; with ResNet-50 (torchvision's first weights) and the published head 27,375,369
+    parameters.
 
-    `pretrained` takes the backbone's ImageNet weights; the rest starts from the published initialisation. `frozen`: that
-    many feature maps of the backbone, counted from the image, are made by weights that do not learn.
-    """
+    `pretrained` takes the backbone's ImageNet weights; the rest starts from the published
+    initialisation. `frozen`: that many feature maps of the backbone, counted from the image, are
+    made by weights that do not learn."""
     if head not in HEADS:
         raise ValueError(f"head is {head!r}; there are {', '.join(HEADS)}")
     return HEADS[head](backbone, pretrained, frozen)
@@ -57,28 +72,38 @@ def build(backbone: str = "resnet50.tv_in1k", head: str = "published", pretraine
 class OnPooledStages(nn.Module):
     """A model whose parts behind the backbone read its stages only as means over small areas.
 
-    Those means are its features: where the backbone does not learn they can be computed once, and stand for the images.
-    """
+    Those means are its features: where the backbone does not learn they can be computed once, and
+    stand for the images."""
 
     def __init__(self, backbone: Pyramid):
         super().__init__()
         self.backbone = backbone
 
     def pooled(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Images (b, 3, 224, 224) in [0, 1], or their features (b, n) -> eight maps: the four stages by means of 7 x 7, to
-        8, 4, 2 and 1 a side (b, c, s, s), then the four stages at 7 a side (b, c, 7, 7)."""
+        """Images (b, 3, 224, 224) in [0, 1], or their features (b, n) -> eight maps: the four
+        stages by means of 7 x 7, to 8, 4, 2 and 1 a side (b, c, s, s), then the four stages at 7 a
+        side (b, c, 7, 7)."""
         channels = self.backbone.channels
         if images.ndim == 2:
-            shapes = [*((c, s, s) for c, s in zip(channels, SIDES, strict=True)), *((c, 7, 7) for c in channels)]
+            shapes = [
+                *((c, s, s) for c, s in zip(channels, SIDES, strict=True)),
+                *((c, 7, 7) for c in channels),
+            ]
             parts = images.split([math.prod(shape) for shape in shapes], dim=1)
             return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
         if images.shape[-2:] != (224, 224):
-            raise ValueError(f"{type(self).__name__} takes crops of 224 x 224, not {tuple(images.shape[-2:])}")
+            raise ValueError(
+                f"{type(self).__name__} takes crops of 224 x 224, not {tuple(images.shape[-2:])}"
+            )
         stages = self.backbone(images)
-        return [nn.functional.avg_pool2d(m, 7) for m in stages] + [nn.functional.adaptive_avg_pool2d(m, 7) for m in stages]
+        return [nn.functional.avg_pool2d(m, 7) for m in stages] + [
+            nn.functional.adaptive_avg_pool2d(m, 7) for m in stages
+        ]
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, 3, 224, 224) in [0, 1] -> (b, n): all that the model reads of them, the same for every model on this backbone."""
+        """(b, 3, 224, 224) in [0, 1] -> (b, n): all that the model reads of them, the same for
+        every model on this backbone.
+        """
         return torch.cat([m.flatten(1) for m in self.pooled(images)], 1)
 
 
@@ -99,29 +124,46 @@ class HyperIQA(OnPooledStages):
 
 
 class LocalDistortionAware(nn.Module):
-    """Four stages, by means of 7 x 7 -> one vector (b, 224): a 1x1 convolution, flattening, a linear layer; no activation.
+    """Four stages, by means of 7 x 7 -> one vector (b, 224): a 1x1 convolution, flattening, a
+    linear layer; no activation.
 
     The published code convolves first and pools then, which is the same: both are linear.
     """
 
     def __init__(self, channels):
         super().__init__()
-        widths = {1: (16, 16), 2: (32, 16), 3: (64, 16), 4: (channels[3], TARGET[0] - 48)}  # stage: (reduced, given out)
-        self.reduce = nn.ModuleDict({str(i): nn.Conv2d(channels[i - 1], widths[i][0], 1, bias=False) for i in (1, 2, 3)})
-        self.project = nn.ModuleDict({str(i): nn.Linear(widths[i][0] * SIDES[i - 1] ** 2, widths[i][1]) for i in widths})
+        widths = {
+            1: (16, 16),
+            2: (32, 16),
+            3: (64, 16),
+            4: (channels[3], TARGET[0] - 48),
+        }  # stage: (reduced, given out)
+        self.reduce = nn.ModuleDict(
+            {str(i): nn.Conv2d(channels[i - 1], widths[i][0], 1, bias=False) for i in (1, 2, 3)}
+        )
+        self.project = nn.ModuleDict(
+            {str(i): nn.Linear(widths[i][0] * SIDES[i - 1] ** 2, widths[i][1]) for i in widths}
+        )
         for layer in [*self.reduce.values(), *self.project.values()]:
             nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, pooled):
-        maps = [*(layer(m) for layer, m in zip(self.reduce.values(), pooled, strict=False)), pooled[3]]
-        return torch.cat([layer(m.flatten(1)) for layer, m in zip(self.project.values(), maps, strict=True)], dim=1)
+        maps = [
+            *(layer(m) for layer, m in zip(self.reduce.values(), pooled, strict=False)),
+            pooled[3],
+        ]
+        return torch.cat(
+            [layer(m.flatten(1)) for layer, m in zip(self.project.values(), maps, strict=True)],
+            dim=1,
+        )
 
 
 class HyperNetwork(nn.Module):
-    """A map (b, widths[0], 7, 7) -> weights [(b, out, in)] and biases [(b, out)] of the target network.
+    """A map (b, widths[0], 7, 7) -> weights [(b, out, in)] and biases [(b, out)] of the target
+    network.
 
-    A weight matrix is the row-major reading of a 3x3 convolution's (out in / 49, 7, 7) map, as published weights expect.
-    """
+    A weight matrix is the row-major reading of a 3x3 convolution's (out in / 49, 7, 7) map, as
+    published weights expect."""
 
     def __init__(self, *widths: int, dropout: float = 0.0):
         super().__init__()
@@ -130,7 +172,10 @@ class HyperNetwork(nn.Module):
         self.reduce = nn.Sequential(*layers, nn.Dropout(dropout))
         pairs = list(zip(TARGET, TARGET[1:], strict=False))
         self.weight = nn.ModuleDict(
-            {str(i): nn.Conv2d(112, a * b // 49, 3, padding=1) for i, (a, b) in enumerate(pairs[:4], 1)}
+            {
+                str(i): nn.Conv2d(112, a * b // 49, 3, padding=1)
+                for i, (a, b) in enumerate(pairs[:4], 1)
+            }
         )
         self.weight["5"] = nn.Linear(112, TARGET[4])
         self.bias = nn.ModuleDict({str(i): nn.Linear(112, b) for i, (_, b) in enumerate(pairs, 1)})
@@ -142,14 +187,19 @@ class HyperNetwork(nn.Module):
         mean = hidden.mean((2, 3))
         weights = [layer(mean if i == "5" else hidden) for i, layer in self.weight.items()]
         biases = [layer(mean) for layer in self.bias.values()]
-        return [w.reshape(len(w), b.shape[1], -1) for w, b in zip(weights, biases, strict=True)], biases
+        return [
+            w.reshape(len(w), b.shape[1], -1) for w, b in zip(weights, biases, strict=True)
+        ], biases
 
 
-def judge(vector: torch.Tensor, weights: list, biases: list, *, dropout: float = 0.0) -> torch.Tensor:
-    """The target network: (b, n) and its own layers for every image -> scores (b,); sigmoids between linear layers.
+def judge(
+    vector: torch.Tensor, weights: list, biases: list, *, dropout: float = 0.0
+) -> torch.Tensor:
+    """The target network: (b, n) and its own layers for every image -> scores (b,); sigmoids
+    between linear layers.
 
-    `dropout` strikes after all sigmoids but the last; it knows no evaluation mode, the caller gives 0 there.
-    """
+    `dropout` strikes after all sigmoids but the last; it knows no evaluation mode, the caller gives
+    0 there."""
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         vector = torch.baddbmm(bias[..., None], weight, vector[..., None])[..., 0]
         if i < len(weights) - 1:
@@ -160,10 +210,11 @@ def judge(vector: torch.Tensor, weights: list, biases: list, *, dropout: float =
 
 
 class Standardise(nn.Module):
-    """Zero mean and unit deviation of each channel over the first training batch (b, n), then fixed.
+    """Zero mean and unit deviation of each channel over the first training batch (b, n), then
+    fixed.
 
-    Batch norm would judge an image by its neighbours in the batch, and evaluate by averages that lag behind the features.
-    """
+    Batch norm would judge an image by its neighbours in the batch, and evaluate by averages that
+    lag behind the features."""
 
     def __init__(self, channels):
         super().__init__()
@@ -180,21 +231,25 @@ class Standardise(nn.Module):
 class LightHyperIQA(nn.Module):
     """The light head on a pyramid with folded batch norms; crops of any size from 64 pixels.
 
-    Channel means and deviations of the image itself and of every map, 20 numbers of each, are judged by a target network
-    whose weights are learnt ones plus a tenth of those that the last map generates.
-    """
+    Channel means and deviations of the image itself and of every map, 20 numbers of each, are
+    judged by a target network whose weights are learnt ones plus a tenth of those that the last map
+    generates."""
 
     def __init__(self, backbone: str, pretrained: bool, frozen: int):
         super().__init__()
         self.contract = Contract("the workbook's demo", crops=4)
-        self.backbone = Pyramid(backbone, pretrained=pretrained, early=True, fold=True, frozen=frozen)
+        self.backbone = Pyramid(
+            backbone, pretrained=pretrained, early=True, fold=True, frozen=frozen
+        )
         channels = [3, *self.backbone.channels]
         widths = (20 * len(channels), *TARGET[2:])
         self.standardise = nn.ModuleList(Standardise(2 * c) for c in channels)
         self.project = nn.ModuleList(nn.Linear(2 * c, 20) for c in channels)
         self.dropout = nn.Dropout(0.2)
         self.reduce = nn.Sequential(nn.Linear(2 * channels[-1], 112), nn.ReLU())
-        self.static = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.static = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)
+        )
         self.weight = nn.ModuleList(nn.Linear(112, layer.weight.numel()) for layer in self.static)
         self.bias = nn.ModuleList(nn.Linear(112, layer.bias.numel()) for layer in self.static)
 
@@ -206,8 +261,12 @@ class LightHyperIQA(nn.Module):
         vector = torch.cat([layer(p) for layer, p in zip(self.project, pooled, strict=True)], 1)
         hidden = self.reduce(pooled[-1])
         layers = zip(self.static, self.weight, strict=True)
-        weights = [own.weight + 0.1 * made(hidden).view(-1, *own.weight.shape) for own, made in layers]
-        biases = [own.bias + 0.1 * made(hidden) for own, made in zip(self.static, self.bias, strict=True)]
+        weights = [
+            own.weight + 0.1 * made(hidden).view(-1, *own.weight.shape) for own, made in layers
+        ]
+        biases = [
+            own.bias + 0.1 * made(hidden) for own, made in zip(self.static, self.bias, strict=True)
+        ]
         return judge(vector, weights, biases)
 
 

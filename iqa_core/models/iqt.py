@@ -1,17 +1,20 @@
-"""IQT: a transformer encoder reads what differs from the reference, a decoder reads the reference with that in view.
+"""IQT: a transformer encoder reads what differs from the reference, a decoder reads the reference
+with that in view.
 
-Cheon, Yoon, Kang, Lee, "Perceptual Image Quality Assessment with Transformers", CVPR Workshops 2021, arXiv:2104.14730; the
-authors published neither code nor weights, so the paper is followed: a learnable quality vector before the tokens and a
-position table, one of each for the encoder and one for the decoder; norms after the residual sums; no causal mask (with one,
-vector 0 of the decoder would see itself alone and no token of the reference). The paper prints N = 891 tokens for 29 x 29;
+Cheon, Yoon, Kang, Lee, "Perceptual Image Quality Assessment with Transformers", CVPR Workshops
+2021, arXiv:2104.14730; the authors published neither code nor weights, so the paper is followed: a
+learnable quality vector before the tokens and a position table, one of each for the encoder and one
+for the decoder; norms after the residual sums; no causal mask (with one, vector 0 of the decoder
+would see itself alone and no token of the reference). The paper prints N = 891 tokens for 29 x 29;
 they are 841. Its D_head is the width of the judging layer, not of a head.
 
-Not stated in the paper, chosen here: two 1x1 projections; GELU; layer norms as torch makes them; dropout .1 after the
-positions and before every residual sum; Glorot uniform layers with biases of zero (the default of the authors' TensorFlow),
-normal quality vectors and positions of deviation .02 (as ViT).
+Not stated in the paper, chosen here: two 1x1 projections; GELU; layer norms as torch makes them;
+dropout .1 after the positions and before every residual sum; Glorot uniform layers with biases of
+zero (the default of the authors' TensorFlow), normal quality vectors and positions of deviation .02
+(as ViT).
 
-Any timm pyramid can stand for Inception-ResNet-v2: all four of its maps are brought to the grid of stride 16. That is ours.
-"""
+Any timm pyramid can stand for Inception-ResNet-v2: all four of its maps are brought to the grid of
+stride 16. That is ours."""
 
 import torch
 from torch import nn
@@ -26,23 +29,32 @@ SIZES = {  # layers of encoder and decoder each, D, H, D_feat, D_head, crop in p
 }
 VARIANTS = {"IQT": {}, "IQT-C": {"size": "iqt_c"}}
 REPORTED = (
-    "IQT, trained on KADID-10k, SRCC / KRCC: LIVE .970 / .849, CSIQ .943 / .799, TID2013 .899 / .717; "
+    "IQT, trained on KADID-10k, SRCC / KRCC: LIVE .970 / .849, CSIQ .943 / .799, TID2013 .899 / "
+    ".717; "
     "IQT-C, trained on PIPAL, SRCC / PLCC on PIPAL's NTIRE 2021 test server .799 / .790 (the paper)"
 )
 PUBLISHED = ()  # there are no published weights
 UNUSED = ()
 TEST_KWARGS = [{"size": "iqt_c", "backbone": "mobilenetv3_small_100"}]
-TEST_SWITCHES = {"size": {"size": "iqt"}, "backbone": {"backbone": "tf_efficientnet_lite0"}, "dropout": {"dropout": 0.5}}
+TEST_SWITCHES = {
+    "size": {"size": "iqt"},
+    "backbone": {"backbone": "tf_efficientnet_lite0"},
+    "dropout": {"dropout": 0.5},
+}
 
 
 def build(
-    size: str = "iqt", backbone: str = "inception_resnet_v2.tf_in1k", dropout: float = 0.1, pretrained: bool = True
+    size: str = "iqt",
+    backbone: str = "inception_resnet_v2.tf_in1k",
+    dropout: float = 0.1,
+    pretrained: bool = True,
 ) -> nn.Module:
-    """IQT with 5,233,665 or, as `size="iqt_c"`, the challenge's IQT-C with 1,347,841 parameters that learn.
+    """IQT with 5,233,665 or, as `size="iqt_c"`, the challenge's IQT-C with 1,347,841 parameters
+    that learn.
 
-    `pretrained` takes the backbone's ImageNet weights, which never learn (1,672,672 of Inception-ResNet-v2 are kept); without
-    it random features are compared, which is of use in tests alone.
-    """
+    `pretrained` takes the backbone's ImageNet weights, which never learn (1,672,672 of
+    Inception-ResNet-v2 are kept); without it random features are compared, which is of use in tests
+    alone."""
     if size not in SIZES:
         raise ValueError(f"size is {size!r}; there are {', '.join(SIZES)}")
     maps = InceptionMaps if backbone.partition(".")[0] == "inception_resnet_v2" else PyramidMaps
@@ -50,11 +62,12 @@ def build(
 
 
 class Frozen(nn.Module):
-    """Weights that never learn, batch norms that never measure, no gradient to the images; never in bfloat16.
+    """Weights that never learn, batch norms that never measure, no gradient to the images; never in
+    bfloat16.
 
-    Slight distortions are small differences of large features. bfloat16 would blur those of EfficientNet-lite0 at level 1 by
-    .13 (white noise) to 2.7 (darken) of their own standard deviation, measured on a demo photograph.
-    """
+    Slight distortions are small differences of large features. bfloat16 would blur those of
+    EfficientNet-lite0 at level 1 by .13 (white noise) to 2.7 (darken) of their own standard
+    deviation, measured on a demo photograph."""
 
     def train(self, mode: bool = True):
         return super().train(False)
@@ -66,7 +79,9 @@ class Frozen(nn.Module):
 
 
 class InceptionMaps(Frozen):
-    """mixed_5b and every second of the ten Block35 of Inception-ResNet-v2, six maps of 320 channels, about stride 8."""
+    """mixed_5b and every second of the ten Block35 of Inception-ResNet-v2, six maps of 320
+    channels, about stride 8.
+    """
 
     channels = 6 * 320
 
@@ -93,7 +108,8 @@ class InceptionMaps(Frozen):
 
 
 class PyramidMaps(Frozen):
-    """The maps of strides 4, 8, 16, 32 on the grid of stride 16: finer cells side by side in the channels, coarser repeated.
+    """The maps of strides 4, 8, 16, 32 on the grid of stride 16: finer cells side by side in the
+    channels, coarser repeated.
 
     Averages over finer cells would cancel the signed differences that noise makes.
     """
@@ -116,7 +132,9 @@ class PyramidMaps(Frozen):
 
 
 class Tokens(nn.Module):
-    """Maps (b, c, side, side) -> (b, 1 + side^2, width): the quality vector, then the cells by rows, positions added."""
+    """Maps (b, c, side, side) -> (b, 1 + side^2, width): the quality vector, then the cells by
+    rows, positions added.
+    """
 
     def __init__(self, channels: int, side: int, width: int, dropout: float):
         super().__init__()
@@ -127,11 +145,15 @@ class Tokens(nn.Module):
 
     def forward(self, maps):
         cells = self.project(maps).flatten(2).transpose(1, 2)
-        return self.dropout(torch.cat([self.quality.expand(len(cells), -1, -1), cells], 1) + self.positions)
+        return self.dropout(
+            torch.cat([self.quality.expand(len(cells), -1, -1), cells], 1) + self.positions
+        )
 
 
 class Layer(nn.Module):
-    """Self-attention, in the decoder attention to the encoder's output, feed-forward; each norm(x + dropout(f(x)))."""
+    """Self-attention, in the decoder attention to the encoder's output, feed-forward; each norm(x +
+    dropout(f(x))).
+    """
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float, *, crossed: bool):
         super().__init__()
@@ -145,15 +167,21 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens, others=None, *, maps=None, cross_maps=None):
-        """tokens (b, n, width), in the decoder `others` (b, n, width) -> (b, n, width); lists receive attention weights."""
+        """tokens (b, n, width), in the decoder `others` (b, n, width) -> (b, n, width); lists
+        receive attention weights.
+        """
         tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens, maps=maps)))
         if others is not None:
-            tokens = self.cross_norm(tokens + self.dropout(self.cross(tokens, others, maps=cross_maps)))
+            tokens = self.cross_norm(
+                tokens + self.dropout(self.cross(tokens, others, maps=cross_maps))
+            )
         return self.feed_norm(tokens + self.dropout(self.feed(tokens)))
 
 
 class IQT(nn.Module):
-    """Two crops of one place, distorted and pristine; `side`^2 cells each; scores in the units it was trained on."""
+    """Two crops of one place, distorted and pristine; `side`^2 cells each; scores in the units it
+    was trained on.
+    """
 
     def __init__(self, features, *, layers, width, heads, hidden, judge, crop, dropout):
         super().__init__()
@@ -163,8 +191,12 @@ class IQT(nn.Module):
         self.side = features.side(crop)
         self.difference = Tokens(features.channels, self.side, width, dropout)
         self.reference = Tokens(features.channels, self.side, width, dropout)
-        self.encoder = nn.ModuleList(Layer(width, heads, hidden, dropout, crossed=False) for _ in range(layers))
-        self.decoder = nn.ModuleList(Layer(width, heads, hidden, dropout, crossed=True) for _ in range(layers))
+        self.encoder = nn.ModuleList(
+            Layer(width, heads, hidden, dropout, crossed=False) for _ in range(layers)
+        )
+        self.decoder = nn.ModuleList(
+            Layer(width, heads, hidden, dropout, crossed=True) for _ in range(layers)
+        )
         self.judge = nn.Sequential(nn.Linear(width, judge), nn.ReLU(), nn.Linear(judge, 1))
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d) and not name.startswith("features."):
@@ -176,11 +208,14 @@ class IQT(nn.Module):
         return self.compare(*self._features(distorted, reference))
 
     @torch.no_grad()
-    def attention(self, distorted: torch.Tensor, reference: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Attention weights (b, layers, heads, 1 + side^2, 1 + side^2) of `encoder`, `decoder`, and `cross` between them.
+    def attention(
+        self, distorted: torch.Tensor, reference: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Attention weights (b, layers, heads, 1 + side^2, 1 + side^2) of `encoder`, `decoder`, and
+        `cross` between them.
 
-        Index 0 is the quality vector. The paper's figure is the mean over all of them, resized to the image.
-        """
+        Index 0 is the quality vector. The paper's figure is the mean over all of them, resized to
+        the image."""
         training, lists = self.training, {"encoder": [], "decoder": [], "cross": []}
         try:
             self.eval().compare(*self._features(distorted, reference), maps=lists)
@@ -188,8 +223,12 @@ class IQT(nn.Module):
             self.train(training)
         return {name: torch.stack(found, 1) for name, found in lists.items()}
 
-    def compare(self, distorted: torch.Tensor, reference: torch.Tensor, *, maps: dict | None = None) -> torch.Tensor:
-        """Feature maps of both (b, channels, side, side) -> scores (b,); the lists in `maps` receive attention weights."""
+    def compare(
+        self, distorted: torch.Tensor, reference: torch.Tensor, *, maps: dict | None = None
+    ) -> torch.Tensor:
+        """Feature maps of both (b, channels, side, side) -> scores (b,); the lists in `maps`
+        receive attention weights.
+        """
         maps = maps or dict.fromkeys(("encoder", "decoder", "cross"))
         seen, read = self.difference(reference - distorted), self.reference(reference)
         for layer in self.encoder:
@@ -201,9 +240,13 @@ class IQT(nn.Module):
     def _features(self, distorted, reference):
         crop = self.contract.crop
         if distorted.shape != reference.shape or distorted.shape[-2:] != (crop, crop):
-            sizes = " and ".join(f"{images.shape[-1]} x {images.shape[-2]}" for images in (distorted, reference))
+            sizes = " and ".join(
+                f"{images.shape[-1]} x {images.shape[-2]}" for images in (distorted, reference)
+            )
             raise ValueError(
-                f"this IQT has a position for every cell of two crops of {crop} x {crop}, as many of each; it got "
-                f"{len(distorted)} and {len(reference)} of {sizes}; cut both images into crops of {crop} at the same places"
+                f"this IQT has a position for every cell of two crops of {crop} x {crop}, as many "
+                f"of each; it got "
+                f"{len(distorted)} and {len(reference)} of {sizes}; cut both images into crops of "
+                f"{crop} at the same places"
             )
         return self.features(distorted), self.features(reference)

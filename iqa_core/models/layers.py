@@ -1,11 +1,14 @@
-"""Layers that several models share: normalisation of images, and attention that is explicit only where maps are asked for."""
+"""Layers that several models share: normalisation of images, and attention that is explicit only
+where maps are asked for.
+"""
 
 import torch
 from torch import nn
 
 
 class Normalise(nn.Module):
-    """Images in [0, 1] -> as the weights expect them: by the mean and std of `config`, a timm network's `default_cfg`.
+    """Images in [0, 1] -> as the weights expect them: by the mean and std of `config`, a timm
+    network's `default_cfg`.
 
     Both are saved with the weights, so they cannot drift.
     """
@@ -20,7 +23,9 @@ class Normalise(nn.Module):
 
 
 class Attention(nn.Module):
-    """softmax(q k' / sqrt(width / heads)) v over `heads` slices of the width, all four projections with bias."""
+    """softmax(q k' / sqrt(width / heads)) v over `heads` slices of the width, all four projections
+    with bias.
+    """
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -35,11 +40,11 @@ class Attention(nn.Module):
         mask: torch.Tensor | None = None,
         maps: list | None = None,
     ) -> torch.Tensor:
-        """tokens (b, n, width) attend to `others` (b, m, width), by default to themselves -> (b, n, width).
+        """tokens (b, n, width) attend to `others` (b, m, width), by default to themselves -> (b, n,
+        width).
 
-        `mask` (b, m): True where one of the others may be attended to. A list given as `maps` receives the attention
-        weights (b, heads, n, m).
-        """
+        `mask` (b, m): True where one of the others may be attended to. A list given as `maps`
+        receives the attention weights (b, heads, n, m)."""
         others = tokens if others is None else others
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -50,6 +55,8 @@ class Attention(nn.Module):
             mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         else:
             logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-            maps.append((logits if mask is None else logits.masked_fill(~mask, float("-inf"))).softmax(-1))
+            maps.append(
+                (logits if mask is None else logits.masked_fill(~mask, float("-inf"))).softmax(-1)
+            )
             mixed = maps[-1] @ value
         return self.out(mixed.transpose(1, 2).flatten(2))

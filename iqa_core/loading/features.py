@@ -1,4 +1,6 @@
-"""Features of a backbone that does not learn, computed once: what the parts behind it read of a few crops of every image."""
+"""Features of a backbone that does not learn, computed once: what the parts behind it read of a few
+crops of every image.
+"""
 
 import hashlib
 import json
@@ -10,9 +12,8 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from .cache import PixelCache, shortage
-from .evaluation import floats, inputs
-from .loading import FEATURES
+from ..pixels.cache import PixelCache, shortage
+from .views import FEATURES, floats, inputs
 
 VERSION = 1  # part of every file's key: raise it when a model's `features` gives other numbers
 
@@ -36,22 +37,31 @@ class Features(Sequence):
 
 @torch.inference_mode()
 def pyramid_features(model, images: PixelCache, *, crops: int, folder: Path) -> Features:
-    """What `model.features` gives of `crops` crops of each image, on the grid of evaluation; kept in `folder`.
+    """What `model.features` gives of `crops` crops of each image, on the grid of evaluation; kept
+    in `folder`.
 
-    Keyed by the backbone's weights and by the images, so models on the same backbone share them. ValueError for a model
-    whose head reads more than pooled stages, or for features beyond float16; OSError for a disk too full, before they are
-    computed where that can be told. They take 2 bytes a number, 27,248 numbers a crop for EfficientNet-Lite0.
-    """
+    Keyed by the backbone's weights and by the images, so models on the same backbone share them.
+    ValueError for a model whose head reads more than pooled stages, or for features beyond float16;
+    OSError for a disk too full, before they are computed where that can be told. They take 2 bytes
+    a number, 27,248 numbers a crop for EfficientNet-Lite0."""
     if not hasattr(model, "features"):
-        raise ValueError(f"{type(model).__name__} cannot be trained on fixed features; give features: 0")
+        raise ValueError(
+            f"{type(model).__name__} cannot be trained on fixed features; give features: 0"
+        )
     contract, key = model.contract, hashlib.sha256(str(VERSION).encode())
     for name, tensor in model.backbone.state_dict().items():
         key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    key.update(json.dumps([images.file.name, crops, contract.crop, contract.resize, contract.interpolation]).encode())
+    key.update(
+        json.dumps(
+            [images.file.name, crops, contract.crop, contract.resize, contract.interpolation]
+        ).encode()
+    )
     file = Path(folder) / f"{key.hexdigest()[:16]}.features.npy"
     with FileLock(file.with_suffix(".lock")):
         if not file.is_file():
-            _write(model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), images, crops, file)
+            _write(
+                model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), images, crops, file
+            )
     return Features(file)
 
 
@@ -60,14 +70,19 @@ def _write(model, images, crops, file):
     needed, draft = len(images) * first.nbytes, file.with_suffix(".part")
     if short := shortage(file.parent, needed):
         raise OSError(
-            f"the features cannot be kept in {file.parent}: {short}; free some space, or give fewer crops or features: 0"
+            f"the features cannot be kept in {file.parent}: {short}; free some space, or give "
+            f"fewer crops or features: 0"
         )
     try:
-        with draft.open("wb") as out:  # not a mapped file: a full disk is then an error, not the end of the process
+        with draft.open(
+            "wb"
+        ) as out:  # not a mapped file: a full disk is then an error, not the end of the process
             kind = np.lib.format.dtype_to_descr(first.dtype)
             shape = {"descr": kind, "fortran_order": False, "shape": (len(images), *first.shape)}
             np.lib.format.write_array_header_1_0(out, shape)
-            for image in tqdm(images, desc=f"features of {crops} crops, {needed / 1e9:.2g} GB", mininterval=5):
+            for image in tqdm(
+                images, desc=f"features of {crops} crops, {needed / 1e9:.2g} GB", mininterval=5
+            ):
                 out.write(_of(model, image, crops).tobytes())
         draft.replace(file)
     finally:
@@ -77,7 +92,11 @@ def _write(model, images, crops, file):
 def _of(model, image, crops):
     """float16 (crops, n)."""
     (views,) = inputs(image, None, model.contract, crops)
-    found = model.features(floats(views, next(model.parameters()).device, torch.float32)).cpu().numpy()
+    found = (
+        model.features(floats(views, next(model.parameters()).device, torch.float32)).cpu().numpy()
+    )
     if not np.abs(found).max() <= np.finfo(FEATURES).max:
-        raise ValueError(f"a feature of {np.abs(found).max():.3g} does not fit into float16; give features: 0")
+        raise ValueError(
+            f"a feature of {np.abs(found).max():.3g} does not fit into float16; give features: 0"
+        )
     return found.astype(FEATURES)

@@ -1,7 +1,8 @@
-"""Losses by name: what a model's scores (b,) are held against the labels of a batch (b,), both in the model's own units.
+"""Losses by name: what a model's scores (b,) are held against the labels of a batch (b,), both in
+the model's own units.
 
-All are finite with finite gradients for constant predictions, for equal labels and for a batch of one.
-"""
+All are finite with finite gradients for constant predictions, for equal labels and for a batch of
+one."""
 
 import math
 
@@ -33,38 +34,44 @@ def plcc(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def rank(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean over pairs with different labels of max(0, |dp| - sign(dp) dt), dp and dt being the differences in a pair.
+    """Mean over pairs with different labels of max(0, |dp| - sign(dp) dt), dp and dt being the
+    differences in a pair.
 
-    A pair in the right order costs what dp exceeds dt by, one in the wrong order |dp| + |dt|. The SMART-IQA code's.
-    """
+    A pair in the right order costs what dp exceeds dt by, one in the wrong order |dp| + |dt|. The
+    SMART-IQA code's."""
     dp, dt = _differences(predicted), _differences(target)
     sign = torch.where(dp < 0, -1.0, 1.0)
     return _mean((dp.abs() - sign * dt).relu(), dt != 0)
 
 
 def fidelity(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean over pairs of 1 - sqrt(p q) - sqrt((1 - p)(1 - q)): p and q, how probably the first of a pair is the better one.
+    """Mean over pairs of 1 - sqrt(p q) - sqrt((1 - p)(1 - q)): p and q, how probably the first of a
+    pair is the better one.
 
-    p = sigmoid(dt) by the labels; q = sigmoid(1.702 dp / (sqrt(2) 0.1)), the logistic reading of a normal distribution
-    function, by the scores. Tsai et al. 2007, doi 10.1145/1277741.1277808; scales as in the SMART-IQA code. 0 to 1.
-    """
+    p = sigmoid(dt) by the labels; q = sigmoid(1.702 dp / (sqrt(2) 0.1)), the logistic reading of a
+    normal distribution function, by the scores. Tsai et al. 2007, doi 10.1145/1277741.1277808;
+    scales as in the SMART-IQA code. 0 to 1."""
     dp, dt = _differences(predicted) * (1.702 / (math.sqrt(2) * NOISE)), _differences(target)
-    both = ((F.logsigmoid(dp) + F.logsigmoid(dt)) / 2).exp()  # sqrt(p q), whose gradient would not be finite at 0
+    both = (
+        (F.logsigmoid(dp) + F.logsigmoid(dt)) / 2
+    ).exp()  # sqrt(p q), whose gradient would not be finite at 0
     neither = ((F.logsigmoid(-dp) + F.logsigmoid(-dt)) / 2).exp()
     return _mean(1 - both - neither, ~torch.eye(len(dp), dtype=torch.bool, device=dp.device))
 
 
 def hinge(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean over pairs with different labels of max(0, 0.1 - dp sign(dt)): the term that `rank_weight` adds to a loss.
+    """Mean over pairs with different labels of max(0, 0.1 - dp sign(dt)): the term that
+    `rank_weight` adds to a loss.
 
-    The alpha term of the SMART-IQA report, without its pairs of equal labels, which cost 0.1 whatever is predicted.
-    """
+    The alpha term of the SMART-IQA report, without its pairs of equal labels, which cost 0.1
+    whatever is predicted."""
     dp, dt = _differences(predicted), _differences(target)
     return _mean((MARGIN - dp * dt.sign()).relu(), dt != 0)
 
 
 def emd(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Squared earth mover's distance of distributions (b, bins): mean squared difference of their cumulative sums, 0 to 1.
+    """Squared earth mover's distance of distributions (b, bins): mean squared difference of their
+    cumulative sums, 0 to 1.
 
     Hou, Yu and Samaras 2016, arXiv 1611.05916.
     """

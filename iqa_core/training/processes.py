@@ -1,7 +1,7 @@
 """One training by the processes that torchrun started, or by this one alone.
 
-Every process draws the whole batch, process r of w works on crops r, r + w, ..., and losses are taken over the whole batch.
-"""
+Every process draws the whole batch, process r of w works on crops r, r + w, ..., and losses are
+taken over the whole batch."""
 
 import os
 
@@ -13,29 +13,47 @@ from torch import nn
 
 
 def start(precision: str) -> Fabric:
-    """A Fabric over the processes of torchrun, on one device each; over this process alone outside torchrun."""
+    """A Fabric over the processes of torchrun, on one device each; over this process alone outside
+    torchrun.
+    """
     world = int(os.environ.get("WORLD_SIZE", 1))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    strategy = DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"  # published networks have unused ones
-    fabric = Fabric(accelerator="auto", devices=local, num_nodes=world // local, strategy=strategy, precision=precision)
+    strategy = (
+        DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
+    )  # published networks have unused ones
+    fabric = Fabric(
+        accelerator="auto",
+        devices=local,
+        num_nodes=world // local,
+        strategy=strategy,
+        precision=precision,
+    )
     fabric.launch()
     return fabric
 
 
 def share(fabric: Fabric, seed: int, *, at_most: int) -> tuple[int, int]:
-    """(rank, number) of the processes; each draws other random numbers in the network. ValueError for more than `at_most`."""
+    """(rank, number) of the processes; each draws other random numbers in the network. ValueError
+    for more than `at_most`.
+    """
     if fabric.world_size > at_most:
-        raise ValueError(f"{fabric.world_size} processes for batches of which some hold {at_most} crops; give each process two")
+        raise ValueError(
+            f"{fabric.world_size} processes for batches of which some hold {at_most} crops; give "
+            f"each process two"
+        )
     if fabric.global_rank > 0:
         torch.manual_seed(seed + fabric.global_rank)
     return fabric.global_rank, fabric.world_size
 
 
 def set_up(fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple:
-    """Network and optimizer as Fabric wraps them. Batch norms of several GPUs share their statistics; on CPUs, where PyTorch
-    cannot, each process normalises by its own crops, and the first one's running averages are kept."""
+    """Network and optimizer as Fabric wraps them. Batch norms of several GPUs share their
+    statistics; on CPUs, where PyTorch cannot, each process normalises by its own crops, and the
+    first one's running averages are kept."""
     if fabric.world_size > 1 and fabric.device.type == "cuda":
-        timm.layers.convert_sync_batchnorm(model)  # in place; PyTorch's own would drop timm's activations
+        timm.layers.convert_sync_batchnorm(
+            model
+        )  # in place; PyTorch's own would drop timm's activations
     network, optimizer = fabric.setup(model.to(memory_format=torch.channels_last), optimizer)
     if hasattr(model, "distribution"):
         network.mark_forward_method("distribution")
@@ -43,27 +61,35 @@ def set_up(fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer) -
 
 
 def agree(fabric: Fabric, taken: int) -> None:
-    """Waits for all processes; ValueError if they do not go on from the same step, as machines that share no disk may not."""
+    """Waits for all processes; ValueError if they do not go on from the same step, as machines that
+    share no disk may not.
+    """
     found = [taken] * fabric.world_size
     if fabric.world_size > 1:
         torch.distributed.all_gather_object(found, taken)
     if len(set(found)) > 1:
         fix = "let all machines share data/runs, or copy last.ckpt to each, or delete it on all"
-        raise ValueError(f"the processes found checkpoints of different steps ({', '.join(map(str, found))}); {fix}")
+        raise ValueError(
+            f"the processes found checkpoints of different steps ({', '.join(map(str, found))}); "
+            f"{fix}"
+        )
 
 
 def same_buffers(fabric: Fabric, model: nn.Module) -> None:
-    """Gives all processes the first one's buffers (running averages), so that all validate the same network."""
+    """Gives all processes the first one's buffers (running averages), so that all validate the same
+    network.
+    """
     if fabric.world_size > 1:
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, 0)
 
 
 def gathered(fabric: Fabric, own: torch.Tensor, number: int) -> torch.Tensor:
-    """The `number` rows of all processes in the batch's order; gradients flow to this process's rows alone.
+    """The `number` rows of all processes in the batch's order; gradients flow to this process's
+    rows alone.
 
-    A loss of them, times the number of processes, has that loss's gradient once DDP has averaged over processes.
-    """
+    A loss of them, times the number of processes, has that loss's gradient once DDP has averaged
+    over processes."""
     if fabric.world_size == 1:
         return own
     most = -(-number // fabric.world_size)  # processes behind the last crop have one less

@@ -6,49 +6,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from .augment import draw_jitter
+from .jitter import draw_jitter
+from .views import FEATURES, check_size
 
-FEATURES = np.float16  # what images are not: features of crops, (crops, n), may stand for them
 FLIPS = {  # chances: across, down, transposed
     "none": (0, 0, 0),
     "horizontal": (0.5, 0, 0),
     "vertical": (0, 0.7, 0),  # MANIQA's code, whose horizontal flip turns the rows round
     "all": (0.5, 0.5, 0.5),
 }
-
-
-def grid(height: int, width: int, *, crop: int, crops: int | None) -> list[tuple[int, int]]:
-    """Top-left corners of `crops` square crops: an even grid whose outer crops touch all four borders.
-
-    One crop is the centre, placed as torchvision does. None: as few as cover the image. Otherwise rows and columns are the
-    factors of `crops` nearest to the image's shape.
-    ValueError if the image is smaller than the crop.
-    """
-    _check_size(height, width, crop)
-    if crops is None:
-        return _corners(height, width, crop, -(-height // crop), -(-width // crop))
-    if crops < 1:
-        raise ValueError(f"crops is {crops}; at least 1 is wanted")
-    if crops == 1:
-        return [(round((height - crop) / 2), round((width - crop) / 2))]
-    shapes = [(r, crops // r) for r in range(2, crops // 2 + 1) if crops % r == 0]
-    if not shapes:
-        raise ValueError(f"{crops} crops make no grid that reaches all borders; use 1, 4, 6, 9, 12, 16, 20 or 25")
-    return _corners(height, width, crop, *min(shapes, key=lambda s: abs(np.log(s[1] / s[0] * height / width))))
-
-
-def _corners(height, width, crop, rows, columns):
-    tops = np.linspace(0, height - crop, rows).round().astype(int)
-    lefts = np.linspace(0, width - crop, columns).round().astype(int)
-    return [(int(t), int(left)) for t in tops for left in lefts]
-
-
-def _check_size(height, width, crop):
-    if min(height, width) < crop:
-        raise ValueError(
-            f"an image of {width}x{height} is smaller than the crop of {crop}; enlarge it (pixels.resize(image, None, "
-            f"at_least={crop})) or use a smaller crop"
-        )
 
 
 def random_crops(
@@ -61,18 +27,19 @@ def random_crops(
     flips: str = "horizontal",
     share: tuple[int, int] = (0, 1),
 ) -> torch.Tensor:
-    """One random crop of each numbered image -> uint8 (n, 3, crop, crop). `prepare`: what is done to the image before.
+    """One random crop of each numbered image -> uint8 (n, 3, crop, crop). `prepare`: what is done
+    to the image before.
 
-    `flips`: none; horizontal, with probability one half; vertical, with .7; or all, one of the eight flips and quarter turns
-    of a square. `share`: (first, step) of the crops that are cut; all are drawn, so that what is cut does not depend on it.
-    """
+    `flips`: none; horizontal, with probability one half; vertical, with .7; or all, one of the
+    eight flips and quarter turns of a square. `share`: (first, step) of the crops that are cut; all
+    are drawn, so that what is cut does not depend on it."""
     if flips not in FLIPS:
         raise ValueError(f"flips is {flips!r}; there are {', '.join(FLIPS)}")
     cut = range(share[0], len(numbers), share[1])
     out = np.empty((len(cut), crop, crop, 3), np.uint8)
     for k, i in enumerate(numbers):
         image = prepare(images[i])
-        _check_size(*image.shape[:2], crop)
+        check_size(*image.shape[:2], crop)
         top, left = generator.integers(0, (image.shape[0] - crop + 1, image.shape[1] - crop + 1))
         patch = image[top : top + crop, left : left + crop]
         across, down, turned = generator.random(3) < FLIPS[flips]
@@ -80,13 +47,19 @@ def random_crops(
             continue
         patch = patch[:: -1 if down else 1, :: -1 if across else 1]
         patch = patch.swapaxes(0, 1) if turned else patch
-        for channels in (0, 1, 2) if across or turned else (slice(None),):  # 5 times faster than whole pixels turned round
+        for channels in (
+            (0, 1, 2) if across or turned else (slice(None),)
+        ):  # 5 times faster than whole pixels turned round
             out[cut.index(k), ..., channels] = patch[..., channels]
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
-def random_features(images: Sequence[np.ndarray], numbers: Sequence[int], *, generator, share=(0, 1)) -> torch.Tensor:
-    """Features (n, f) of a random one of the crops of each numbered image; `share` as for `random_crops`."""
+def random_features(
+    images: Sequence[np.ndarray], numbers: Sequence[int], *, generator, share=(0, 1)
+) -> torch.Tensor:
+    """Features (n, f) of a random one of the crops of each numbered image; `share` as for
+    `random_crops`.
+    """
     picks = zip(numbers, generator.integers(len(images[0]), size=len(numbers)), strict=True)
     return torch.from_numpy(np.stack([images[i][k] for i, k in list(picks)[share[0] :: share[1]]]))
 
@@ -94,11 +67,12 @@ def random_features(images: Sequence[np.ndarray], numbers: Sequence[int], *, gen
 class Batches:
     """Batches of random crops, epoch after epoch without end, that can be taken up again anywhere.
 
-    In an epoch every image comes `crops_per_image` times, in random order; a last batch of less than half the size is left
-    out, so that no step follows one or two images. `next` gives uint8 crops (b, 3, crop, crop), float labels (b,) or (b, k),
-    and what `augment.jitter` wants beside the crops (None without `colour_jitter`). Images may be features: then `next` gives
-    those of a random one of their crops, (b, f). Of several processes, given as `share` = (rank, processes), all draw the
-    same, and each cuts and gets every so manieth crop of the batch, but all labels.
+    In an epoch every image comes `crops_per_image` times, in random order; a last batch of less
+    than half the size is left out, so that no step follows one or two images. `next` gives uint8
+    crops (b, 3, crop, crop), float labels (b,) or (b, k), and what `augment.jitter` wants beside
+    the crops (None without `colour_jitter`). Images may be features: then `next` gives those of a
+    random one of their crops, (b, f). Of several processes, given as `share` = (rank, processes),
+    all draw the same, and each cuts and gets every so manieth crop of the batch, but all labels.
     """
 
     def __init__(
@@ -115,9 +89,17 @@ class Batches:
         colour_jitter: bool = False,
         share: tuple[int, int] = (0, 1),
     ):
-        self.images, self.labels, self.batch_size, self.generator = images, labels.astype(np.float32), batch_size, generator
+        self.images, self.labels, self.batch_size, self.generator = (
+            images,
+            labels.astype(np.float32),
+            batch_size,
+            generator,
+        )
         self.crops = dict(crop=crop, prepare=prepare, flips=flips, share=share)
-        self.numbers, self.colour_jitter = np.tile(np.arange(len(images)), crops_per_image), colour_jitter
+        self.numbers, self.colour_jitter = (
+            np.tile(np.arange(len(images)), crops_per_image),
+            colour_jitter,
+        )
         self.order, self.taken = self.numbers, 0  # of the epoch; batches taken in all
 
     def __len__(self) -> int:
@@ -134,9 +116,17 @@ class Batches:
         start = self.taken % len(self) * self.batch_size
         numbers = self.order[start : start + self.batch_size]
         if self.images[0].dtype == FEATURES:
-            crops, colours = random_features(self.images, numbers, generator=self.generator, share=self.crops["share"]), None
+            crops, colours = (
+                random_features(
+                    self.images, numbers, generator=self.generator, share=self.crops["share"]
+                ),
+                None,
+            )
         else:
-            crops, colours = random_crops(self.images, numbers, **self.crops, generator=self.generator), None
+            crops, colours = (
+                random_crops(self.images, numbers, **self.crops, generator=self.generator),
+                None,
+            )
         if self.colour_jitter:
             order, amounts = draw_jitter(self.generator, len(numbers))
             first, step = self.crops["share"]
@@ -145,7 +135,9 @@ class Batches:
         return crops, torch.from_numpy(self.labels[numbers]), colours
 
     def state_dict(self) -> dict:
-        """The order of this epoch, how far it is taken, and the generator: tensors, numbers and text."""
+        """The order of this epoch, how far it is taken, and the generator: tensors, numbers and
+        text.
+        """
         generator = json.dumps(self.generator.bit_generator.state)
         return {"order": torch.from_numpy(self.order), "taken": self.taken, "generator": generator}
 

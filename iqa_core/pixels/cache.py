@@ -1,4 +1,6 @@
-"""A store on disk of images decoded once, which whoever wants the same files resized by the same rule shares."""
+"""A store on disk of images decoded once, which whoever wants the same files resized by the same
+rule shares.
+"""
 
 import hashlib
 import json
@@ -17,37 +19,56 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from .pixels import Size, image_size, read_image, sides
+from .read import Size, image_size, read_image, sides
 
 RULES = 2  # part of every cache's key: raise it when `read_image` or `resize` gives other pixels
 SPARE = 10**9  # bytes of a disk that a cache leaves free
 NOTHING = b"", {}  # no file is mapped, nothing in it compared
-_writing = threading.RLock()  # a file lock holds off other processes but, on network disks, no threads; this one does
+_writing = (
+    threading.RLock()
+)  # a file lock holds off other processes but, on network disks, no threads; this one does
 
 
 class PixelCache(Sequence):
-    """Decoded images of a list of files: `cache[i]` is uint8 (h, w, 3), a read-only view of one flat file.
+    """Decoded images of a list of files: `cache[i]` is uint8 (h, w, 3), a read-only view of one
+    flat file.
 
-    `resize`, `interpolation`, `at_least`: what `resize` is to do with every image before it is kept.
-    An image is decoded when it is first asked for, or all by `fill`. The cache is keyed by these rules and by path, size and
-    time of change of every file, so a changed file makes a new one. Any number of processes may read and fill it at once,
-    and one may be killed at any moment: an image counts as kept once a record with its place and checksum stands in the
-    index, and the checksum is compared when a process first reads the image; if it is wrong the file is decoded again.
-    Where the disk is short or refuses to be written, which a warning says once, nothing more is kept and what is missing is
-    decoded at every use. A store that is deleted, or replaced by another, while caches are open gives no wrong pixels either.
-    """
+    `resize`, `interpolation`, `at_least`: what `resize` is to do with every image before it is
+    kept. An image is decoded when it is first asked for, or all by `fill`. The cache is keyed by
+    these rules and by path, size and time of change of every file, so a changed file makes a new
+    one. Any number of processes may read and fill it at once, and one may be killed at any moment:
+    an image counts as kept once a record with its place and checksum stands in the index, and the
+    checksum is compared when a process first reads the image; if it is wrong the file is decoded
+    again. Where the disk is short or refuses to be written, which a warning says once, nothing more
+    is kept and what is missing is decoded at every use. A store that is deleted, or replaced by
+    another, while caches are open gives no wrong pixels either."""
 
     def __init__(
-        self, paths: Sequence[Path], folder: Path, *, resize: Size = None, interpolation: str = "bilinear", at_least: int = 0
+        self,
+        paths: Sequence[Path],
+        folder: Path,
+        *,
+        resize: Size = None,
+        interpolation: str = "bilinear",
+        at_least: int = 0,
     ):
         self.paths = [Path(p) for p in paths]
         self.rule = {"size": resize, "interpolation": interpolation, "at_least": at_least}
-        stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) if p.exists() else (str(p), 0, 0) for p in self.paths]
+        stats = [
+            (str(p), p.stat().st_size, p.stat().st_mtime_ns) if p.exists() else (str(p), 0, 0)
+            for p in self.paths
+        ]
         key = json.dumps([RULES, self.rule, stats])
-        self.file = Path(folder) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pixels"  # images, back to back
-        self.index = self.file.with_suffix(".index")  # 5 integers a record: an image's number, a row of _places
+        self.file = (
+            Path(folder) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pixels"
+        )  # images, back to back
+        self.index = self.file.with_suffix(
+            ".index"
+        )  # 5 integers a record: an image's number, a row of _places
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self._places = np.zeros((len(self.paths), 4), np.int64)  # offset, height, width, checksum; height 0: not kept
+        self._places = np.zeros(
+            (len(self.paths), 4), np.int64
+        )  # offset, height, width, checksum; height 0: not kept
         self._mapped = NOTHING  # the file's bytes; the checksums found right in them, by image
         self._head, self._read, self._writes = b"", 0, True
         self._refresh()
@@ -66,29 +87,36 @@ class PixelCache(Sequence):
         return self.__dict__ | {"_mapped": NOTHING}  # another process maps the file itself
 
     def size_needed(self) -> int:
-        """Bytes that the images still missing will take, by their headers; files that cannot be read count as none."""
+        """Bytes that the images still missing will take, by their headers; files that cannot be
+        read count as none.
+        """
         return sum(map(self._bytes, self._missing()))
 
     def fill(self, *, workers: int | None = None) -> "PixelCache":
-        """Decode what is missing, with a progress bar; Pillow decodes outside the interpreter lock, so in threads.
+        """Decode what is missing, with a progress bar; Pillow decodes outside the interpreter lock,
+        so in threads.
 
-        Several processes may do so together: each takes the images in an order of its own and leaves out what others did.
-        ValueError or FileNotFoundError naming all the files that cannot be read; the others are kept then, too.
-        """
+        Several processes may do so together: each takes the images in an order of its own and
+        leaves out what others did. ValueError or FileNotFoundError naming all the files that cannot
+        be read; the others are kept then, too."""
         self._refresh()
         missing, needed = self._missing(), self.size_needed()
         if not missing or not self._room(needed):
             return self
         workers = workers or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
         pool = Parallel(workers, backend="threading", return_as="generator_unordered")
-        done = pool(delayed(self._add)(i) for i in np.random.default_rng().permutation(missing).tolist())
+        done = pool(
+            delayed(self._add)(i) for i in np.random.default_rng().permutation(missing).tolist()
+        )
         bar = tqdm(done, desc=f"decode {needed / 1e9:.2g} GB", total=len(missing), mininterval=2)
         if refused := sorted((error for error in bar if error), key=str):
             raise type(refused[0])("\n".join(map(str, refused)))
         return self
 
     def verify(self) -> list[int]:
-        """Compare every image kept with its checksum; those that were damaged, decoded and kept anew, are returned."""
+        """Compare every image kept with its checksum; those that were damaged, decoded and kept
+        anew, are returned.
+        """
         self._mapped = NOTHING
         damaged = [i for i in np.flatnonzero(self._places[:, 1]).tolist() if self._kept(i) is None]
         for i in damaged:
@@ -106,13 +134,17 @@ class PixelCache(Sequence):
 
     def _bytes(self, i):
         try:
-            return 3 * math.prod(sides(*image_size(self.paths[i])[::-1], self.rule["size"], self.rule["at_least"]))
+            return 3 * math.prod(
+                sides(*image_size(self.paths[i])[::-1], self.rule["size"], self.rule["at_least"])
+            )
         except ValueError:  # `fill` tells of it
             return 0
 
     def _add(self, i):
         try:
-            if self._writes and self._kept(i) is None:  # by the last append of this process; others may have added it since
+            if (
+                self._writes and self._kept(i) is None
+            ):  # by the last append of this process; others may have added it since
                 self._decode(i)
         except (ValueError, FileNotFoundError) as error:
             return error
@@ -126,7 +158,9 @@ class PixelCache(Sequence):
         return self._look(i, *place) if pixels is None and self._map() else pixels
 
     def _map(self):
-        """Map the file, if there is one; it may be another than before, so nothing in it counts as compared."""
+        """Map the file, if there is one; it may be another than before, so nothing in it counts as
+        compared.
+        """
         try:
             self._mapped = np.asarray(np.memmap(self.file, np.uint8, "r")), {}
         except (OSError, ValueError):  # deleted; empty
@@ -136,7 +170,10 @@ class PixelCache(Sequence):
     def _look(self, i, offset, height, width, checksum):
         file, right = self._mapped
         pixels = file[offset : offset + 3 * height * width]
-        if right.get(i) != checksum and _signed(zlib.crc32(pixels), i, offset, height, width) != checksum:
+        if (
+            right.get(i) != checksum
+            and _signed(zlib.crc32(pixels), i, offset, height, width) != checksum
+        ):
             return None
         right[i] = checksum
         return pixels.reshape(height, width, 3)
@@ -147,7 +184,9 @@ class PixelCache(Sequence):
         if self._room(pixels.nbytes):
             try:
                 self._append(i, known, pixels)
-            except OSError as error:  # a quota, a disk that filled up meanwhile, a folder that is gone
+            except (
+                OSError
+            ) as error:  # a quota, a disk that filled up meanwhile, a folder that is gone
                 self._stop(error)
         pixels.flags.writeable = False
         return pixels
@@ -163,13 +202,21 @@ class PixelCache(Sequence):
                 place = (file.seek(0, os.SEEK_END), *pixels.shape[:2])
                 file.write(pixels)
             with open(self.index, "ab") as file:
-                file.truncate(end := file.tell() // 40 * 40)  # of a record cut short by a kill or a full disk
-                head = [] if end else [-1, secrets.randbits(63), 0, 0, 0]  # no image's: it tells one store from the next
-                file.write(np.array([*head, i, *place, _signed(checksum, i, *place)], np.int64).tobytes())
+                file.truncate(
+                    end := file.tell() // 40 * 40
+                )  # of a record cut short by a kill or a full disk
+                head = (
+                    [] if end else [-1, secrets.randbits(63), 0, 0, 0]
+                )  # no image's: it tells one store from the next
+                file.write(
+                    np.array([*head, i, *place, _signed(checksum, i, *place)], np.int64).tobytes()
+                )
             self._refresh()
 
     def _refresh(self):
-        """Read the records that were added to the index, or all of them where the store is no longer the same."""
+        """Read the records that were added to the index, or all of them where the store is no
+        longer the same.
+        """
         with _writing:
             try:
                 with open(self.index, "rb") as file:
@@ -177,13 +224,17 @@ class PixelCache(Sequence):
                     if head != self._head or end < self._read:
                         self._head, self._read, self._places[:] = head, 0, 0
                     file.seek(self._read)
-                    records = np.frombuffer(file.read((end - self._read) // 40 * 40), np.int64).reshape(-1, 5)
+                    records = np.frombuffer(
+                        file.read((end - self._read) // 40 * 40), np.int64
+                    ).reshape(-1, 5)
                 size = self.file.stat().st_size  # after the index, whose records come last
             except FileNotFoundError:
                 return
             self._read += records.nbytes
             number, offset, height, width, _ = records.T
-            sound = (records >= 0).all(1) & (number < len(self)) & (offset + 3 * height * width <= size)
+            sound = (
+                (records >= 0).all(1) & (number < len(self)) & (offset + 3 * height * width <= size)
+            )
             self._places[number[sound]] = records[sound, 1:]
 
     def _room(self, needed):
@@ -202,13 +253,16 @@ class PixelCache(Sequence):
         if writes:
             fix = "free some space (delete this folder while nothing runs) and start again, or name another folder"
             warnings.warn(
-                f"no more decoded images are kept in {self.file.parent}, what is missing is decoded at every use: {why}; {fix}",
+                f"no more decoded images are kept in {self.file.parent}, what is missing is "
+                f"decoded at every use: {why}; {fix}",
                 stacklevel=4,
             )
 
 
 def shortage(folder: Path, needed: int) -> str:
-    """What lacks, in words, where `needed` bytes would leave less than `SPARE` free on the disk of `folder`; else nothing."""
+    """What lacks, in words, where `needed` bytes would leave less than `SPARE` free on the disk of
+    `folder`; else nothing.
+    """
     free = shutil.disk_usage(folder).free
     wanted = f"{needed / 1e9:.2g} GB and {SPARE / 1e9:g} GB to spare are wanted"
     return f"{free / 1e9:.3g} GB are free, {wanted}" if needed + SPARE > free else ""

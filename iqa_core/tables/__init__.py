@@ -1,0 +1,1 @@
+"""Numbers for tables, from run files and labels: no matplotlib, no torch."""
