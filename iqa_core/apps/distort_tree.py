@@ -59,14 +59,15 @@ def write_tree(
     is no photograph."""
     path, out = Path(path), Path(out)
     contents = _contents(path, out)
-    recipes = _recipes(list_distortions() if names is None else names, levels, background_levels)
+    names = list_distortions() if names is None else names
+    recipes = _recipes(names, levels, background_levels)
     if masks is not None and not background_levels:
         raise ValueError(
             "masks say where background_levels begin; give background_levels too, or no masks"
         )
     sizes, refused = _sizes(contents)
     count, area = len(sizes) * len(recipes), sum(w * h for w, h in sizes.values()) * len(recipes)
-    _stamp(out, seed)
+    _stamp(out, seed, names)
     free = shutil.disk_usage(out).free
     print(
         f"{len(sizes)} photographs, {count} images, {3e-9 * area:.2g} GB at most "
@@ -148,19 +149,24 @@ def _sizes(contents):
     return sizes, refused
 
 
-def _stamp(out, seed):
-    """What the images in `out` hang on beside their names; refuses a folder that was made with
-    another.
+def _stamp(out, seed, names):
+    """Keeps in `out` what its images hang on beside their names: the seed, and for each distortion
+    a hash of its code. Refuses a folder that was made with others.
     """
-    made_by = {"seed": seed, "code": hashlib.sha256(source_code()).hexdigest()}
-    if (out / "made_by.json").exists() and (there := read_json(out / "made_by.json")) != made_by:
-        why = (
-            f"seed {there['seed']}"
-            if there["seed"] != seed
-            else "another version of the distortions"
-        )
-        raise ValueError(f"{out} holds images made with {why}; choose another folder, or delete it")
-    write_json(out / "made_by.json", made_by)
+    file = out / "made_by.json"
+    made_by = read_json(file) if file.exists() else {"seed": seed}
+    if made_by["seed"] != seed:
+        _refuse_folder(out, f"seed {made_by['seed']}")
+    operators = made_by.setdefault("operators", {})
+    for name in names:
+        code = hashlib.sha256(source_code([name]).encode()).hexdigest()
+        if operators.setdefault(name, code) != code:
+            _refuse_folder(out, f"another version of {name}")
+    write_json(file, made_by)
+
+
+def _refuse_folder(out, why):
+    raise ValueError(f"{out} holds images made with {why}; choose another folder, or delete it")
 
 
 def _row(content, recipe):

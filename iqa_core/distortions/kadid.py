@@ -57,7 +57,7 @@ def lens_blur(image, radius, generator):
     return convolve(image, disk / disk.sum())
 
 
-@distortion(1, 2, 4, 6, 10, source=SOURCE, number=3)
+@distortion(1, 2, 4, 6, 10, source=SOURCE, number=3, random=True)
 def motion_blur(image, length, generator):
     """Camera motion along a line of `length` pixels at a random angle; a pixel weighs 1 - its
     distance from the line.
@@ -74,13 +74,13 @@ def motion_blur(image, length, generator):
 # ---- noise
 
 
-@distortion(0.001, 0.002, 0.003, 0.005, 0.01, source=SOURCE, number=11)
+@distortion(0.001, 0.002, 0.003, 0.005, 0.01, source=SOURCE, number=11, random=True)
 def white_noise(image, variance, generator):
     """Independent Gaussian noise in R, G and B; `variance` for images in [0, 1]."""
     return image + np.sqrt(variance) * generator.standard_normal(image.shape)
 
 
-@distortion(0.0001, 0.0005, 0.001, 0.002, 0.003, source=SOURCE, number=12, rgb=True)
+@distortion(0.0001, 0.0005, 0.001, 0.002, 0.003, source=SOURCE, number=12, random=True, rgb=True)
 def white_noise_color(image, variance, generator):
     """Independent Gaussian noise of `variance` in Y, Cb and Cr (Rec. 601, Y in 16..235 of 255), for
     images in [0, 1].
@@ -89,14 +89,14 @@ def white_noise_color(image, variance, generator):
     return color.ycbcr2rgb(color.rgb2ycbcr(image) + 255 * noise)
 
 
-@distortion(0.001, 0.005, 0.01, 0.02, 0.03, source=SOURCE, number=13)
+@distortion(0.001, 0.005, 0.01, 0.02, 0.03, source=SOURCE, number=13, random=True)
 def impulse_noise(image, density, generator):
     """Salt and pepper: a sample of one channel becomes 0 or 1 with probability `density`."""
     draw = generator.random(image.shape)
     return np.where(draw < density / 2, 0.0, np.where(draw < density, 1.0, image))
 
 
-@distortion(0.001, 0.005, 0.01, 0.02, 0.05, source=SOURCE, number=14)
+@distortion(0.001, 0.005, 0.01, 0.02, 0.05, source=SOURCE, number=14, random=True)
 def multiplicative_noise(image, variance, generator):
     """Speckle: each sample is multiplied by 1 + uniform noise of mean 0 and `variance`, as MATLAB's
     imnoise draws it.
@@ -104,7 +104,7 @@ def multiplicative_noise(image, variance, generator):
     return image * (1 + np.sqrt(3 * variance) * generator.uniform(-1, 1, image.shape))
 
 
-@distortion(0.01, 0.03, 0.05, 0.1, 0.15, source=SOURCE, number=15)
+@distortion(0.01, 0.03, 0.05, 0.1, 0.15, source=SOURCE, number=15, random=True)
 def denoise(image, variance, generator):
     """What a denoiser leaves: Gaussian noise of `variance` is added and taken out again, channel by
     channel. The generator's denoiser is a network, DnCNN (Zhang et al. 2017,
@@ -129,7 +129,7 @@ def denoise(image, variance, generator):
 # ---- place
 
 
-@distortion(0.05, 0.1, 0.2, 0.5, 1, source=SOURCE, number=19)
+@distortion(0.05, 0.1, 0.2, 0.5, 1, source=SOURCE, number=19, random=True)
 def jitter(image, amount, generator):
     """Every pixel is fetched from a Gaussian distance of `amount` pixels (standard deviation, down
     and across), bilinear; five times over."""
@@ -147,7 +147,7 @@ def jitter(image, amount, generator):
     return image
 
 
-@distortion(20, 40, 60, 80, 100, source=SOURCE, number=20)
+@distortion(20, 40, 60, 80, 100, source=SOURCE, number=20, random=True)
 def non_eccentricity_patch(image, patches, generator):
     """A rounded number of `patches` of 16 x 16 pixels, copied one after another up to 8 pixels
     away, down and across. Small images leave less room: (side - 16) / 4 pixels where that is less
@@ -164,7 +164,7 @@ def non_eccentricity_patch(image, patches, generator):
     return image
 
 
-@distortion(2, 4, 6, 8, 10, source=SOURCE, number=23, rgb=True)
+@distortion(2, 4, 6, 8, 10, source=SOURCE, number=23, random=True, rgb=True)
 def color_block(image, blocks, generator):
     """A rounded number of `blocks` of 32 x 32 pixels, each of one random colour, at random
     places.

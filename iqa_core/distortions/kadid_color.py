@@ -74,7 +74,7 @@ def color_diffusion(image, amount, generator):
     return to_rgb(lab)
 
 
-@distortion(1, 3, 6, 8, 12, source=SOURCE, number=5, rgb=True)
+@distortion(1, 3, 6, 8, 12, source=SOURCE, number=5, random=True, rgb=True)
 def color_shift(image, amount, generator):
     """Green moves `amount` pixels down and right in a random direction, where edges are: its weight
     is the gradient of the grey image smoothed by a Gaussian of 4 pixels, stretched to 0..1 between

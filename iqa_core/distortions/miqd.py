@@ -19,7 +19,7 @@ SOURCE = "MIQD-2.5M"
 NEARLY = 1e-9  # a tabled 2 comes back from its logarithm as 2 - 4e-16, and must not be cut to 1
 
 
-@distortion(0.01, 0.0534, 0.1874, 0.4329, 1.0, source=SOURCE)
+@distortion(0.01, 0.0534, 0.1874, 0.4329, 1.0, source=SOURCE, random=True)
 def gaussian_noise(image, sigma, generator):
     """Independent Gaussian noise in each channel; standard deviation `sigma` for images in [0,
     1].
@@ -90,7 +90,7 @@ def _streak(radius, sigma, degrees):
     return kernel / kernel.sum()
 
 
-@distortion((1.4, 0.6), (7, 2.5), (20, 7), (35, 14), (60, 30), source=SOURCE)
+@distortion((1.4, 0.6), (7, 2.5), (20, 7), (35, 14), (60, 30), source=SOURCE, random=True)
 def miqd_motion_blur(image, parameter, generator):
     """A one-sided streak of (radius, sigma) pixels within 45 degrees of level, as ImageMagick draws
     it: the picture moves as well as blurs. MIQD's name is motion_blur."""
@@ -111,7 +111,15 @@ def defocus_blur(image, parameter, generator):
     )
 
 
-@distortion((0.4, 1, 0.4), (0.55, 1.5, 0.9), (1.2, 2.5, 0.99), (2, 2, 2), (4, 5, 4), source=SOURCE)
+@distortion(
+    (0.4, 1, 0.4),
+    (0.55, 1.5, 0.9),
+    (1.2, 2.5, 0.99),
+    (2, 2, 2),
+    (4, 5, 4),
+    source=SOURCE,
+    random=True,
+)
 def glass_blur(image, parameter, generator):
     """A Gaussian blur, every pixel replaced by a random neighbour's, and the blur again; (sigma in
     pixels, farthest neighbour, rounds), the last two cut to whole numbers, so that levels up to 3
@@ -148,7 +156,7 @@ def _plasma(side, decay, generator):
     return (grid - grid.min()) / np.ptp(grid)
 
 
-@distortion((0.1, 3), (0.3, 2.05), (0.7, 1.6), (1.5, 1.5), (5, 1.3), source=SOURCE)
+@distortion((0.1, 3), (0.3, 2.05), (0.7, 1.6), (1.5, 1.5), (5, 1.3), source=SOURCE, random=True)
 def fog(image, parameter, generator):
     """A cloud of (amount, decay) is added, then all scaled so that the brightest pixel can stay as
     it was; a small decay makes rough fog. The scale falls with the amount (1/6 at level 5), so the
@@ -161,7 +169,7 @@ def fog(image, parameter, generator):
 @distortion(
     (0.05, 0.1, 1, 0.3, 5, 2, 1), (0.25, 0.209, 2.455, 0.518, 8.64, 6.73, 0.818),
     (0.4, 0.291, 3.545, 0.682, 11.36, 10.27, 0.682), (0.5, 0.345, 4.273, 0.791, 13.18, 12.64, 0.591),
-    (0.6, 0.4, 5, 0.9, 15, 15, 0.5), source=SOURCE,
+    (0.6, 0.4, 5, 0.9, 15, 15, 0.5), source=SOURCE, random=True,
 )  # fmt: skip
 def snow(image, parameter, generator):
     """Flakes over a whitened picture. Flakes: Gaussian noise (mean, standard deviation), enlarged
