@@ -83,10 +83,13 @@ def test_a_name_is_taken_once_and_has_a_parameter_for_each_level():
     def jpeg(image, parameter, generator):
         return image
 
+    def other(image, parameter, generator):
+        return image
+
     with pytest.raises(ValueError, match="a distortion jpeg already, of KADID-10k"):
         distortion(1, 2, 3, 4, 5)(jpeg)
-    with pytest.raises(ValueError, match="jpeg has 4 parameters; wanted one a level, five"):
-        distortion(1, 2, 3, 4)(jpeg)
+    with pytest.raises(ValueError, match="other has 4 parameters; wanted one a level, five"):
+        distortion(1, 2, 3, 4)(other)
 
 
 def test_images_hang_on_their_own_operators_code(monkeypatch):

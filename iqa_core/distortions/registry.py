@@ -77,8 +77,11 @@ def distortion(
 
     def register(function):
         name = function.__name__
-        if name in REGISTRY:
-            raise ValueError(f"there is a distortion {name} already, of {REGISTRY[name].source}")
+        taken = REGISTRY.get(name)
+        if (
+            taken and taken.apply.__module__ != function.__module__
+        ):  # a reloaded file may say it again
+            raise ValueError(f"there is a distortion {name} already, of {taken.source}")
         if len(parameters) != len(LEVELS):
             raise ValueError(f"{name} has {len(parameters)} parameters; wanted one a level, five")
         REGISTRY[name] = Distortion(
