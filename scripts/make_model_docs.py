@@ -4,6 +4,7 @@ reported results.
 `python scripts/make_model_docs.py` after a change of a model; tests/test_pages.py says when the
 page is stale."""
 
+import functools
 import inspect
 import json
 import re
@@ -104,6 +105,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 # ---- parameters and multiply-adds
 
 
+@functools.cache
 @torch.no_grad()
 def counted(name: str, variant: str) -> tuple[nn.Module, float]:
     """A network and the GMACs of a forward pass.

@@ -7,16 +7,16 @@ when the page is stale."""
 from pathlib import Path
 
 import numpy as np
-from make_model_docs import table
+from make_model_docs import counted, table
 from torch import nn
 
-from iqa_core import pixels
 from iqa_core.loading import grid
 from iqa_core.models import Contract, create_model, list_models, module_of
 from iqa_core.models.layers import Normalise
 from iqa_core.models.musiq import PATCH, target_size
 from iqa_core.models.published import rows as published_rows
 from iqa_core.models.weights import contract_with
+from iqa_core.pixels import read
 
 FILE = Path(__file__).resolve().parents[1] / "docs/preprocessing.md"
 HEIGHT, WIDTH = 3000, 4000
@@ -89,13 +89,13 @@ CMYK | Pillow's conversion, without profile | the same
 colour profile (wide gamut) | not applied | not applied
 animation, several pages | the first frame | the first frame
 truncated, empty, no image | refused by name and reason | an exception without the name, or skipped
-other formats than {", ".join(pixels.FORMATS)} | refused; EPS would start a program | whatever \
+other formats than {", ".join(read.FORMATS)} | refused; EPS would start a program | whatever \
 Pillow opens
-above {pixels.MEGAPIXELS} megapixels | refused before decoding; below, little more than 2 GB of \
+above {read.MEGAPIXELS} megapixels | refused before decoding; below, little more than 2 GB of \
 memory | a warning above 89, an exception above 179
 smaller than the crop | enlarged (the contract's filter, bilinear as a rule) until the shorter side \
 is the crop: to the model it looks blurred, so trust such a score less | an exception, or padding
-very long and narrow | refused where enlarging makes more than {pixels.ENLARGED} megapixels; the \
+very long and narrow | refused where enlarging makes more than {read.ENLARGED} megapixels; the \
 error names size and fix | memory runs out
 1 pixel | enlarged to one flat colour | an exception, or the same
 small, whole-image models (MUSIQ) | as they are; the network enlarges and pads with mid-grey | the \
@@ -129,15 +129,16 @@ def text() -> str:
 
 
 def contract_rows() -> list[list[str]]:
-    """A row for every model, or size of it, that treats the photograph in another way; and for all
-    published weights that resize where their model does not.
+    """A row for every model, and every size of it that crops otherwise; and for all published
+    weights that resize where their model does not.
     """
     rows, models = [], {}
     for name in list_models():
-        built = different_contracts(name)
-        models[name] = next(iter(built.values()))
-        for variant, model in built.items():
-            title = f"`{name}`, {variant}" if len(built) > 1 else f"`{name}`"
+        variants = different_crops(name)
+        for variant in variants:
+            model = network(name, variant)
+            models.setdefault(name, model)
+            title = f"`{name}`, {variant}" if len(variants) > 1 else f"`{name}`"
             rows.append([title, *described(model.contract, model)])
     for weights in published_rows():
         if weights.resize and models[weights.model].contract.resize is None:
@@ -147,23 +148,26 @@ def contract_rows() -> list[list[str]]:
     return rows
 
 
-def different_contracts(name: str) -> dict[str, nn.Module]:
-    """Published sizes of a model by name: the first, and each that crops otherwise."""
-    built, crops = {}, set()
-    for variant, arguments in module_of(name).VARIANTS.items():
-        if "size" in arguments or not built:
-            model = create_model(name, **arguments, pretrained=False)
-            crop = model.contract.crop
-            if crop not in crops:
-                built[variant] = model
-                crops.add(crop)
-    return built
+def different_crops(name: str) -> list[str]:
+    """Published sizes of a model: the first, and each whose crops are of another size."""
+    sizes = {}
+    for variant in module_of(name).VARIANTS:
+        sizes.setdefault(counted(name, variant)[0].contract.crop, variant)
+    return list(sizes.values())
+
+
+def network(name: str, variant: str) -> nn.Module:
+    """A network with numbers in it: its normalisation is read."""
+    model, _ = counted(name, variant)
+    if next(model.parameters()).is_meta:
+        return create_model(name, **module_of(name).VARIANTS[variant], pretrained=False)
+    return model
 
 
 def described(contract: Contract, model: nn.Module) -> list[str]:
     """Size, scale, crops, share of the picture and normalisation, in words."""
     smallest = max(contract.crop or 0, contract.context or 0)
-    height, width = pixels.sides(HEIGHT, WIDTH, contract.resize, smallest)
+    height, width = read.sides(HEIGHT, WIDTH, contract.resize, smallest)
     size, scale = "as it is", "1"
     if contract.resize:
         filters = ", its reference ".join(filters_of(contract))

@@ -26,6 +26,12 @@ REPORTED = (
     "after a logistic fit (the "
     "paper; its code takes the best test epoch and the raw PLCC)"
 )
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "for KonIQ-10k `Resize((512, 384))` means height and width: a landscape becomes a portrait of "
+    "384 x 512, objects of a 4:3 photograph 1.78 times too narrow. Then 10 (demo) or 25 (tests) "
+    "random crops of 224, unseeded. Weights trained so need the same: `hyperiqa-koniq` resizes so "
+    "here, too; models trained here see native pixels unless their contract says otherwise."
+)
 UNUSED = ()
 TEST_KWARGS = [
     {"backbone": "resnet18"},

@@ -33,6 +33,9 @@ REPORTED = (
     ".717; "
     "IQT-C, trained on PIPAL, SRCC / PLCC on PIPAL's NTIRE 2021 test server .799 / .790 (the paper)"
 )
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "no code is published; the paper takes as few overlapping crops as cover the image, as here."
+)
 PUBLISHED = ()  # there are no published weights
 UNUSED = ()
 TEST_KWARGS = [{"size": "iqt_c", "backbone": "mobilenetv3_small_100"}]

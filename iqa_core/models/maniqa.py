@@ -30,6 +30,12 @@ REPORTED = (
     "weights: KADID-10k .939 / .939, KonIQ-10k .930 / .946, one random split each, best test epoch "
     "(the code's README)"
 )
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "reads by OpenCV, which obeys the orientation. KonIQ-10k weights were trained and tested on "
+    "whole images squashed to 224 x 224 (OpenCV's bicubic, not antialiased), which `maniqa-koniq` "
+    "gets here (Pillow's, antialiased); the authors' script for single images feeds the same "
+    "weights 20 random native crops. KADID-10k and PIPAL: native crops, as here, there random."
+)
 UNUSED = (  # the published count holds them
     r"^backbone\.blocks\.[1-9]\d+\.",
     r"^backbone\.(norm|fc_norm|head|head_dist|attn_pool)\.",

@@ -45,6 +45,9 @@ REPORTED = (
     "ViT-small .5998 / .6161, .7992 / .8142, .7968 / .8139: the images on which the best of "
     "about ten validations was chosen, PLCC apparently after a fit (the code's README)"
 )
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "as here at inference; training takes the 224 at random from the resized picture."
+)
 UNUSED = ()
 TEST_KWARGS = [{"backbone": "resnet18"}, {"backbone": "vit_tiny_patch16_224"}]
 TEST_SWITCHES = {"backbone": {"backbone": "efficientnet_b1"}}

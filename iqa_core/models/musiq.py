@@ -30,6 +30,11 @@ CHUNK = 256  # patches encoded at a time: about 70 MB of maps; a 1920x1080 image
 FULL_SIZE = ("resnet", 10, 384, 14, 6, 1152)  # patch encoder, grid, width, depth, heads, mlp
 VARIANTS = {"MUSIQ": {}, "MUSIQ (10 bins)": {"bins": 10}, "MUSIQ-single": {"scales": []}}
 REPORTED = "KonIQ-10k .916 / .928, SPAQ .917 / .921, PaQ-2-PiQ .646 / .739, AVA .726 / .738, means of 10 runs (the paper)"
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "decodes by TensorFlow: orientation is ignored, grey files and alpha break it; the scales are "
+    "as here. Training cuts native patches to the first 512 in reading order: of 4000 x 3000 "
+    "pixels 4 %, the top."
+)
 UNUSED = ()
 TEST_KWARGS = [
     {"scales": [64, 96], "patch_encoder": "conv", "width": 64, "depth": 2, "heads": 2, "mlp": 96},

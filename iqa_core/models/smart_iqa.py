@@ -40,6 +40,10 @@ VARIANTS = {
     "SMART-IQA-B (single scale)": {"size": "base", "multiscale": False},
 }
 REPORTED = "KonIQ-10k T .9249 / .9360, S .9338 / .9455, B .9378 / .9485 (7,046 / 2,010, one seed, best test epoch; the author's logs)"
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "the inverted resize of `hyperiqa`, once an image, then 20 random crops; `smart_iqa-koniq` "
+    "likewise here."
+)
 UNUSED = ()
 TEST_KWARGS = [
     {"backbone": "resnet18", "drop_path": 0.0},
