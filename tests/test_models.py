@@ -10,7 +10,6 @@ import pytest
 import timm
 import torch
 import torchvision
-from conftest import REPOSITORY
 
 from iqa_core.evaluation import predict
 from iqa_core.models import create_model, list_models, published, weights
