@@ -405,8 +405,10 @@ PHOTOS = [
 
 HEAD = """# The demo photographs: authors and licences
 
-Made from `photos.csv` by `scripts/make_demo_photos.py`; do not edit. Every photograph keeps its own licence, and so
-does every distorted copy that the project makes of it: what derives from a CC-BY-SA photograph is under that same licence.
+Made from `photos.csv` by `scripts/make_demo_photos.py`; do not edit. Every photograph keeps \
+its own licence, and so
+does every distorted copy that the project makes of it: what derives from a CC-BY-SA photograph is \
+under that same licence.
 The authors endorse neither the project nor what it does to their pictures.
 
 | file | title | author | licence | source | changes |

@@ -564,7 +564,10 @@ def test_the_list_needs_no_torch():
     import subprocess
     import sys
 
-    code = "import sys; from iqa_core.models import published; published.rows(); print('torch' in sys.modules)"
+    code = (
+        "import sys; from iqa_core.models import published; published.rows(); "
+        "print('torch' in sys.modules)"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -30,34 +30,34 @@ def list_datasets(*, root: Path | None = None) -> list[str]:
     """Names of the sets described here and, with `root`, of the folders of its data/raw that are
     sets as well.
     """
-    others = (
-        [folder for folder in (root / RAW).glob("*/") if folder.name not in _sets()] if root else []
-    )
-    return sorted(
-        [*_sets(), *(folder.name for folder in others if _own(folder) or Files(folder).pictures())]
-    )
+    names = [*_sets()]
+    for folder in (root / RAW).glob("*/") if root else []:
+        if folder.name not in _sets() and (_own(folder) or Files(folder).pictures()):
+            names.append(folder.name)
+    return sorted(names)
 
 
 def _own(folder):
+    """What a folder of one's own says of itself."""
     return [name for name in ("set.yaml", "labels.csv") if (folder / name).is_file()]
 
 
 def _description(name: str, root: Path) -> Description:
     if name in _sets():
         return described(_sets()[name], f"sets.yaml, {name}")
-    for folder in (
-        [root / RAW / name, root / name] if re.fullmatch(r"[^./\\:][^/\\:]*", name) else []
-    ):
-        kind = "csv" if "labels.csv" in (there := _own(folder)) else "folder"
-        if "set.yaml" in there:
+    is_folder_name = re.fullmatch(r"[^./\\:][^/\\:]*", name)
+    for folder in [root / RAW / name, root / name] if is_folder_name else []:
+        written = _own(folder)
+        kind = "csv" if "labels.csv" in written else "folder"
+        if "set.yaml" in written:
             return described_file(folder / "set.yaml", _sets()[kind])
-        if there or (folder.parent == root / RAW and Files(folder).pictures()):
+        if written or (folder.parent == root / RAW and Files(folder).pictures()):
             return _description(kind, root)
     near = difflib.get_close_matches(name, list_datasets(), n=3)
-    told = f"no data set {name!r}{', but ' + ', '.join(near) if near else ''}; there are {', '.join(list_datasets())}"
+    hint = f", but {', '.join(near)}" if near else ""
     raise KeyError(
-        f"{told}; for your own put images and labels.csv (image, label) or set.yaml into "
-        f"{RAW / name}"
+        f"no data set {name!r}{hint}; there are {', '.join(list_datasets())}; for your own put "
+        f"images and labels.csv (image, label) or set.yaml into {RAW / name}"
     )
 
 
@@ -65,21 +65,19 @@ def _files(name, facts, root):
     """The set's files: in data/raw/<set>, or under another root in <root>/<set> or <root>
     itself.
     """
-    own, wanted = facts.folder or name, [file.file for file in facts.files]
-    for folder in (root / RAW / own, root / own):
+    place = facts.folder or name
+    wanted = [file.file for file in facts.files]
+    for folder in (root / RAW / place, root / place):
         if folder.is_dir():
             files = Files(folder)
-            if (
-                any(map(files.match, wanted))
-                or (not wanted and files.pictures())
-                or (folder / "set.yaml").is_file()
-            ):
+            has_labels = any(files.match(file) for file in wanted)
+            has_pictures = not wanted and files.pictures()
+            if has_labels or has_pictures or (folder / "set.yaml").is_file():
                 return files
-    if not (root / "params").is_dir() and (
-        not wanted or any(any(root.glob(file)) for file in wanted)
-    ):
+    is_project = (root / "params").is_dir()
+    if not is_project and (not wanted or any(any(root.glob(file)) for file in wanted)):
         return Files(root)
-    return Files(root / RAW / own)
+    return Files(root / RAW / place)
 
 
 def describe(name: str, *, root: Path = Path(".")) -> dict:
@@ -96,20 +94,32 @@ def describe(name: str, *, root: Path = Path(".")) -> dict:
         for label, chosen in facts.choices().items()
     }
     default = next(iter(labels.values()))
-    turned = (
-        f"lower was better, turned round: label = {default['low']} + {default['high']} - published"
-    )
-    own = {"name": name, "labels": labels, "folder": files.folder}
-    own["direction"] = "higher is better" if default["higher_is_better"] else turned
+    direction = "higher is better"
+    if not default["higher_is_better"]:
+        ends = f"{default['low']} + {default['high']}"
+        direction = f"lower was better, turned round: label = {ends} - published"
+    return {
+        **facts.model_dump(),
+        **default,
+        "name": name,
+        "labels": labels,
+        "folder": files.folder,
+        "direction": direction,
+        "absent": _absent(facts, files),
+    }
+
+
+def _absent(facts, files):
+    """Label files that are wanted and not there; optional ones where no file gives a label."""
+    labels = facts.choices().keys()
     missing = [file for file in facts.files if not files.match(file.file)]
-    unlabelled = not any(
-        labels.keys() & file.columns.keys() for file in facts.files if file not in missing
-    )
-    wanted = [
-        f for f in missing if not f.optional or (unlabelled and labels.keys() & f.columns.keys())
+    there = [file for file in facts.files if file not in missing]
+    unlabelled = not any(labels & file.columns.keys() for file in there)
+    return [
+        file.file
+        for file in missing
+        if not file.optional or (unlabelled and labels & file.columns.keys())
     ]
-    own["absent"] = [file.file for file in wanted]
-    return facts.model_dump() | default | own
 
 
 def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -> pd.DataFrame:
@@ -136,10 +146,15 @@ def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -
     try:
         table = build_table(facts, files, root=root, name=name, label=label)
     except FileNotFoundError as error:
-        told = f"`python -m iqa_core data get {name}` fetches it or tells how (licence: {facts.licence}; {facts.address})"
-        if name not in _sets():
-            told = f"there are {', '.join(sorted(files.paths)[:5]) or 'no files'}: write its name in set.yaml as it is"
-        raise FileNotFoundError(f"{name}: {error} in {files.folder}; {told}") from None
+        if name in _sets():
+            fix = (
+                f"`python -m iqa_core data get {name}` fetches it or tells how (licence: "
+                f"{facts.licence}; {facts.address})"
+            )
+        else:
+            there = ", ".join(sorted(files.paths)[:5]) or "no files"
+            fix = f"there are {there}: write its name in set.yaml as it is"
+        raise FileNotFoundError(f"{name}: {error} in {files.folder}; {fix}") from None
     table = check_table(table, name)
     for fault in plausible(table):
         if name in _sets():
@@ -182,9 +197,8 @@ def saved_table(name: str, *, root: Path = Path(".")) -> pd.DataFrame:
             f"data/tables/{name}.csv is missing; run notebook 01_prepare_data with data_set "
             f"{name!r} first"
         )
-    text = {
-        column: str for column in CONTRACT if not re.fullmatch(NUMBERS, column)
-    }  # 007 and NA are names too
+    # 007 and NA are names too
+    text = {column: str for column in CONTRACT if not re.fullmatch(NUMBERS, column)}
     table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
     filled = [column for column in table if column.endswith("_split") or column == "label_kind"]
     return check_table(
@@ -197,11 +211,9 @@ def make_images(name: str, table: pd.DataFrame, *, root: Path) -> int:
     made, 0 for other sets.
     """
     module = _sets().get(name, {}).get("module")
-    return (
-        importlib.import_module(f"{__name__}.{module}").make_images(table, root=root)
-        if module
-        else 0
-    )
+    if not module:
+        return 0
+    return importlib.import_module(f"{__name__}.{module}").make_images(table, root=root)
 
 
 def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:

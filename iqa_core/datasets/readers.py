@@ -188,8 +188,11 @@ def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
     if len(set(keys)) < len(keys):
         raise ValueError(f"{path} has two columns of one name among {', '.join(names)}; rename one")
     if odd := [(k, row) for k, row in enumerate(rows, start=1) if len(row) != len(names)]:
-        told = f"{path}: row {odd[0][0]} ({', '.join(odd[0][1])[:60]}) has {len(odd[0][1])} values, not {len(names)}"
-        raise ValueError(f"{told}; quote a value that holds the delimiter ({len(odd)} such rows)")
+        number, row = odd[0]
+        raise ValueError(
+            f"{path}: row {number} ({', '.join(row)[:60]}) has {len(row)} values, not "
+            f"{len(names)}; quote a value that holds the delimiter ({len(odd)} such rows)"
+        )
     if not rows:
         raise ValueError(f"{path} holds no rows")
     data = pd.DataFrame(rows, columns=keys, dtype=object)

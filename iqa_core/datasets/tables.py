@@ -68,16 +68,12 @@ def numbers(table: pd.DataFrame, column: str, name: str, *, empty: bool) -> pd.S
     if wrong.any():
         row = table[wrong].iloc[0]
         comma = re.fullmatch(r"-?\d+,\d+", str(row[column]))
-        told = f"{name}: {column} of {row.image} is {row[column] if row[column] != '' else 'empty'}, not a number"
-        told += (
-            " (if this is a decimal comma: `decimal: ','` in the file's entry of set.yaml)"
-            if comma
-            else ""
-        )
-        raise ValueError(
-            f"{told}; mend or drop its row"
-            + (f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else "")
-        )
+        value = "empty" if row[column] == "" else row[column]
+        fault = f"{name}: {column} of {row.image} is {value}, not a number"
+        if comma:
+            fault += " (if this is a decimal comma: `decimal: ','` in the file's entry of set.yaml)"
+        others = f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else ""
+        raise ValueError(f"{fault}; mend or drop its row{others}")
     return values
 
 
@@ -125,11 +121,14 @@ def _join(table, part, file, pattern, notes):
                 f"{file.file} lists {own[own.duplicated()].iloc[0]} twice; keep one row an image"
             )
         strangers = part.image[~own.isin(keys)]
-        told = f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before it: "
-        told += ", ".join(strangers[:3])
+        note = (
+            f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before "
+            f"it: {', '.join(strangers[:3])}"
+        )
         if len(strangers) > len(part) / 2:
-            raise ValueError(f"{told}; is it the file of another set?")
-        notes += [told] if len(strangers) else []
+            raise ValueError(f"{note}; is it the file of another set?")
+        if len(strangers):
+            notes.append(note)
         lacking = table.image[~keys.isin(own)]
         if len(lacking) and not file.fill:  # a file that fills in lists but one part
             notes.append(
@@ -171,10 +170,10 @@ def _agree(table, column, others, source):
     far = (first - second).abs()
     if (wrong := far > AGREE * (first.max() - first.min())).any():
         row = far.idxmax()
-        told = f"{source} says that {column} of {table.image[row]} is {others[row]}, not {table[column][row]}"
         raise ValueError(
-            f"{told}, and differs for {wrong.sum()} of {len(table)} images: labels joined to the "
-            f"wrong images?"
+            f"{source} says that {column} of {table.image[row]} is {others[row]}, not "
+            f"{table[column][row]}, and differs for {wrong.sum()} of {len(table)} images: labels "
+            f"joined to the wrong images?"
         )
 
 
@@ -237,8 +236,10 @@ def _told(table, facts, name, notes):
     if facts.pattern:
         told = _found(facts.pattern, table.image)
         if (silent := told.isna().all(axis=1)).any():
-            told = f"{name}: {table.image[silent].iloc[0]} is not named as {facts.pattern}, nor are {silent.sum() - 1} others"
-            raise ValueError(f"{told}; are they images of another set?")
+            raise ValueError(
+                f"{name}: {table.image[silent].iloc[0]} is not named as {facts.pattern}, nor are "
+                f"{silent.sum() - 1} others; are they images of another set?"
+            )
         table = table.assign(**told)
     for new, rules in facts.codes.items():
         for source, words in rules.items():
@@ -297,7 +298,8 @@ def _labelled(table, facts, label, name, notes):
     if chosen.low is not None and chosen.high is not None:
         slack = 1e-6 * (chosen.high - chosen.low)
         out = ~values.between(chosen.low - slack, chosen.high + slack)
-        told = f"{out.sum()} of {len(table)} labels lie outside {chosen.low:g} to {chosen.high:g} {chosen.units}".rstrip()
+        scale = f"{chosen.low:g} to {chosen.high:g} {chosen.units}".rstrip()
+        told = f"{out.sum()} of {len(table)} labels lie outside {scale}"
         if out.mean() > chosen.outside:
             first = f"{name}: label of {table.image[out].iloc[0]} is {values[out].iloc[0]:g}"
             raise ValueError(

@@ -63,7 +63,7 @@ def list_sources() -> list[str]:
 
 
 def source_code(names: Iterable[str]) -> str:
-    """All that images of these distortions hang on, as text: tables, operators, and what joins them.
+    """All that images of these distortions hang on, as text: tables, operators, what joins them.
 
     A hash of it tells whether an image was made by other code. Other distortions, checks of what
     `distort` is given, docstrings and comments are not in it."""

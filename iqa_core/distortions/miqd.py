@@ -167,10 +167,14 @@ def fog(image, parameter, generator):
 
 
 @distortion(
-    (0.05, 0.1, 1, 0.3, 5, 2, 1), (0.25, 0.209, 2.455, 0.518, 8.64, 6.73, 0.818),
-    (0.4, 0.291, 3.545, 0.682, 11.36, 10.27, 0.682), (0.5, 0.345, 4.273, 0.791, 13.18, 12.64, 0.591),
-    (0.6, 0.4, 5, 0.9, 15, 15, 0.5), source=SOURCE, random=True,
-)  # fmt: skip
+    (0.05, 0.1, 1, 0.3, 5, 2, 1),
+    (0.25, 0.209, 2.455, 0.518, 8.64, 6.73, 0.818),
+    (0.4, 0.291, 3.545, 0.682, 11.36, 10.27, 0.682),
+    (0.5, 0.345, 4.273, 0.791, 13.18, 12.64, 0.591),
+    (0.6, 0.4, 5, 0.9, 15, 15, 0.5),
+    source=SOURCE,
+    random=True,
+)
 def snow(image, parameter, generator):
     """Flakes over a whitened picture. Flakes: Gaussian noise (mean, standard deviation), enlarged
     (zoom), 0 below a threshold, streaked (radius, sigma in pixels) within 45 degrees of upright,

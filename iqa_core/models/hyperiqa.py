@@ -106,7 +106,7 @@ class OnPooledStages(nn.Module):
             nn.functional.adaptive_avg_pool2d(m, 7) for m in stages
         ]
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
+    def pooled_features(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, 224, 224) in [0, 1] -> (b, n): all that the model reads of them, the same for
         every model on this backbone.
         """

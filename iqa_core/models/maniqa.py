@@ -74,8 +74,11 @@ class MANIQA(nn.Module):
 
     def __init__(self, backbone: str, *, scale: float, crop: int, pretrained: bool):
         super().__init__()
-        told = "github.com/IIGROUP/MANIQA: 20 crops of 224 at native size, scores averaged; there random, here a grid"
-        self.contract = Contract(told, crop=crop, crops=20, low=0.0, high=1.0)
+        source = (
+            "github.com/IIGROUP/MANIQA: 20 crops of 224 at native size, scores averaged; there "
+            "random, here a grid"
+        )
+        self.contract = Contract(source, crop=crop, crops=20, low=0.0, high=1.0)
         self.backbone = _vit(backbone, crop, pretrained)
         width, self.grid = self.backbone.embed_dim, self.backbone.patch_embed.grid_size
         tokens = self.grid[0] * self.grid[1]

@@ -24,7 +24,10 @@ WHEELS = {
         "models/efficientnet-lite0-57934424.pth",
     ),
 }
-NO_FOLD = "the batch norms of this backbone do not follow its convolutions, so they cannot be folded; choose another backbone"
+NO_FOLD = (
+    "the batch norms of this backbone do not follow its convolutions, so they cannot be folded; "
+    "choose another backbone"
+)
 
 
 class Pyramid(nn.Module):

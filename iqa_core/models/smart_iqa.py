@@ -39,7 +39,10 @@ VARIANTS = {
     "SMART-IQA-B (plain fusion)": {"size": "base", "attention": False},
     "SMART-IQA-B (single scale)": {"size": "base", "multiscale": False},
 }
-REPORTED = "KonIQ-10k T .9249 / .9360, S .9338 / .9455, B .9378 / .9485 (7,046 / 2,010, one seed, best test epoch; the author's logs)"
+REPORTED = (
+    "KonIQ-10k T .9249 / .9360, S .9338 / .9455, B .9378 / .9485 (7,046 / 2,010, one seed, best "
+    "test epoch; the author's logs)"
+)
 AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
     "the inverted resize of `hyperiqa`, once an image, then 20 random crops; `smart_iqa-koniq` "
     "likewise here."
@@ -51,10 +54,15 @@ TEST_KWARGS = [
     {"backbone": "tf_efficientnet_lite0", "multiscale": False},
 ]
 TEST_SWITCHES = {
-    "size": {"size": "tiny"}, "multiscale": {"multiscale": False}, "attention": {"attention": False},
-    "gate": {"gate": "static"}, "backbone": {"backbone": "resnet26"}, "dropout": {"dropout": 0.0},
-    "gate_dropout": {"gate_dropout": 0.0}, "drop_path": {"drop_path": 0.5},
-}  # fmt: skip
+    "size": {"size": "tiny"},
+    "multiscale": {"multiscale": False},
+    "attention": {"attention": False},
+    "gate": {"gate": "static"},
+    "backbone": {"backbone": "resnet26"},
+    "dropout": {"dropout": 0.0},
+    "gate_dropout": {"gate_dropout": 0.0},
+    "drop_path": {"drop_path": 0.5},
+}
 PUBLISHED = (  # published state-dict key -> ours
     (r"^swin\.backbone\.", "backbone.body."),
     (r"^multiscale_attention\.attention_net\.", "gate.net."),
