@@ -94,7 +94,8 @@ Pillow opens
 above {read.MEGAPIXELS} megapixels | refused before decoding; below, little more than 2 GB of \
 memory | a warning above 89, an exception above 179
 smaller than the crop | enlarged (the contract's filter, bilinear as a rule) until the shorter \
-side is the crop: to the model it looks blurred, so trust such a score less | an exception, or padding
+side is the crop: to the model it looks blurred, so trust such a score less | an exception, or \
+padding
 very long and narrow | refused where enlarging makes more than {read.ENLARGED} megapixels; the \
 error names size and fix | memory runs out
 1 pixel | enlarged to one flat colour | an exception, or the same

@@ -234,7 +234,8 @@ def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
             f"{name} lists {table.image[table.image.duplicated()].iloc[0]} twice; keep one row an "
             f"image"
         )
-    if not alone and (wrong := sorted({*table.label_kind.astype(str)} - {*LABEL_KINDS})):
+    wrong = sorted({*table.label_kind.astype(str)} - {*LABEL_KINDS})
+    if wrong and not alone:
         raise ValueError(
             f"{name} has label_kind {', '.join(wrong)}; allowed are {', '.join(LABEL_KINDS)}"
         )
