@@ -44,7 +44,8 @@ class Attention(nn.Module):
         width).
 
         `mask` (b, m): True where one of the others may be attended to. A list given as `maps`
-        receives the attention weights (b, heads, n, m)."""
+        receives the attention weights (b, heads, n, m).
+        """
         others = tokens if others is None else others
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -3,7 +3,8 @@ without running anything.
 
 `published.csv` lists everything that can be loaded. Its `megabytes` are the file's where its size
 is known, else 4 bytes a parameter (a file that also holds an optimiser's state has up to three
-times that); its `sha256` may be the first digits only."""
+times that); its `sha256` may be the first digits only.
+"""
 
 import argparse
 import csv
@@ -131,7 +132,8 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
     Nothing in the file is executed: of a pickle only tensors, plain values and argparse.Namespace
     are read. The arrays of an .npz are renamed for `model="musiq"`. FileNotFoundError; ValueError
     for a damaged file, for one that holds other objects (a whole pickled model) and for one that is
-    no state dict. All say what to do."""
+    no state dict. All say what to do.
+    """
     import torch
 
     path = Path(path)
@@ -227,7 +229,8 @@ def musiq_state(arrays: "dict[str, np.ndarray]") -> "dict[str, Tensor]":
     knows.
 
     Flax counts unnamed layers, differently from version to version; so layers are told by kind and
-    order. ValueError if there is no model among the arrays."""
+    order. ValueError if there is no model among the arrays.
+    """
     prefix = "opt/target/"  # the rest is the optimiser's
     target = {
         tuple(key.removeprefix(prefix).split("/")): value

@@ -9,7 +9,8 @@ one vector is all it says.
 The code is followed, as its weights are: the region token starts from the pretrained position of
 the class token and the class token from noise, and the base's own position table stays beside the
 new one and learns nothing. One difference: the code leaves the frozen encoder's drop path of .1
-active in training; here it is in evaluation mode always."""
+active in training; here it is in evaluation mode always.
+"""
 
 import logging
 
@@ -68,7 +69,8 @@ def build(
 
     `backbone`: a timm vision transformer with one class token. `region`: SERE's ViT-S/16, or any
     timm model that gives feature maps. `pretrained` takes weights for both, SERE's from its
-    published file (FileNotFoundError telling where to put it)."""
+    published file (FileNotFoundError telling where to put it).
+    """
     return RAMIQA(backbone, region, pretrained)
 
 

@@ -10,7 +10,8 @@ reads HyperIQA's local vector.
 
 Ours: `gate="static"`, the control without which nobody can say whether weights that adapt to the
 image are what helps, and any timm pyramid in place of Swin; `size="micro"`, a very small Swin that
-learns from scratch on a CPU."""
+learns from scratch on a CPU.
+"""
 
 import torch
 from torch import nn
@@ -76,7 +77,8 @@ def build(
     stages: by a `gate` that reads the image ("adaptive", as published) or by four learnt scalars
     ("static"); without it the fusion is plain. `dropout` (hyper- and target network) and
     `drop_path` (backbone) are those of the size unless given. `backbone` replaces the size's Swin
-    by another timm pyramid. ValueError for pretrained weights of micro: there are none."""
+    by another timm pyramid. ValueError for pretrained weights of micro: there are none.
+    """
     if size == "micro" and pretrained and backbone is None:
         raise ValueError("there are no pretrained weights of size micro; give pretrained=False")
     if size not in SIZES:

@@ -35,7 +35,8 @@ def from_published(name: str, state_dict: dict, **kwargs) -> nn.Module:
     `create_model`.
 
     Strict: every entry must find its place and every parameter be given, but for entries that a
-    model computes itself. ValueError naming all keys that do not fit."""
+    model computes itself. ValueError naming all keys that do not fit.
+    """
     model = create_model(name, **kwargs, pretrained=False)
     rules = module_of(name).PUBLISHED
     kept = {key: value for key, value in state_dict.items() if not key.endswith(COMPUTED)}
@@ -93,7 +94,8 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
     `name`: a row of the table, whose arguments and score range the model gets, or a model, to which
     kwargs go; kwargs also replace a row's arguments. The file is only read, the folder is there
     complete or not at all. KeyError for an unknown name; ValueError for a file that does not fit,
-    and for an `out` that holds anything else."""
+    and for an `out` that holds anything else.
+    """
     file, rows = Path(file), {row.name: row for row in published.rows()}
     row = rows.get(name)
     stem = re.sub(r"(\.(pkl|pth|pt|tar|npz|safetensors|bin))+$", "", file.name)
@@ -197,7 +199,7 @@ def save(model: nn.Module, folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(
         to_bytes(tensors)
     )  # its own writer makes a file that only its owner can read
-    told = model.recipe | {"contract": asdict(model.contract)}
+    told = model.config | {"contract": asdict(model.contract)}
     (folder / "model.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
