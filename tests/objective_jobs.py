@@ -56,7 +56,9 @@ def case(name, *, epochs):
 
 
 def _samples(sizes, *, pristine=False, degraded=False):
-    """Eight images of two contents, noisier where the label is lower, with what they stem from."""
+    """Eight images of two contents, darker and noisier where the label is lower, with what they
+    stem from.
+    """
     random = np.random.default_rng(0)
     labels = random.permutation(8) / 7
     photographs = [random.integers(60, 200, 3) * np.ones((*sizes[0], 3)) for _ in range(2)]
@@ -65,8 +67,8 @@ def _samples(sizes, *, pristine=False, degraded=False):
         height, width = sizes[k % len(sizes)]
         base = photographs[k % 2][:1, :1] * np.ones((height, width, 3))
         base[::4] *= 0.7
-        noise = random.normal(0, 60 * (1 - label) + 2, base.shape)
-        images.append(np.clip(base + noise, 0, 255).astype(np.uint8))
+        noise = random.normal(0, 30 * (1 - label) + 2, base.shape)
+        images.append(np.clip(base * (0.3 + 0.7 * label) + noise, 0, 255).astype(np.uint8))
         clean.append(base.astype(np.uint8))
     parts = {"image": images}
     if pristine:

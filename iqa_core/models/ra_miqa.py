@@ -171,7 +171,9 @@ def _base(name, pretrained):
         raise ValueError(
             f"backbone is {name!r}, no vision transformer of timm; one is 'vit_small_patch16_224'"
         )
-    vit = timm_model(name, pretrained=pretrained, num_classes=0, img_size=VIEW)
+    vit = timm_model(
+        name, pretrained=pretrained, num_classes=0, img_size=VIEW, dynamic_img_size=False
+    )
     if (
         vit.num_prefix_tokens != 1
         or vit.pos_embed is None
