@@ -238,6 +238,15 @@ def crossing_contents(table: pd.DataFrame, split: pd.Series) -> list[str]:
     return sorted(parts.index[parts > 1])
 
 
+def count_parts(table: pd.DataFrame, split: pd.Series) -> dict[str, str]:
+    """How many images of how many contents each part holds, as text: "336 of 7"."""
+    counts = {}
+    for part in PARTS:
+        rows = table[split == part]
+        counts[part] = f"{len(rows)} of {rows.content.nunique()}"
+    return counts
+
+
 def name_some(names: Sequence[str]) -> str:
     """The first three of some names and how many more there are, for a message."""
     return ", ".join(map(str, names[:3])) + (

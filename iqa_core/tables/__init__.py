@@ -2,7 +2,7 @@
 
 `agreement`: every method on the same test images; `text`: the same for people; `variants`: what a
 model's parts earn over several trainings; `transfer`: trained here, tested there; `images`: small
-tables of a set's images; `files`: a table as CSV and LaTeX."""
+tables of a set's images; `files`: runs read side by side, a table as CSV and LaTeX."""
 
 import lazy_loader
 
@@ -19,9 +19,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "variants",
     ],
     submod_attrs={
-        "agreement": ["differences", "headline", "over_splits", "results"],
+        "agreement": ["differences", "headline", "over_splits", "results", "splits_headline"],
         "cells": ["has_blind_rule"],
-        "files": ["export"],
+        "files": ["export", "read_runs", "read_tests", "share_images"],
         "images": [
             "by_distortion",
             "by_label",

@@ -29,8 +29,8 @@ from .trainings import (
     by_content,
     headline_statistic,
     mean_agreement,
-    mean_interval,
     mean_difference,
+    mean_interval,
     predictions_of,
     without_seeds,
 )
