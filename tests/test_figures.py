@@ -1,3 +1,9 @@
+"""Figures and the tables they stand on: every number from the statistics themselves."""
+
+import inspect
+import json
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -5,6 +11,7 @@ import pytest
 from PIL import Image
 
 from iqa_core import figures, tables
+from iqa_core.files import file_hash
 from iqa_core.metrics import per_content
 from iqa_core.stats import compare, content_blind, partial_srcc, resampled_interval, srcc
 
@@ -236,3 +243,83 @@ def test_training_curves_mark_the_best_row():
     )
     figure, data = figures.training_curves({"run": history.assign(val_score=[0.5, 0.8, 0.7])})
     assert figure.axes[1].lines[-1].get_xydata().tolist() == [[2, 0.8]] and len(data) == 3
+
+
+# ---- every figure
+
+
+@pytest.mark.parametrize("name", figures.list_figures())
+def test_a_figure_is_asked_for_by_name_and_has_a_caption(name):
+    """A new figure is found by its decorator, and checked here without a line for it."""
+    drawing = getattr(figures, name)
+    assert inspect.isfunction(drawing), f"{name} is a figure and a file: name one of them anew"
+    assert drawing.__name__ == name and name in dir(figures)
+    caption = figures.caption(drawing)
+    assert caption.endswith(".") and len(caption.split()) >= 10, (
+        "the first paragraph is the caption"
+    )
+    rest = inspect.getdoc(drawing).partition("\n\n")[2]
+    (first, *_) = inspect.signature(drawing).parameters
+    assert re.search(rf"^{first}\b", rest, re.MULTILINE), (
+        f"say what {first} holds, below the caption"
+    )
+
+
+def test_an_unknown_figure_is_told_the_known_ones():
+    with pytest.raises(AttributeError, match="no figure 'scater'; there are .*scatter"):
+        figures.scater  # noqa: B018
+
+
+# ---- finished runs side by side
+
+
+@pytest.fixture
+def finished(table, split, tmp_path):
+    """Folders of two runs of one method on two splits, each on its own test images."""
+    other = split.map({"test": "train", "val": "val", "train": "test"})
+    folders = {}
+    (tmp_path / "data/splits").mkdir(parents=True)
+    for number, part in enumerate((split, other)):
+        parts = pd.DataFrame({"image": table.image, "split": part})
+        path = tmp_path / f"data/splits/part{number}.csv"
+        parts.to_csv(path, index=False)
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        parts.assign(predicted=range(len(parts))).to_csv(folder / "predictions.csv", index=False)
+        facts = {"set": "demo", "method": "HyperIQA", "parameters": {"split": f"part{number}"}}
+        facts["files"] = {f"data/splits/part{number}.csv": file_hash(path)}
+        (folder / "params.json").write_text(json.dumps(facts))
+        folders[f"run{number}"] = folder
+    parts[parts.split == "test"][["image"]].assign(psnr=1.0).to_csv(
+        folder / "measures.csv", index=False
+    )
+    return folders
+
+
+def test_runs_are_read_side_by_side(table, split, finished, tmp_path):
+    index = tables.read_runs(finished)
+    assert index.split.to_dict() == {"run0": "part0", "run1": "part1"}
+    (first, part), (second, _) = tables.read_tests(index, finished, table, root=tmp_path)
+    assert part.tolist() == split.tolist() and first.image.tolist() == [
+        *table.image[part == "test"]
+    ]
+    assert list(first) == ["image", "HyperIQA"] and list(second) == ["image", "HyperIQA", "psnr"]
+    assert not tables.share_images([(first, part), (second, part)])
+    assert tables.share_images([(first, part), (first[:1], part)])
+
+
+def test_runs_that_cannot_stand_side_by_side(table, finished, tmp_path):
+    index = tables.read_runs(finished)
+    with pytest.raises(ValueError, match="two runs of HyperIQA on part0: name the one to show"):
+        tables.read_runs({"run0": finished["run0"], "again": finished["run0"]})
+    path = finished["run1"] / "params.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"method": "MANIQA"}))
+    with pytest.raises(ValueError, match="no run of MANIQA on part0: each split needs"):
+        tables.read_runs(finished)
+    path.write_text(json.dumps(facts | {"set": "kadid10k"}))
+    with pytest.raises(ValueError, match="runs on demo, kadid10k: name those of one set"):
+        tables.read_runs(finished)
+    (tmp_path / "data/splits/part1.csv").write_text("changed")
+    with pytest.raises(ValueError, match="part1.csv has changed since run1 read it"):
+        tables.read_tests(index, finished, table, root=tmp_path)
