@@ -142,6 +142,9 @@ def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_sh
         row = rows.loc["label2", statistic, "HyperIQA - psnr"]
         assert row["mean"] == pytest.approx(np.mean(less)) and row.splits == 2
         assert (row.low, row.high) == pytest.approx(resampled_interval(less, train=144, test=72))
+    flat = tables.splits_headline(over, "HyperIQA")
+    row = rows.loc["label", "srcc", "HyperIQA"]
+    assert (flat["splits"], flat["srcc"], flat["srcc_low"]) == (2, row["mean"], row.low)
     assert (
         rows.loc["label", "plcc5", "HyperIQA"]["mean"]
         >= rows.loc["label", "plcc", "HyperIQA"]["mean"]
@@ -268,6 +271,11 @@ def test_a_figure_is_asked_for_by_name_and_has_a_caption(name):
 def test_an_unknown_figure_is_told_the_known_ones():
     with pytest.raises(AttributeError, match="no figure 'scater'; there are .*scatter"):
         figures.scater  # noqa: B018
+
+
+def test_every_public_name_of_tables_is_there():
+    for name in tables.__all__:
+        assert getattr(tables, name) is not None
 
 
 # ---- finished runs side by side

@@ -100,6 +100,19 @@ def over_splits(
     return pd.DataFrame(rows)
 
 
+def splits_headline(data: pd.DataFrame, method: str) -> dict:
+    """A method's rows of `over_splits` under `label` as flat numbers, for a run's metrics.json:
+    splits, n, and of each statistic the mean with its interval, as srcc, srcc_low, srcc_high.
+    """
+    rows = data[(data.method == method) & (data.label == "label")].set_index("statistic")
+    numbers = {"splits": rows.splits.iloc[0].item(), "n": rows.n.iloc[0].item()}
+    numbers |= rows["mean"].to_dict()
+    for end in ("low", "high"):
+        for statistic, value in rows[end].items():
+            numbers[f"{statistic}_{end}"] = value
+    return numbers
+
+
 def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=LABELS) -> pd.DataFrame:
     """One row a label and pair of columns of `data`, predictions for the same images: how much the
     first exceeds the second.
