@@ -36,7 +36,11 @@ def case(name, *, epochs):
             "iqt", size="iqt_c", backbone="test_efficientnet", dropout=0.0, pretrained=False
         )
         samples = _samples(((192, 192),), pristine=True)
-        return model, samples, training.Recipe(**recipe, backbone_parts=["features"])
+        return (
+            model,
+            samples,
+            training.Recipe(**recipe | {"head_lr": 4e-4}, backbone_parts=["features"]),
+        )
     if name == "ckdn":
         model = create_model("ckdn", backbone="test_convnext", dropout=0.0, pretrained=False)
         model.contract = model.contract.changed(crop=32, resize=None)

@@ -12,7 +12,7 @@ from conftest import REPOSITORY
 LEVELS = [
     ["__main__"],
     ["apps"],
-    ["figures", "tables", "mmos", "leakage", "ablations", "attention", "training"],
+    ["figures", "tables", "mmos", "leakage", "ablations", "attention", "study", "training"],
     ["evaluation", "runs"],
     ["loading", "models"],
     ["datasets", "distortions", "pixels"],

@@ -15,14 +15,14 @@ from iqa_core.evaluation import predict_samples
 from iqa_core.models import Objective, create_model
 from iqa_core.models.ckdn import learning_parts
 
-EPOCHS = {"ckdn": 80, "ra_miqa": 20, "iqt": 25}
+EPOCHS = {"ckdn": 28, "ra_miqa": 20, "iqt": 32, "frozen crops": 20}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_eight_samples_are_learnt_by_heart(name):
-    model, samples, recipe = case(name, epochs=EPOCHS.get(name, 60))
+    model, samples, recipe = case(name, epochs=EPOCHS.get(name, 40))
     (row,) = training.fit(model, samples, samples, recipe=recipe, log=str)
-    assert row["val_l1"] < 0.15 * samples.table.label.std() and row["val_srcc"] > 0.95
+    assert row["val_l1"] < 0.3 * samples.table.label.std() and row["val_srcc"] > 0.95
 
 
 @pytest.mark.parametrize("name", NAMES)
