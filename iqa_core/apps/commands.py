@@ -2,6 +2,7 @@
 when it is called.
 """
 
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -68,12 +69,24 @@ def run(
             help="Another value for a parameter, read as YAML; repeatable.",
         ),
     ] = None,
+    child: Annotated[
+        bool,
+        typer.Option("--child", hidden=True, help="For the processes that `run --jobs` starts."),
+    ] = False,
 ) -> None:
     """Run the notebooks of an experiment, headless and in order."""
-    from iqa_core.apps import execute
+    from iqa_core.apps import execute, sweep
 
-    wanted = dict(resume=resume, at_once=jobs, shard=shard, timeout_s=timeout and timeout * 3600)
-    execute.execute(target, **wanted, overrides=execute.parse_overrides(given or []))
+    kwargs = dict(
+        resume=resume,
+        timeout_s=timeout and timeout * 3600,
+        overrides=execute.parse_overrides(given or []),
+    )
+    if child:
+        sweep.end_with_stdin(signal.SIGINT)
+        execute.execute_child(target, **kwargs)
+    else:
+        execute.execute(target, at_once=jobs, shard=shard, **kwargs)
 
 
 @app.command()
@@ -127,10 +140,10 @@ def list_weights(
     ] = None,
 ) -> None:
     """Everything that can be loaded: published models, then what models start from."""
-    import difflib
     import re
 
     from iqa_core.download import page
+    from iqa_core.hints import nearest
     from iqa_core.models import list_models, published
 
     rows = sorted(published.rows(), key=lambda row: (not row.model, row.model))
@@ -142,10 +155,8 @@ def list_weights(
             if model.lower() in (row.model, row.name.lower()) or word.search(row.needed_by)
         ]
         if not rows:
-            names = difflib.get_close_matches(model, list_models(), n=1) or list_models()
-            raise KeyError(
-                f"no weights are known for a model {model!r}; did you mean {', '.join(names)}?"
-            )
+            hint = nearest(model, list_models()) or f"; models are {', '.join(list_models())}"
+            raise KeyError(f"no weights are known for a model {model!r}{hint}")
     table = _table(
         "name",
         "model",

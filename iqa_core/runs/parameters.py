@@ -5,13 +5,14 @@ With `ast`, because papermill's inspector drops `x: str | None = None` and garbl
 hold `#`. One name, one type, all the way from the YAML file to `params.json`."""
 
 import ast
-import difflib
 import io
 import json
 import re
 import tokenize
 from pathlib import Path
 from typing import NamedTuple
+
+from iqa_core.hints import nearest
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 
@@ -63,8 +64,7 @@ def check_parameters(notebook: Path, given: dict) -> dict:
     declared = declared_parameters(notebook)
     for name in given:
         if name not in declared:
-            close = difflib.get_close_matches(str(name), declared, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
+            hint = nearest(name, declared) or "."
             raise KeyError(
                 f"{Path(notebook).name} declares no parameter {name!r}{hint} It has: "
                 f"{', '.join(declared)}"

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from iqa_core.files import file_hash as file_hash  # as runs.file_hash, for notebooks
 from iqa_core.files import project_root, read_json, write_json, write_rows, write_text
+from iqa_core.hints import nearest
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 
 PACKAGES = (
@@ -300,9 +301,8 @@ def load_model(run: str | Path):
     if str(run) in {row.name for row in published.rows()}:
         fix = f"`python -m iqa_core weights get {run}`, then `weights convert --model {run}`"
         raise FileNotFoundError(f"the published weights {run} are not here as a model: {fix}")
-    if "/" not in str(run) and (
-        hint := published.near(str(run), [row.name for row in published.rows()])
-    ):
+    hint = nearest(run, [row.name for row in published.rows()], most=3)
+    if hint and "/" not in str(run):
         raise FileNotFoundError(f"there is no run and there are no published weights {run}{hint}")
     return weights.load(finished(run))
 
