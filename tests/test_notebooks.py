@@ -38,6 +38,7 @@ def faults(path):
         *body(cells, code),
         *ending(cells, trees),
         *parameters(path, trees),
+        *trainings(path, code),
     ]
 
 
@@ -184,6 +185,13 @@ def parameters(path, trees):
             yield f"parameter {name} is not used"
 
 
+def trainings(path, code):
+    """What `python -m iqa_core train` needs to know: where the training is."""
+    number = sum("training" in cell["metadata"].get("tags", []) for cell in code)
+    if "processes: " in text(code[1]) and number != 1:
+        yield f"it declares `processes`, but {number} cells are tagged `training`, not one"
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_keeps_the_rules(path):
     found = faults(path)
@@ -241,6 +249,10 @@ BAD = {
     "`experiment: str = .lab.` is not among": (
         2,
         ("parameters", 'run: str = ""  # f\nseed: int = 0  # s'),
+    ),
+    "declares `processes`, but 0 cells are tagged": (
+        2,
+        ("parameters", GOOD[2][1] + "\nprocesses: int = 1  # that train"),
     ),
     "parameter rate is not used": (
         2,

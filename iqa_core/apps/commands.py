@@ -107,12 +107,12 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Run a notebook whose training several processes share. Inside torchrun: this process's share,
-    up to the checkpoint.
+    """Run a notebook, its training by several processes. Inside torchrun: what this process does of
+    it, up to the checkpoint.
     """
-    from iqa_core.apps.distributed import run_or_share
+    from iqa_core.apps.distributed import run_distributed
 
-    run_or_share(target, given or [], processes=processes, timeout_s=timeout and timeout * 3600)
+    run_distributed(target, given or [], processes=processes, timeout_s=timeout and timeout * 3600)
 
 
 def _table(*titles: str, right: tuple[str, ...] = ()):

@@ -127,14 +127,14 @@ class Run:
                 f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                 for key, value in row.items()
             )
-            self.say("  ".join(words))
+            self.note("  ".join(words))
             write_rows(self.path("history.csv"), self.rows)
             self._told = step
         if step > self._drawn:
             self._draw(row)
             self._drawn = step
 
-    def say(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Adds lines to `train.log` and, but for a run inside a run, the output."""
         if self.first:
             with self.path("train.log").open("a", encoding="utf-8") as file:
