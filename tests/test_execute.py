@@ -28,7 +28,8 @@ weights: str | None = "x # y"  # checkpoint
 START = "from iqa_core import runs\nrun = runs.start('01_first', globals())"
 LOOK = """\
 import os, sys, iqa_core
-run.record(python=sys.executable, package=iqa_core.__file__, allocator=os.environ['MALLOC_TOP_PAD_'], cwd=os.getcwd())
+run.record(python=sys.executable, package=iqa_core.__file__, cwd=os.getcwd())
+run.record(allocator=os.environ['MALLOC_TOP_PAD_'])
 print('one line')
 run.finish({'epochs': epochs, 'weights': str(weights), 'colour': colour})"""
 
@@ -109,7 +110,8 @@ def test_a_cell_that_fails(tiny):
     tiny.parameters("tiny/02_second", "")
     done = command("run", "tiny", project=tiny)
     assert done.returncode == 1
-    message = "tiny/01_first: notebooks/01_first.ipynb failed in cell 5, `first = epochs`: ValueError: no images in here"
+    where = "tiny/01_first: notebooks/01_first.ipynb failed in cell 5, `first = epochs`"
+    message = f"{where}: ValueError: no images in here"
     assert f"error: {message}\n" in done.stderr
     assert f"\n{message}\n" in done.stdout, "said when it happens as well, since others follow"
     assert (
@@ -608,10 +610,7 @@ def test_a_shard_that_cannot_be(tiny, shard):
 def test_sweeps_on_the_command_line(tiny):
     done = command("run", "tiny", "--jobs", "1", "--shard", "3/2", project=tiny)
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr
-        == "error: --shard '3/2': write i/n with 1 <= i <= n, as 2/3 for the second of three machines\n"
-    )
+    assert done.stderr.startswith("error: --shard '3/2': write i/n with 1 <= i <= n, as 2/3 for")
 
 
 def test_one_file_a_notebook_cannot_be_shared_out(tiny):

