@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
-from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from .full_reference import REGISTRY, fr_measure
 from .loading.samples import Samples
 from .loading.views import batch, evaluation_views, floats
 from .metrics import apply_scale
+from .parallel import in_processes
 from .pixels import read_image
 
 
@@ -147,19 +147,20 @@ def measure(
         )
     groups = [rows for _, rows in table.groupby("reference", sort=False)]
     chunks = [rows[start : start + 16] for rows in groups for start in range(0, len(rows), 16)]
-    pool = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
-    done = pool(delayed(_measure)(rows, names, root) for rows in chunks)
-    found = pd.concat(tqdm(done, total=len(chunks), desc="measures", unit="x16", mininterval=2))
-    return table[["image"]].merge(found, on="image", validate="one_to_one")
+    calls = [(rows, names, root) for rows in chunks]
+    done = in_processes(_measure, calls, processes=processes, desc="measures", unit="x16")
+    return table[["image"]].merge(pd.concat(done), on="image", validate="one_to_one")
 
 
 def _measure(rows, names, root):
+    """The measures of some images with one reference."""
     reference = read_image(root / rows.reference.iloc[0])
-    images = {image: read_image(root / image) for image in rows.image}
-    sign = {name: 1 if REGISTRY[name].higher_is_better else -1 for name in names}
-    return pd.DataFrame(
-        [
-            {"image": i} | {n: sign[n] * fr_measure(n, p, reference) for n in names}
-            for i, p in images.items()
-        ]
-    )
+    measured = []
+    for image in rows.image:
+        pixels = read_image(root / image)
+        row = {"image": image}
+        for name in names:
+            sign = 1 if REGISTRY[name].higher_is_better else -1
+            row[name] = sign * fr_measure(name, pixels, reference)
+        measured.append(row)
+    return pd.DataFrame(measured)

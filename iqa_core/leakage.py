@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from PIL import Image
 from scipy.fft import dctn
 from tqdm.auto import tqdm
 
+from .parallel import in_processes
 from .pixels import read_image
 from .splits import PARTS, name_some, part_of
 
@@ -138,11 +138,9 @@ def _search(paths, wanted, *, largest=LARGEST, processes, progress):
         raise FileNotFoundError(
             f"no file for {name_some(absent)}; get the images first, or drop their rows"
         )
-    chunks = [paths[start : start + 32] for start in range(0, len(paths), 32)]
-    work = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
-    done = work(delayed(_hash_files)(chunk) for chunk in chunks)
+    calls = [(paths[start : start + 32],) for start in range(0, len(paths), 32)]
     bar = dict(desc="hash", unit="x32", mininterval=5, disable=not progress)
-    done = list(tqdm(done, total=len(chunks), **bar))
+    done = list(in_processes(_hash_files, calls, processes=processes, **bar))
     broken = [error for _, errors in done for error in errors]
     if broken:
         raise ValueError(f"{name_some(broken)}; `python -m iqa_core data check` lists all")

@@ -16,7 +16,7 @@ LEVELS = [
     ["evaluation", "runs"],
     ["loading", "models"],
     ["datasets", "distortions", "pixels"],
-    ["metrics", "full_reference", "stats", "splits", "download", "files"],
+    ["metrics", "full_reference", "stats", "splits", "download", "files", "hints", "parallel"],
 ]
 ORDER = [name for level in LEVELS for name in level]
 PACKAGE = REPOSITORY / "iqa_core"

@@ -3,7 +3,6 @@
 What a set is stands in sets.yaml as data. A folder data/raw/<name> with a set.yaml of the same
 keys, with a labels.csv, or with nothing but images is a set as well."""
 
-import difflib
 import functools
 import importlib
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from ..hints import nearest
 from .description import Description, Label, described, described_file
 from .readers import CONTRACT, NUMBERS, Files
 from .tables import build_table, numbers
@@ -53,10 +53,10 @@ def _description(name: str, root: Path) -> Description:
             return described_file(folder / "set.yaml", _sets()[kind])
         if there or (folder.parent == root / RAW and Files(folder).pictures()):
             return _description(kind, root)
-    near = difflib.get_close_matches(name, list_datasets(), n=3)
-    told = f"no data set {name!r}{', but ' + ', '.join(near) if near else ''}; there are {', '.join(list_datasets())}"
+    hint = nearest(name, list_datasets(), most=3) or "."
     raise KeyError(
-        f"{told}; for your own put images and labels.csv (image, label) or set.yaml into "
+        f"no data set {name!r}{hint} There are {', '.join(list_datasets())}; "
+        f"for your own put images and labels.csv (image, label) or set.yaml into "
         f"{RAW / name}"
     )
 

@@ -8,17 +8,16 @@ SSIMULACRA2, is a second opinion under which every headline is shown again. Neit
 that is in the photograph already: it compares with the photograph."""
 
 import hashlib
-import os
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from PIL import Image
-from tqdm.auto import tqdm
 
 from ..distortions import distort, source_code
+from ..files import replacing
+from ..parallel import in_processes
 
 PHOTOS = Path("data/demo")
 TABLE = PHOTOS / "labels.csv"
@@ -61,12 +60,9 @@ def make_images(table: pd.DataFrame, *, root: Path, processes: int = -1) -> int:
             stale.unlink()
         stamp.write_text(made_by)
     missing = table[[not (root / image).exists() for image in table.image]]
-    chunks = [missing[start : start + 24] for start in range(0, len(missing), 24)]
-    write = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
-    done = write(delayed(_write_images)(chunk, root) for chunk in chunks)
-    list(
-        tqdm(done, total=len(chunks), desc="distort", unit="x24", mininterval=2, disable=not chunks)
-    )
+    calls = [(missing[start : start + 24], root) for start in range(0, len(missing), 24)]
+    bar = dict(desc="distort", unit="x24", disable=not calls)
+    list(in_processes(_write_images, calls, processes=processes, **bar))
     return len(missing)
 
 
@@ -78,6 +74,6 @@ def _made_by(root):
 
 def _write_images(rows, root):
     for row in rows.itertuples(index=False):
-        draft = root / f"{row.image}.{os.getpid()}"
-        Image.fromarray(make_image(row, root)).save(draft, format="PNG", compress_level=0)
-        draft.replace(root / row.image)
+        image = Image.fromarray(make_image(row, root))
+        with replacing(root / row.image) as draft:
+            image.save(draft, format="PNG", compress_level=0)

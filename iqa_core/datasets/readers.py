@@ -4,7 +4,6 @@ Nothing is converted or dropped here, so that whatever is wrong later can be nam
 the file."""
 
 import csv
-import difflib
 import fnmatch
 import io
 import json
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..hints import nearest
 from .description import LabelFile
 
 CONTRACT = [
@@ -155,10 +155,8 @@ def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
     for ours in [
         name for name in file.columns if name not in CONTRACT and not re.fullmatch(NUMBERS, name)
     ]:
-        if near := difflib.get_close_matches(ours, CONTRACT, n=1, cutoff=0.8):
-            raise KeyError(
-                f"`columns` of {file.file}: {ours} is no column of ours; did you mean {near[0]}?"
-            )
+        if hint := nearest(ours, CONTRACT, cutoff=0.8):
+            raise KeyError(f"`columns` of {file.file}: {ours} is no column of ours{hint}")
     wanted = {ours: str(theirs).casefold() for ours, theirs in file.columns.items()}
     numbered = bool(wanted) and all(isinstance(theirs, int) for theirs in file.columns.values())
     start = next(

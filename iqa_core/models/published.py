@@ -8,7 +8,6 @@ times that); its `sha256` may be the first digits only.
 
 import argparse
 import csv
-import difflib
 import re
 import zipfile
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import yaml
 
 from iqa_core.files import project_root
+from iqa_core.hints import nearest
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the table needs none
     from torch import Tensor
@@ -95,9 +95,9 @@ def row(name: str) -> Published:
     """The row of that name; KeyError with the names near it."""
     known = {row.name: row for row in rows()}
     if name not in known:
+        hint = nearest(name, known, most=3) or "."
         raise KeyError(
-            f"no published weights {name!r}{near(name, known)}; `python -m iqa_core weights list` "
-            f"tells all"
+            f"no published weights {name!r}{hint} `python -m iqa_core weights list` tells all"
         )
     return known[name]
 
@@ -117,12 +117,6 @@ def local_file(name: str) -> Path:
             f"the weights {name} are missing: {source}; or put the file at {found.path}"
         )
     return found.path
-
-
-def near(name: str, names) -> str:
-    """A hint at the names that are nearest to one that is unknown."""
-    close = difflib.get_close_matches(name, names, n=3)
-    return f"; near it: {', '.join(close)}" if close else ""
 
 
 def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":

@@ -16,6 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from iqa_core.files import file_hash
+from iqa_core.hints import nearest
 
 from . import create_model, list_models, module_of, published
 
@@ -101,8 +102,8 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
     stem = re.sub(r"(\.(pkl|pth|pt|tar|npz|safetensors|bin))+$", "", file.name)
     if row is None and name not in list_models():
         raise KeyError(
-            f"neither weights nor a model are named "
-            f"{name!r}{published.near(name, [*rows, *list_models()])}"
+            f"neither weights nor a model are named {name!r}"
+            f"{nearest(name, [*rows, *list_models()], most=3)}"
         )
     if row is None and out is None and stem in rows:
         raise ValueError(

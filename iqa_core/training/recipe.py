@@ -1,6 +1,5 @@
 """What a training is given besides its model and its data."""
 
-import difflib
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +13,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+
+from ..hints import nearest
 
 
 class Recipe(BaseModel):
@@ -124,8 +125,7 @@ class Recipe(BaseModel):
 
 
 def _unknown(name, known):
-    close = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
+    hint = nearest(name, known) or "."
     return f"no recipe has {name!r}{hint} It has: {', '.join(known)}"
 
 
