@@ -18,10 +18,17 @@ from timm.models.swin_transformer import SwinTransformerStage, window_reverse
 from torch import nn
 from tqdm.auto import tqdm
 
-from .loading.views import FEATURES, floats, grid, inputs
+from .loading.views import (
+    batch,
+    evaluation_places,
+    evaluation_views,
+    floats,
+    is_frozen,
+    resized_shape,
+    views,
+)
 from .models.pyramid import Pyramid
-from .models.smart_iqa import StaticGate
-from .pixels import resize
+from .models.smart_iqa import SmartIQA, StaticGate
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]  # columns of tables; strides 4, 8, 16, 32
 
@@ -36,24 +43,26 @@ def stage_weights(
     Images and crops as for `evaluation.predict`, so images may be features; `batch_size` crops go
     through the model at a time. ValueError for a model without stage weights, and for images of
     which some get more crops than others."""
-    if not hasattr(model, "stage_weights"):
+    if not isinstance(model, SmartIQA):
         raise ValueError(f"{type(model).__name__} weighs no stages; stage weights are SMART-IQA's")
-    device, crops = next(model.parameters()).device, crops or model.contract.crops
-    found = []
+    device = next(model.parameters()).device
+    of_images = []
     with _judging(model):
         for image in tqdm(images, desc="stage weights", mininterval=5):
-            (views,) = inputs(image, None, model.contract, crops)
+            (array,) = evaluation_views(
+                {"image": image}, model.contract, crops=crops or model.contract.crops
+            )
             parts = [
                 model.stage_weights(floats(part, device, torch.float32))
-                for part in views.split(batch_size)
+                for part in batch([array]).split(batch_size)
             ]
-            found.append(torch.cat(parts).cpu().numpy())
-    if len({len(weights) for weights in found}) > 1:
+            of_images.append(torch.cat(parts).cpu().numpy())
+    if len({len(weights) for weights in of_images}) > 1:
         raise ValueError(
             "the images differ in size and the contract covers each by as few crops as it needs; "
             "give crops="
         )
-    return np.stack(found).astype(float)
+    return np.stack(of_images).astype(float)
 
 
 def entropy(weights: np.ndarray) -> np.ndarray:
@@ -236,23 +245,19 @@ def _everywhere(model, image, of):
             f"{type(model).__name__} does not read a feature pyramid crop by crop: it has no "
             f"stages to map"
         )
-    if getattr(image, "dtype", None) == FEATURES:
-        raise ValueError("features have no places; give the image itself, uint8 (h, w, 3)")
-    (views,) = inputs(image, None, contract, None)
-    sides = resize(image, contract.resize, contract.interpolation[0], at_least=contract.crop).shape[
-        :2
-    ]
-    sums, times, device = (
-        torch.zeros(4, *sides),
-        torch.zeros(sides),
-        next(model.parameters()).device,
-    )
-    for view, (top, left) in zip(views, grid(*sides, crop=contract.crop, crops=None), strict=True):
-        place = ..., slice(top, top + contract.crop), slice(left, left + contract.crop)
+    if is_frozen(image):
+        raise ValueError("frozen crops have no places; give the image itself, uint8 (h, w, 3)")
+    sides = resized_shape(*image.shape[:2], contract)
+    sums, times = torch.zeros(4, *sides), torch.zeros(sides)
+    device = next(model.parameters()).device
+    for place in evaluation_places(*sides, contract, crops=None):
+        (array,) = views({"image": image}, contract, [place])
         with _judging(model):
-            maps = of(floats(view[None], device, torch.float32))
-        sums[place] += torch.cat([_enlarged(m.float().cpu(), contract.crop) for m in maps])
-        times[place] += 1
+            maps = of(floats(batch([array]), device, torch.float32))
+        bottom, right = place.top + contract.crop, place.left + contract.crop
+        crop = ..., slice(place.top, bottom), slice(place.left, right)
+        sums[crop] += torch.cat([_enlarged(m.float().cpu(), contract.crop) for m in maps])
+        times[crop] += 1
     return _enlarged(sums / times, image.shape[:2]).numpy()
 
 

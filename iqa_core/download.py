@@ -30,14 +30,23 @@ BROKEN = (
 
 
 def download(address: str, path: Path, *, sha256: str | None = None) -> str:
-    """Fetch `address` (a URL, or drive:<id> of Google Drive) to `path`; the file's sha256, also
-    written to <path>.sha256.
+    """Fetch a file; one that is there already is only checked.
 
-    A file that is there is only checked. What arrives lies in <path>.part, where the next call goes
-    on after an interruption. `sha256` may be the first digits alone; without it the one written at
-    the first time is asked for. FileNotFoundError when the file cannot be had (offline, 404, a web
-    page in its place), ValueError for one that is not the expected one; both tell the address, the
-    path and what to do."""
+    What arrives lies in <path>.part, where the next call goes on after an interruption.
+
+    Args:
+        address: a URL, or drive:<id> of Google Drive.
+        path: where the file is to be.
+        sha256: expected, or its first digits alone; without it the one written at the first time.
+
+    Returns:
+        The file's sha256, also written to <path>.sha256.
+
+    Raises:
+        FileNotFoundError: when the file cannot be had (offline, 404, a web page in its place).
+        ValueError: for a file that is not the expected one. Both tell the address, the path and
+            what to do.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):  # two at once would write into one .part
@@ -45,30 +54,28 @@ def download(address: str, path: Path, *, sha256: str | None = None) -> str:
 
 
 def _download(address, path, sha256):
-    part, note = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.sha256")
+    part = path.with_name(f"{path.name}.part")
+    note = path.with_name(f"{path.name}.sha256")
     if _size(path):
         noted = note.read_text(encoding="utf-8").split()[:1] if note.is_file() else []
         return _check(path, sha256 or "".join(noted), address)
-    drive = address.startswith("drive:")
+    in_drive = address.startswith("drive:")
     try:
-        _fetch(DRIVE.format(address[6:]) if drive else address, part)
+        _fetch(DRIVE.format(address[6:]) if in_drive else address, part)
     except BROKEN as error:
-        kept = (
-            "; what has arrived is kept, and the same command goes on from there"
-            if _size(part)
-            else ""
-        )
+        kept = ""
+        if _size(part):
+            kept = "; what has arrived is kept, and the same command goes on from there"
         raise FileNotFoundError(
             f"{address} could not be fetched ({error}){kept}. {_by_hand(address, path)}"
         ) from error
     except _WebPageError as error:
-        why = (
-            "the quota is used up, or it is shared no more"
-            if drive
-            else "it has moved, or asks for a login"
-        )
-        told = f"{address} answers with a web page instead of a file: {why}"
-        raise FileNotFoundError(f"{told}. {_by_hand(address, path)}") from error
+        why = "it has moved, or asks for a login"
+        if in_drive:
+            why = "the quota is used up, or it is shared no more"
+        raise FileNotFoundError(
+            f"{address} answers with a web page instead of a file: {why}. {_by_hand(address, path)}"
+        ) from error
     try:
         digest = _check(part, sha256, address)
     except ValueError:
@@ -103,16 +110,16 @@ def _fetch(url, part):
     if not re.match(r"https?://", url):
         raise ValueError(f"{url} is no address to fetch from; https://, http:// and drive: are")
     start = _size(part)
-    headers = {"User-Agent": "iqa_core"} | ({"Range": f"bytes={start}-"} if start else {})
+    headers = {"User-Agent": "iqa_core"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    request = urllib.request.Request(url, headers=headers)
     try:
-        answer = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=SILENCE
-        )
+        answer = urllib.request.urlopen(request, timeout=SILENCE)
     except urllib.error.HTTPError as error:
-        if (
-            error.code != 416
-        ):  # the range begins at the end: all is there, or the file has become another
+        if error.code != 416:
             raise
+        # the range begins at the end: all is there, or the file has become another
         error.close()
         if error.headers.get("Content-Range", "").rpartition("/")[2] == str(start):
             return
@@ -121,9 +128,8 @@ def _fetch(url, part):
     with answer:
         if answer.headers.get_content_type() == "text/html":
             raise _WebPageError
-        if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(
-            f"bytes {start}-"
-        ):
+        content_range = answer.headers.get("Content-Range", "")
+        if answer.status == 206 and not content_range.startswith(f"bytes {start}-"):
             part.unlink()  # another part of the file than was asked for: all of it anew
             return _fetch(url, part)
         if answer.status != 206:
@@ -159,11 +165,11 @@ def _check(path, sha256, address):
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(sha256.lower()):
-        told = f"{path} is not the file expected from {address}: its sha256 is {digest}, {sha256} is wanted"
-        fix = (
-            "what arrived was removed, fetch it again"
-            if path.suffix == ".part"
-            else "remove it and fetch it again"
+        fix = "remove it and fetch it again"
+        if path.suffix == ".part":
+            fix = "what arrived was removed, fetch it again"
+        raise ValueError(
+            f"{path} is not the file expected from {address}: its sha256 is {digest}, {sha256} is "
+            f"wanted; {fix}"
         )
-        raise ValueError(f"{told}; {fix}")
     return digest

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
-from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from .full_reference import REGISTRY, fr_measure
-from .loading.views import batch_of, floats, inputs
+from .loading.samples import Samples
+from .loading.views import batch, evaluation_views, floats
 from .metrics import apply_scale
+from .parallel import in_processes
 from .pixels import read_image
 
 
@@ -25,82 +26,94 @@ def predict(
     crops: int | None = None,
     batch_size: int = 32,
     random: Sequence[int] | None = None,
-    share: bool = False,
+    distributed: bool = False,
     scaled: bool = False,
     progress: bool = False,
 ) -> np.ndarray:
     """Predicted labels (n,) of uint8 RGB images (h, w, 3) of any size; docs/preprocessing.md tells
-    what is done to them. Also of features, as `features.pyramid_features` gives them, whose crops
-    are fixed.
+    what is done to them. Also of frozen crops (`loading.frozen_crops`).
 
-    An image smaller than the contract's crop is enlarged to it (`pixels.resize`) and then looks
-    blurred to the model. `reference`: as many images of the same sizes, for models whose contract
-    wants them. `crops` overrides the contract's number of crops, of which the model gets at most
-    `batch_size` at a time. It is left in the mode that it was in. `random`: integers that seed
-    crops at random places instead, as published code takes them; image i has its own generator.
-    `share`: the processes of torchrun, which must then all call this, take every so manieth image
-    each, and every process gets all predictions. `scaled`: on the scale that the contract's
-    calibration leads to. ValueError if references lack or are too many, crops are asked of a model
-    for whole images or scaled scores of one without calibration, an image is too narrow to be
-    enlarged, or a prediction is not finite."""
+    An image smaller than the contract's crop is enlarged to it and then looks blurred to the model.
+    The model is left in the mode that it was in.
+
+    reference     as many images of the same sizes, for models whose contract wants them
+    crops         in place of the contract's number of crops
+    batch_size    crops that the model gets at a time, at most
+    random        integers that seed crops at random places instead, as published code takes them;
+                  image i has its own generator
+    distributed   the processes of torchrun, which must then all call this, take every so manieth
+                  image each, and every process gets all predictions
+    scaled        on the scale that the contract's calibration leads to
+
+    ValueError if references lack or are too many, crops are asked of a model for whole images or
+    scaled scores of one without calibration, an image is too narrow to be enlarged, or a prediction
+    is not finite.
+    """
     contract, training = model.contract, model.training
-    _check_reference(images, reference, contract)
-    if scaled and not contract.calibration:
-        raise ValueError(
-            "this model has no calibration; trained by notebook 02, where val labels are, it gets "
-            "one"
-        )
-    if crops is not None and not contract.crop:
-        raise ValueError("this model reads whole images; leave `crops=` out")
+    _check(contract, images, reference, crops=crops, scaled=scaled)
     crops = contract.crops if crops is None else crops
-    model.eval()
-    device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
+    parts = {"image": images}
+    if reference is not None:
+        parts[contract.reference] = reference
+    rank, world = 0, 1
+    if distributed and dist.is_initialized():
+        rank, world = dist.get_rank(), dist.get_world_size()
+
+    # A few images at a time: their crops make one batch, or several of `batch_size`.
     scores = np.zeros(len(images))
-    rank, world = (
-        (dist.get_rank(), dist.get_world_size()) if share and dist.is_initialized() else (0, 1)
-    )
-    own, per_batch = range(rank, len(images), world), max(1, batch_size // (crops or 4))
+    mine = range(rank, len(images), world)
+    per_batch = max(1, batch_size // (crops or 4))
+    starts = range(0, len(mine), per_batch)
+    model.eval()
     try:
-        for start in tqdm(
-            range(0, len(own), per_batch), desc="predict", disable=not progress, mininterval=2
-        ):
-            numbers = own[start : start + per_batch]
-            seeds = [None if random is None else (*random, i) for i in numbers]
-            others = [None if reference is None else reference[i] for i in numbers]
-            parts = zip(numbers, others, seeds, strict=True)
-            some = [inputs(images[i], other, contract, crops, seed) for i, other, seed in parts]
-            views = [batch_of(parts) for parts in zip(*some, strict=True)]
-            passes = [
-                [view[k : k + batch_size] for view in views]
-                for k in range(0, len(views[0]), batch_size)
-            ]
-            out = torch.cat(
-                [
-                    model(*(floats(view, device, dtype) for view in few)).float().cpu()
-                    for few in passes
-                ]
-            ).numpy()
-            ends = np.cumsum([len(parts[0]) for parts in some])[:-1]
-            scores[list(numbers)] = [part.mean() for part in np.split(out, ends)]
+        for start in tqdm(starts, desc="predict", disable=not progress, mininterval=2):
+            numbers = mine[start : start + per_batch]
+            arrays = []
+            for i in numbers:
+                sample = {name: some[i] for name, some in parts.items()}
+                seed = None if random is None else (*random, i)
+                arrays.append(evaluation_views(sample, contract, crops=crops, seed=seed))
+            found = _scores(model, arrays, batch_size)
+            ends = np.cumsum([len(sample[0]) for sample in arrays])[:-1]
+            scores[list(numbers)] = [crops_of.mean() for crops_of in np.split(found, ends)]
     finally:
         model.train(training)
+
     if world > 1:
-        every = torch.from_numpy(scores).to(device)
-        dist.all_reduce(every)  # all others hold a zero
-        scores = every.cpu().numpy()
+        summed = torch.from_numpy(scores).to(next(model.parameters()).device)
+        dist.all_reduce(summed)  # all others hold a zero
+        scores = summed.cpu().numpy()
     if not np.isfinite(scores).all():
-        raise ValueError(
-            f"{(~np.isfinite(scores)).sum()} predictions are not finite; are the weights damaged?"
-        )
+        wrong = (~np.isfinite(scores)).sum()
+        raise ValueError(f"{wrong} predictions are not finite; are the weights damaged?")
     predicted = contract.offset + contract.scale * scores
     return apply_scale(contract.calibration, predicted) if scaled else predicted
 
 
-def _check_reference(images, reference, contract):
+def predict_samples(model, samples: Samples, **kwargs) -> np.ndarray:
+    """`predict` of samples, each beside the reference that the model's contract wants."""
+    reference = samples.parts.get(model.contract.reference)
+    return predict(model, samples.parts["image"], reference=reference, **kwargs)
+
+
+def _scores(model, arrays, batch_size):
+    """Scores (n,) of all views of some samples, `batch_size` at a time."""
+    first = next(model.parameters())
+    inputs = [batch(one_input) for one_input in zip(*arrays, strict=True)]
+    outputs = []
+    for start in range(0, len(inputs[0]), batch_size):
+        views = [
+            floats(view[start : start + batch_size], first.device, first.dtype) for view in inputs
+        ]
+        outputs.append(model(*views).float().cpu())
+    return torch.cat(outputs).numpy()
+
+
+def _check(contract, images, reference, *, crops, scaled):
     if contract.reference and reference is None:
         raise ValueError(
             f"this model compares with the {contract.reference} image: give `reference=`, one an "
-            f"image"
+            "image"
         )
     if reference is not None and not contract.reference:
         raise ValueError("this model judges an image by itself; leave `reference=` out")
@@ -108,6 +121,12 @@ def _check_reference(images, reference, contract):
         raise ValueError(
             f"{len(images)} images, but {len(reference)} references; give one an image"
         )
+    if scaled and not contract.calibration:
+        raise ValueError(
+            "this model has no calibration; trained by notebook 02, where val labels are, it gets one"
+        )
+    if crops is not None and not contract.crop:
+        raise ValueError("this model reads whole images; leave `crops=` out")
 
 
 def measure(
@@ -117,7 +136,8 @@ def measure(
     `names`, higher is better.
 
     A measure of which lower is better comes with its sign changed. `processes` as joblib counts
-    them; each has its share of the cores. ValueError for a table without references."""
+    them; each has its share of the cores. ValueError for a table without references.
+    """
     if not names:
         return table[["image"]].reset_index(drop=True)
     if "reference" not in table or table.reference.isna().any():
@@ -127,19 +147,20 @@ def measure(
         )
     groups = [rows for _, rows in table.groupby("reference", sort=False)]
     chunks = [rows[start : start + 16] for rows in groups for start in range(0, len(rows), 16)]
-    pool = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
-    done = pool(delayed(_measure)(rows, names, root) for rows in chunks)
-    found = pd.concat(tqdm(done, total=len(chunks), desc="measures", unit="x16", mininterval=2))
-    return table[["image"]].merge(found, on="image", validate="one_to_one")
+    calls = [(rows, names, root) for rows in chunks]
+    done = in_processes(_measure, calls, processes=processes, desc="measures", unit="x16")
+    return table[["image"]].merge(pd.concat(done), on="image", validate="one_to_one")
 
 
 def _measure(rows, names, root):
+    """The measures of some images with one reference."""
     reference = read_image(root / rows.reference.iloc[0])
-    images = {image: read_image(root / image) for image in rows.image}
-    sign = {name: 1 if REGISTRY[name].higher_is_better else -1 for name in names}
-    return pd.DataFrame(
-        [
-            {"image": i} | {n: sign[n] * fr_measure(n, p, reference) for n in names}
-            for i, p in images.items()
-        ]
-    )
+    measured = []
+    for image in rows.image:
+        pixels = read_image(root / image)
+        row = {"image": image}
+        for name in names:
+            sign = 1 if REGISTRY[name].higher_is_better else -1
+            row[name] = sign * fr_measure(name, pixels, reference)
+        measured.append(row)
+    return pd.DataFrame(measured)

@@ -10,6 +10,8 @@ import io
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -41,13 +43,27 @@ def file_hash(path: Path) -> str:
     return f"sha256-{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old or the new one, never half of it."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """For `with replacing(path) as draft`: a file to write, which is called `path` when the block
+    ends well, and is removed when it raises.
+
+    A reader of `path` sees the old file or the new one, never half of it. Its folder is made.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file, in UTF-8, so that a reader sees the old or the new one, never half of it."""
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: object) -> None:

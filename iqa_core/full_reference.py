@@ -12,19 +12,25 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Measure:
+    """A full-reference measure.
+
+    compute    (distorted, reference), float tensors (1, 3, h, w) in [0, 1] -> scalar tensor
+    protocol   channels, down-sampling, source
+    """
+
     name: str
-    compute: (
-        Callable  # (distorted, reference), float tensors (1, 3, h, w) in [0, 1] -> scalar tensor
-    )
+    compute: Callable
     higher_is_better: bool
-    protocol: str  # channels, down-sampling, source
+    protocol: str
 
 
 REGISTRY: dict[str, Measure] = {}
 
 
 def measure(protocol: str, *, higher_is_better: bool = True):
-    """Register `f(distorted, reference)` under its function name."""
+    """Register `f(distorted, reference)`, of float tensors (1, 3, h, w) in [0, 1], under its
+    function name.
+    """
 
     def register(function):
         REGISTRY[function.__name__] = Measure(
@@ -50,10 +56,11 @@ def check_measures(names: Iterable[str]) -> None:
 
 
 def fr_measure(name: str, distorted: np.ndarray, reference: np.ndarray) -> float:
-    """The measure's own value (see `REGISTRY[name].higher_is_better`) of two uint8 RGB images (h,
-    w, 3).
+    """The value of a measure, in its own units and direction (`REGISTRY[name].higher_is_better`).
 
-    KeyError for an unknown name, ValueError for images of different size or not uint8 RGB.
+    distorted, reference   uint8 RGB images (h, w, 3) of one size
+
+    Errors: KeyError for an unknown name, ValueError for images of different size or not uint8 RGB.
     """
     check_measures([name])
     if distorted.shape != reference.shape:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from PIL import Image
 from scipy.fft import dctn
 from tqdm.auto import tqdm
 
+from .parallel import in_processes
 from .pixels import read_image
 from .splits import PARTS, name_some, part_of
 
@@ -32,9 +32,8 @@ LARGEST = 0.3  # distance of a duplicate: see benchmarks/leakage.py
 BLOCK = 2**22  # distances held at once: 16 MB
 MOST = 1_000_000  # pairs: below 100 MB; more of them tell of a damaged table
 FREQUENCY = np.hypot(*np.indices((KEPT, KEPT)))  # natural spectra fall about as 1 / frequency
-MIRROR = np.tile((-1.0) ** np.arange(KEPT), KEPT).astype(
-    np.float32
-)  # mirroring turns the sign of odd columns
+# mirroring turns the sign of odd columns
+MIRROR = np.tile((-1.0) ** np.arange(KEPT), KEPT).astype(np.float32)
 
 
 def leakage(
@@ -45,27 +44,33 @@ def leakage(
     processes: int = -1,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Pairs across parts: columns image, split, image2, split2, kind in {content, duplicate},
-    distance; none is what one wants.
+    """Pairs of pictures across the parts of a split; none is what one wants.
 
-    `split` is a part for every row, as `load_split` gives (NaN: in none), or a table (image,
-    split). A content in several parts is one row of kind content for each two of them, by its first
-    images, distance NaN; near-duplicates are searched among images of different parts and contents,
-    see `duplicates` for how and for the errors. Images are read below `root`. For leaks between
-    data sets give their tables one after the other, one set as train and val, the other as test,
-    without `content` where both sets name contents alike."""
-    if len(split) != len(table) and not isinstance(split, pd.DataFrame):
-        raise ValueError(
-            f"split has {len(split)} rows, the table {len(table)}; give a part or NaN for every row"
-        )
+    table   column image and, optionally, content
+    split   a part for every row, as `load_split` gives (NaN: in none), or a table (image, split)
+    root    the folder that images are named from
+
+    Returns columns image, split, image2, split2, kind in {content, duplicate}, distance. A content
+    in several parts is one row of kind content for each two of them, by its first images, distance
+    NaN; near-duplicates are searched among images of different parts and contents: see `duplicates`
+    for how and for the errors. attrs["plain"]: images too plain to be told apart.
+
+    For leaks between data sets give their tables one after the other, one set as train and val, the
+    other as test, without `content` where both sets name contents alike.
+    """
     if not isinstance(split, pd.DataFrame):
+        if len(split) != len(table):
+            raise ValueError(
+                f"split has {len(split)} rows, the table {len(table)}; give a part or NaN for "
+                f"every row"
+            )
         split = pd.DataFrame({"image": table.image.to_numpy(), "split": np.asarray(split)}).dropna()
     content = table.content.fillna(table.image) if "content" in table else table.image
-    rows = pd.DataFrame(
-        {"image": table.image, "split": part_of(split, table), "content": content}
-    ).dropna()
+    columns = {"image": table.image, "split": part_of(split, table), "content": content}
+    rows = pd.DataFrame(columns).dropna()
     rows["part"] = rows.split.map(PARTS.index)
     rows = rows.sort_values("part", kind="stable", ignore_index=True)
+
     part, content = rows.part.to_numpy(), pd.factorize(rows.content)[0]
     first, second, distance, plain = _search(
         [Path(root) / image for image in rows.image],
@@ -73,20 +78,16 @@ def leakage(
         processes=processes,
         progress=progress,
     )
-    columns = {"image": first, "split": first, "image2": second, "split2": second}
-    near = pd.DataFrame(
-        {name: rows[name.strip("2")].to_numpy()[numbers] for name, numbers in columns.items()}
-    )
-    near = near.assign(kind="duplicate", distance=distance)
+    image, part_name = rows.image.to_numpy(), rows.split.to_numpy()
+    near = pd.DataFrame({"image": image[first], "split": part_name[first]})
+    near = near.assign(image2=image[second], split2=part_name[second], kind="duplicate")
+    near = near.assign(distance=distance)
+
     shared = rows.drop_duplicates(["content", "part"])
-    shared = (
-        shared.merge(shared, on="content", suffixes=("", "2"))
-        .query("part < part2")
-        .assign(kind="content", distance=np.nan)
-    )
-    pairs = pd.concat(
-        [frame for frame in (shared[near.columns], near) if len(frame)] or [near], ignore_index=True
-    )
+    shared = shared.merge(shared, on="content", suffixes=("", "2")).query("part < part2")
+    shared = shared.assign(kind="content", distance=np.nan)[near.columns]
+    found = [frame for frame in (shared, near) if len(frame)]
+    pairs = pd.concat(found or [near], ignore_index=True)
     pairs.attrs["plain"] = rows.image.to_numpy()[plain].tolist()
     return pairs
 
@@ -102,14 +103,17 @@ def duplicates(
     """Pairs of near-duplicate pictures: columns image, image2, distance (0..`largest`), nearest
     first.
 
-    `group`: what each picture belongs to, its content; pairs within one are left out.
+    paths   image files
+    group   what each picture belongs to, its content; pairs within one are left out
 
     Found are copies, also as JPEG of quality 50, at half the size, with up to about 5 % cut off
     each side, or mirrored. Pictures with as little structure as plain sky are all alike: they are
-    compared with none; `attrs["plain"]` names them. Errors name the images that are missing
-    (FileNotFoundError) or, once all are read, cannot be decoded (ValueError); ValueError beyond a
-    million pairs. On two cores 10,000 JPEG images of 512 x 384 take half a minute, of 12 megapixels
-    13."""
+    compared with none; `attrs["plain"]` names them. On two cores 10,000 JPEG images of 512 x 384
+    take half a minute, of 12 megapixels 13.
+
+    Errors: FileNotFoundError naming the images that are missing; ValueError, once all are read,
+    naming those that cannot be decoded, and beyond a million pairs.
+    """
     paths = [Path(path) for path in paths]
     number = np.arange(len(paths)) if group is None else pd.factorize(np.asarray(group, object))[0]
     first, second, distance, plain = _search(
@@ -129,40 +133,41 @@ def _search(paths, wanted, *, largest=LARGEST, processes, progress):
     """Numbers i < j and distances of pairs of files, nearest first, for which `wanted(i, j)` is
     true; numbers of plain ones.
     """
-    if absent := [path for path in paths if not path.exists()]:
+    absent = [path for path in paths if not path.exists()]
+    if absent:
         raise FileNotFoundError(
             f"no file for {name_some(absent)}; get the images first, or drop their rows"
         )
-    chunks = [paths[start : start + 32] for start in range(0, len(paths), 32)]
-    work = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
-    done = work(delayed(_hash_files)(chunk) for chunk in chunks)
-    done = list(
-        tqdm(done, total=len(chunks), desc="hash", unit="x32", mininterval=5, disable=not progress)
-    )
-    if broken := [error for _, errors in done for error in errors]:
+    calls = [(paths[start : start + 32],) for start in range(0, len(paths), 32)]
+    bar = dict(desc="hash", unit="x32", mininterval=5, disable=not progress)
+    done = list(in_processes(_hash_files, calls, processes=processes, **bar))
+    broken = [error for _, errors in done for error in errors]
+    if broken:
         raise ValueError(f"{name_some(broken)}; `python -m iqa_core data check` lists all")
-    hashes = np.concatenate(
-        [np.empty((0, len(CUTS), KEPT**2), np.float32), *(some for some, _ in done)]
-    )
+    none = np.empty((0, len(CUTS), KEPT**2), np.float32)
+    hashes = np.concatenate([none, *(of_chunk for of_chunk, _ in done)])
     plain = np.flatnonzero(~hashes.any(axis=(1, 2)))
     return *_near(hashes, wanted, largest=largest, progress=progress), plain
 
 
 def _near(hashes, wanted, *, largest, progress):
+    """The same from hashes (n, cuts, 256), a block of rows at a time."""
     whole, cut = np.ascontiguousarray(hashes.swapaxes(0, 1))
-    rows, found = max(1, BLOCK // max(1, len(hashes))), [np.empty((3, 0))]
-    for start in tqdm(
-        range(0, len(hashes), rows), desc="compare", mininterval=5, disable=not progress
-    ):
+    rows = max(1, BLOCK // max(1, len(hashes)))
+    starts = range(0, len(hashes), rows)
+    found = [np.empty((3, 0))]
+    for start in tqdm(starts, desc="compare", mininterval=5, disable=not progress):
+        # The largest product over one of the two mirrored or not, and either of them cut or not.
         best = np.full((len(whole[start : start + rows]), len(whole) - start), -1, np.float32)
-        for mine, other in ((whole, whole), (whole, cut), (cut, whole)):
+        for hashes_of_rows, others in ((whole, whole), (whole, cut), (cut, whole)):
             for sign in (np.float32(1), MIRROR):
-                np.maximum(best, (mine[start : start + rows] * sign) @ other[start:].T, out=best)
+                block = hashes_of_rows[start : start + rows] * sign
+                np.maximum(best, block @ others[start:].T, out=best)
         i, j = np.nonzero(best >= 1 - largest)
         distance = np.clip(1 - best[i, j], 0, None).round(4)
         keep = (i < j) & wanted(i + start, j + start)
         found.append(np.stack([i + start, j + start, distance])[:, keep])
-        if sum(some.shape[1] for some in found) > MOST:
+        if sum(pairs.shape[1] for pairs in found) > MOST:
             raise ValueError(
                 f"more than {MOST:,} pairs of near-duplicates; does the table list copies, or lack "
                 f"its content?"
@@ -176,7 +181,8 @@ def _hash_files(paths):
     """Hashes (n, cuts, 256) float32, zero where there is too little structure, and what hindered
     reading.
     """
-    hashes, errors = np.zeros((len(paths), len(CUTS), KEPT**2), np.float32), []
+    hashes = np.zeros((len(paths), len(CUTS), KEPT**2), np.float32)
+    errors = []
     for number, path in enumerate(paths):
         try:
             hashes[number] = _hash(read_image(path))
@@ -186,23 +192,19 @@ def _hash_files(paths):
 
 
 def _hash(pixels):
-    factor = max(
-        1, min(pixels.shape[:2]) // 128
-    )  # grey floats of 12 megapixels would take as long as decoding them
+    # Grey floats of 12 megapixels would take as long as decoding them: reduced first.
+    factor = max(1, min(pixels.shape[:2]) // 128)
     grey = Image.fromarray(pixels).reduce(factor).convert("F")
     width, height = grey.size
     hashes = np.zeros((len(CUTS), KEPT**2), np.float32)
     for number, cut in enumerate(CUTS):
         box = (cut * width, cut * height, (1 - cut) * width, (1 - cut) * height)
-        thumbnail = np.asarray(
-            grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, box=box)
-        )
-        found = dctn(thumbnail, norm="ortho")[:KEPT, :KEPT]
-        found[0, 0] = 0
-        strength = np.sqrt(
-            np.maximum(np.abs(found) - NOISE, 0) * FREQUENCY
-        )  # the root: no few coefficients decide
+        thumbnail = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, box=box)
+        cosines = dctn(np.asarray(thumbnail), norm="ortho")[:KEPT, :KEPT]
+        cosines[0, 0] = 0
+        # The root, so that it is not a few coefficients that decide.
+        strength = np.sqrt(np.maximum(np.abs(cosines) - NOISE, 0) * FREQUENCY)
         if np.count_nonzero(strength) < STRUCTURE:
             return np.zeros_like(hashes)
-        hashes[number] = (np.sign(found) * strength / np.linalg.norm(strength)).ravel()
+        hashes[number] = (np.sign(cosines) * strength / np.linalg.norm(strength)).ravel()
     return hashes

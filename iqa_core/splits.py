@@ -22,31 +22,38 @@ def make_split(table: pd.DataFrame, scheme: str) -> pd.DataFrame:
     """The split of a table by a named scheme: columns image, split in {train, val, test}, rows in
     the table's order.
 
-    `scheme` is also the file's ending, data/splits/<set>-<scheme>.csv; `list_schemes` tells them
-    all. What a scheme sends to no part is absent. Contents (images, where the table names no
-    content) are never divided; seeds permute the sorted contents, so that the order of rows does
-    not matter. ValueError for an unknown scheme, a table that lacks what the scheme needs, or too
-    few contents to fill three parts."""
+    scheme   also the file's ending, data/splits/<set>-<scheme>.csv; `list_schemes` tells them all
+
+    What a scheme sends to no part is absent. Contents (images, where the table names no content)
+    are never divided; seeds permute the sorted contents, so that the order of rows does not matter.
+
+    Errors: ValueError for an unknown scheme, a table that lacks what the scheme needs, or too few
+    contents to fill three parts.
+    """
+    make, fields = _scheme(scheme)
     table = table.reset_index(drop=True)
-    contents = (
-        table.content.where(table.content.notna(), table.image)
-        if "content" in table
-        else table.image
-    )
+    contents = table.image
+    if "content" in table:
+        contents = table.content.where(table.content.notna(), table.image)
+    part = make(table.assign(content=contents.astype(str)), **fields)
+    split = pd.DataFrame({"image": table.image, "split": part}).dropna()
+    part_of(split, table, name=f"split {scheme}", divide=False)
+    return split
+
+
+def _scheme(name):
+    """The function behind a scheme, and what its name says: k=1 for rotation1."""
     for written, make in SCHEMES.items():
-        pattern = re.sub("<(seed|k|n)>", r"(?P<\1>\\d+)", written).replace(
-            "<distortion>", "(?P<distortion>.+)"
-        )
-        if found := re.fullmatch(pattern, scheme):
-            fields = {
-                name: text if name == "distortion" else int(text)
-                for name, text in found.groupdict().items()
-            }
-            part = make(table.assign(content=contents.astype(str)), **fields)
-            split = pd.DataFrame({"image": table.image, "split": part}).dropna()
-            part_of(split, table, name=f"split {scheme}", divide=False)
-            return split
-    raise ValueError(f"no split scheme {scheme!r}; there are {', '.join(SCHEMES)}")
+        pattern = re.sub("<(seed|k|n)>", r"(?P<\1>\\d+)", written)
+        pattern = pattern.replace("<distortion>", "(?P<distortion>.+)")
+        match = re.fullmatch(pattern, name)
+        if match:
+            fields = match.groupdict()
+            for field, text in fields.items():
+                if field != "distortion":
+                    fields[field] = int(text)
+            return make, fields
+    raise ValueError(f"no split scheme {name!r}; there are {', '.join(SCHEMES)}")
 
 
 def list_schemes() -> dict[str, str]:
@@ -63,9 +70,8 @@ def _rotation(table, k, n=4):
     reference = table.reindex(columns=["reference"]).reference.replace("", None)
     names = table.content if reference.isna().any() else reference.map(lambda path: Path(path).name)
     names = dict(zip(table.content, names, strict=True))
-    # contents stand in the order of the sha256 of their reference's file name (else their own) and
-    # are dealt into near-equal
-    # parts; val is what was dealt next, the first of part k + 1
+    # Contents stand in the order of the sha256 of their reference's file name (else their own) and
+    # are dealt into near-equal parts; val is what was dealt next, the first of part k + 1.
     order = sorted(
         names, key=lambda content: (hashlib.sha256(names[content].encode()).hexdigest(), content)
     )
@@ -77,11 +83,9 @@ def _rotation(table, k, n=4):
         )
     dealt = [order[start::n] for start in range(n)]
     after = [content for step in range(1, n) for content in dealt[(k - 1 + step) % n]]
-    place = (
-        dict.fromkeys(dealt[k - 1], "test")
-        | dict.fromkeys(after[:val], "val")
-        | dict.fromkeys(after[val:], "train")
-    )
+    place = dict.fromkeys(dealt[k - 1], "test")
+    place |= dict.fromkeys(after[:val], "val")
+    place |= dict.fromkeys(after[val:], "train")
     return table.content.map(place)
 
 
@@ -103,9 +107,9 @@ def _random(table, seed, *, val, test=0.2):
     order = np.random.default_rng(seed).permutation(sorted(table.content.unique()))
     first_test = round((1 - test) * len(order))
     first_val = first_test - max(1, round(val * len(order)))
-    place = {
-        content: PARTS[(i >= first_val) + (i >= first_test)] for i, content in enumerate(order)
-    }
+    place = dict.fromkeys(order[:first_val], "train")
+    place |= dict.fromkeys(order[first_val:first_test], "val")
+    place |= dict.fromkeys(order[first_test:], "test")
     return table.content.map(place)
 
 
@@ -113,11 +117,9 @@ def _official(table, column="official_split"):
     """The publisher's parts, from column official_split; without a val, a seeded tenth of the
     training contents becomes it.
     """
-    part = (
-        table[column].where(table[column].isin(PARTS))
-        if column in table
-        else pd.Series(pd.NA, table.index)
-    )
+    part = pd.Series(pd.NA, table.index)
+    if column in table:
+        part = table[column].where(table[column].isin(PARTS))
     if not {"train", "test"} <= set(part):
         raise ValueError(
             f"the table's column {column} names no train and test images; use random80-<seed> or "
@@ -141,18 +143,19 @@ def _ckdn(table, seed):
     contents x the same 39 types are val, the rest x 50 types train; group 06 is out. The seed draws
     the types, as many a group as published."""
     names = table.image.str.extract(r"_(\d\d)_(\d\d)\.\w+$")
-    if (alien := names.isna().any(axis=1)).any():
+    alien = names.isna().any(axis=1)
+    if alien.any():
         raise ValueError(
             f"ckdn splits PIPAL, with images like A0001_03_07.bmp, not {table.image[alien].iloc[0]}"
         )
-    generator, trained = np.random.default_rng(seed), set()
+    generator = np.random.default_rng(seed)
+    trained = set()
     for group, count in CKDN_TYPES.items():
         types = generator.permutation(sorted(names[1][names[0] == group].unique()))
         trained |= {(group, kind) for kind in types[:count]}
     part = _random(table, seed, val=0.0875, test=0.125)  # 157, 18, 25 of 200 contents
-    seen = pd.Series(
-        [pair in trained for pair in zip(names[0], names[1], strict=True)], table.index
-    )
+    seen = [pair in trained for pair in zip(names[0], names[1], strict=True)]
+    seen = pd.Series(seen, table.index)
     return part.where((part == "train") == seen).where(names[0].isin(list(CKDN_TYPES)))
 
 
@@ -200,7 +203,8 @@ def load_split(path: Path, table: pd.DataFrame) -> pd.Series:
     if not Path(path).exists():
         raise FileNotFoundError(f"split {path} is missing; notebook 01_prepare_data writes it")
     split = pd.read_csv(path)
-    if missing := [c for c in ("image", "split") if c not in split]:
+    missing = [column for column in ("image", "split") if column not in split]
+    if missing:
         raise ValueError(f"{path} has no column {', '.join(missing)}; a split has image and split")
     return part_of(split, table, name=path, divide=False)
 
@@ -217,14 +221,20 @@ def part_of(
             f"{name} names {name_some(strangers)}, which the table lacks; remake the split or mend "
             f"the table"
         )
-    if twice := sorted(split.image[split.image.duplicated()]):
+    twice = sorted(split.image[split.image.duplicated()])
+    if twice:
         raise ValueError(f"{name} names {name_some(twice)} more than once; keep one row an image")
-    if wrong := sorted(set(split.split.astype(str)) - set(PARTS)):
+    wrong = sorted(set(split.split.astype(str)) - set(PARTS))
+    if wrong:
         raise ValueError(f"{name} has parts {name_some(wrong)}; allowed are {', '.join(PARTS)}")
-    if empty := [part for part in PARTS if part not in set(split.split)]:
+    empty = [part for part in PARTS if part not in set(split.split)]
+    if empty:
         raise ValueError(f"{name} has no {', '.join(empty)} images; give each part at least one")
     part = table.image.map(split.set_index("image").split)
-    if not divide and "content" in table and (crossing := crossing_contents(table, part)):
+    crossing = []
+    if not divide and "content" in table:
+        crossing = crossing_contents(table, part)
+    if crossing:
         raise ValueError(
             f"{name} divides {name_some(crossing)} between parts; keep all images of a content "
             f"together"
@@ -238,8 +248,16 @@ def crossing_contents(table: pd.DataFrame, split: pd.Series) -> list[str]:
     return sorted(parts.index[parts > 1])
 
 
+def count_parts(table: pd.DataFrame, split: pd.Series) -> dict[str, str]:
+    """How many images of how many contents each part holds, as text: "336 of 7"."""
+    counts = {}
+    for part in PARTS:
+        rows = table[split == part]
+        counts[part] = f"{len(rows)} of {rows.content.nunique()}"
+    return counts
+
+
 def name_some(names: Sequence[str]) -> str:
     """The first three of some names and how many more there are, for a message."""
-    return ", ".join(map(str, names[:3])) + (
-        f" and {len(names) - 3} more" if len(names) > 3 else ""
-    )
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(str, names[:3])) + more

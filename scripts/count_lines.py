@@ -1,7 +1,8 @@
 """Prints a small table of iqa_core's code by room, for information: `make lint` ends with it.
 
 Lines of code are those that hold more than a docstring, a comment or nothing. A room is a folder of
-iqa_core, or a file beside the folders."""
+iqa_core, or a file beside the folders.
+"""
 
 import ast
 import io

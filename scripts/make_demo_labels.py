@@ -51,7 +51,8 @@ def recipes(photos: list[str]) -> pd.DataFrame:
     distortion2, level2.
 
     The parameter is log-uniform between the type's lowest level (`LOWEST`, else 1) and level 5;
-    seeded by the photograph's name."""
+    seeded by the photograph's name.
+    """
     rows = []
     for photo in sorted(photos):
         content = Path(photo).stem

@@ -4,7 +4,8 @@ Most come out of Debian packages (`apt-get download`, unpacked in a temporary fo
 installed scikit-image and scikit-learn. Each picture is cropped, reduced to 512x384 (never
 enlarged), taken to sRGB and written as PNG, with its author, licence and SHA-256 in photos.csv and,
 for people, in CREDITS.md. Nothing else in the project needs this script: its results are tracked.
-Run it on Debian 12: `python scripts/make_demo_photos.py`."""
+Run it on Debian 12: `python scripts/make_demo_photos.py`.
+"""
 
 import csv
 import hashlib

@@ -2,7 +2,8 @@
 reported results.
 
 `python scripts/make_model_docs.py` after a change of a model; tests/test_pages.py says when the
-page is stale."""
+page is stale.
+"""
 
 import functools
 import inspect

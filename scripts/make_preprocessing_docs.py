@@ -2,7 +2,8 @@
 images that are not plain.
 
 `python scripts/make_preprocessing_docs.py` after a change of a contract; tests/test_pages.py says
-when the page is stale."""
+when the page is stale.
+"""
 
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from make_model_docs import counted, table
 from torch import nn
 
-from iqa_core.loading import grid
+from iqa_core.loading import grid, views
 from iqa_core.models import Contract, create_model, list_models, module_of
 from iqa_core.models.layers import Normalise
 from iqa_core.models.musiq import PATCH, target_size
@@ -167,8 +168,7 @@ def network(name: str, variant: str) -> nn.Module:
 
 def described(contract: Contract, model: nn.Module) -> list[str]:
     """Size, scale, crops, share of the picture and normalisation, in words."""
-    smallest = max(contract.crop or 0, contract.context or 0)
-    height, width = read.sides(HEIGHT, WIDTH, contract.resize, smallest)
+    height, width = views.resized_shape(HEIGHT, WIDTH, contract)
     size, scale = "as it is", "1"
     if contract.resize:
         filters = ", its reference ".join(filters_of(contract))

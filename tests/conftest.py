@@ -62,12 +62,15 @@ class Project:
         (root / "params").mkdir()
         (root / "notebooks").mkdir()
 
-    def notebook(self, stem: str, parameters: str, *code: str) -> Path:
-        """A notebook: title, cell tagged `parameters`, then the code cells."""
+    def notebook(self, stem: str, parameters: str, *code: str, training: str = "") -> Path:
+        """A notebook: title, cell tagged `parameters`, then the code cells, of which the one that
+        reads `training` is tagged so.
+        """
         cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": f"# {stem}"}]
         for number, source in enumerate((parameters, *code)):
-            tags = {"tags": ["parameters"]} if number == 0 else {}
-            cell = {"cell_type": "code", "id": f"c{number}", "metadata": tags, "source": source}
+            tag = "parameters" if number == 0 else "training" if source == training else ""
+            metadata = {"tags": [tag]} if tag else {}
+            cell = {"cell_type": "code", "id": f"c{number}", "metadata": metadata, "source": source}
             cells.append(cell | {"outputs": [], "execution_count": None})
         kernel = {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iqa_core import figures
+from iqa_core import figures, tables
 from iqa_core.metrics import per_content
 from iqa_core.stats import (
     boosted_blind,
@@ -71,7 +71,7 @@ def tested(table, part):
 
 @pytest.fixture(scope="module")
 def results(tested, table, part):
-    return figures.ablations(tested, table, part)
+    return tables.ablations(tested, table, part)
 
 
 def one(tested, table, variant, seed):
@@ -103,7 +103,7 @@ def test_a_row_is_the_mean_over_trainings_and_contents(results, tested, table, v
 
 def test_of_one_training_it_is_what_the_metrics_say(tested, table, part):
     run = one(tested, table, "full", 0)
-    row = figures.ablations(
+    row = tables.ablations(
         tested[(tested.variant == "full") & (tested.seed == 0)], table, part
     ).iloc[0]
     known = per_content(run.predicted, run.label, run.content)
@@ -128,7 +128,7 @@ def test_rules_without_pixels_are_rows_without_seeds(results, table, part):
     assert rows.content_srcc["content-blind"] == pytest.approx(within(blind).mean())
     assert np.isnan(rows.seeds["content-blind"]) and np.isnan(rows.partial["content-blind"])
     assert np.isfinite(rows.partial["boosted, content-blind"])
-    shown = figures.readable_ablations(results)
+    shown = tables.readable_ablations(results)
     assert list(shown.index) == [
         ("label", name) for name in (*NOISE, "content-blind", "boosted, content-blind")
     ]
@@ -143,13 +143,13 @@ def test_rules_without_pixels_are_rows_without_seeds(results, table, part):
 def test_draws_of_a_training_are_averaged_before_seeds(tested, table, part, results):
     own = tested[tested.variant == "full"]
     twice = pd.concat([own.assign(draw=0), own.assign(draw=1, predicted=-own.predicted)])
-    rows = figures.ablations(twice, table, part)
+    rows = tables.ablations(twice, table, part)
     assert rows[rows.variant == "full"].content_srcc.tolist() == pytest.approx([0] * 4, abs=1e-12)
     assert rows.seeds[0] == 3
 
 
 def test_a_set_with_contents_but_empty_distortions_has_no_baseline(tested, table, part):
-    results = figures.ablations(tested, table.assign(distortion=np.nan, level=np.nan), part)
+    results = tables.ablations(tested, table.assign(distortion=np.nan, level=np.nan), part)
     assert (
         "partial" not in results
         and "content_srcc" in results
@@ -159,13 +159,13 @@ def test_a_set_with_contents_but_empty_distortions_has_no_baseline(tested, table
 
 def test_a_set_without_contents_has_srcc_over_images(tested, table, part):
     plain = table[["image", "label"]]
-    rows = figures.ablations(tested, plain, part)
+    rows = tables.ablations(tested, plain, part)
     assert set(rows.variant) == set(NOISE) and not {"content_srcc", "partial"} & set(rows)
     single = rows[rows.seed.notna() & (rows.variant == "full")]
     assert rows.seed_sd[0] > 0 and single.srcc.std() == pytest.approx(
         rows.seed_sd[rows.variant.eq("full") & rows.seed.isna()].item()
     )
-    found = figures.seed_differences(tested, plain, [["fusion", "single"]]).iloc[0]
+    found = tables.seed_differences(tested, plain, [["fusion", "single"]]).iloc[0]
     wide = [
         tested[tested.variant == name].pivot(index="seed", columns="image", values="predicted")
         for name in ("fusion", "single")
@@ -180,7 +180,7 @@ def test_differences_are_those_of_the_table_and_holm_is_over_the_rows_of_a_label
     tested, table, results
 ):
     both = table.assign(label2=-table.level + np.random.default_rng(2).normal(0, 1, len(table)))
-    found = figures.seed_differences(tested, both, PAIRS)
+    found = tables.seed_differences(tested, both, PAIRS)
     means = results[results.seed.isna()].set_index("variant").content_srcc
     assert found.difference[:3].tolist() == pytest.approx(
         [means[a] - means[b] for a, b in PAIRS], abs=1e-12
@@ -207,10 +207,10 @@ def test_differences_are_those_of_the_table_where_contents_are_unlike_and_values
     own = tested[tested.image.isin(small.image)].assign(
         predicted=lambda rows: rows.predicted.round(-1)
     )
-    rows = figures.ablations(own, small, small.image.map(part.set_axis(table.image)))
+    rows = tables.ablations(own, small, small.image.map(part.set_axis(table.image)))
     means = rows[rows.seed.isna()].set_index("variant").content_srcc
     for runs in (own, own[own.seed == 1]):
-        found = figures.seed_differences(runs, small, PAIRS)
+        found = tables.seed_differences(runs, small, PAIRS)
         assert (found.units == 5).all() and (found.n == 51).all()
         if runs is own:
             assert found.difference.tolist() == pytest.approx(
@@ -235,8 +235,8 @@ def test_between_tests_of_the_same_networks_seeds_are_no_noise(tested, table):
         predicted=full.predicted + np.random.default_rng(4).normal(0, 6, len(full)),
     )
     both = pd.concat([full, lesser])
-    loose = figures.seed_differences(both, table, [["full", "centre"]]).iloc[0]
-    same = figures.seed_differences(both.assign(networks="full"), table, [["full", "centre"]]).iloc[
+    loose = tables.seed_differences(both, table, [["full", "centre"]]).iloc[0]
+    same = tables.seed_differences(both.assign(networks="full"), table, [["full", "centre"]]).iloc[
         0
     ]
     assert same.difference == pytest.approx(loose.difference) and np.isnan(same.p)
@@ -251,7 +251,7 @@ def test_between_tests_of_the_same_networks_seeds_are_no_noise(tested, table):
 
 def test_from_one_training_nothing_is_concluded(tested, table):
     once = tested[(tested.variant != "fusion") | (tested.seed == 1)]
-    found = figures.seed_differences(once, table, PAIRS)
+    found = tables.seed_differences(once, table, PAIRS)
     assert found.found.tolist() == ["one training: nothing is concluded"] * 2 + ["apart"]
     assert found.p.isna().tolist() == [True, True, False]
     assert found.p_holm[2] == found.p[2], "rows without a p do not count for Holm"
@@ -259,7 +259,7 @@ def test_from_one_training_nothing_is_concluded(tested, table):
     assert (found.difference[0], found.low[0], found.high[0]) == pytest.approx(
         (gap.mean(), *t_interval(gap))
     )
-    assert figures.seed_differences(tested, table, []).empty
+    assert tables.seed_differences(tested, table, []).empty
 
 
 def test_what_a_shuffle_costs(tested, table):
@@ -269,7 +269,7 @@ def test_what_a_shuffle_costs(tested, table):
         for k in range(2)
     ]
     both = pd.concat([own, *draws])
-    row = figures.shuffle_loss(both, table, ("full", "s")).iloc[0]
+    row = tables.shuffle_loss(both, table, ("full", "s")).iloc[0]
     gaps = [
         np.mean([within(run) - within(run.assign(predicted=run.other)) for run in pairs], axis=0)
         for pairs in [
@@ -289,9 +289,9 @@ def test_what_a_shuffle_costs(tested, table):
     )
     assert (row.trainings, row.draws, row.found) == (3, 2, "lost")
     same = pd.concat([own, own.assign(variant="s")])
-    row = figures.shuffle_loss(same, table, ("full", "s")).iloc[0]
+    row = tables.shuffle_loss(same, table, ("full", "s")).iloc[0]
     assert row.lost == 0 and row.found == "not told from nothing"
-    row = figures.shuffle_loss(both, table[["image", "label"]], ("full", "s")).iloc[0]
+    row = tables.shuffle_loss(both, table[["image", "label"]], ("full", "s")).iloc[0]
     assert row.low < row.lost < row.high and row.units == 144
 
 
@@ -299,8 +299,8 @@ def test_left_out_types_are_tested_alone(tested, table):
     named = tested[tested.variant != "single"].replace(
         {"variant": {"fusion": "all-types", "full": "without-jpeg"}}
     )
-    found = figures.on_left_out(named, table, ["jpeg", "blur"])
-    rows = figures.transfers(found).set_index(["trained", "tested"])
+    found = tables.on_left_out(named, table, ["jpeg", "blur"])
+    rows = tables.transfers(found).set_index(["trained", "tested"])
     has = table[(table.distortion == "jpeg") | (table.distortion2 == "jpeg")]
     assert rows.n["without-jpeg", "jpeg"] == has.image.isin(tested.image).sum()
     assert rows.seen.to_dict() == {
@@ -314,7 +314,7 @@ def test_left_out_types_are_tested_alone(tested, table):
         np.mean([within(run).mean() for run in runs])
     )
     pairs = [[f"all-types, {kind}", f"without-jpeg, {kind}"] for kind in ("jpeg", "blur")]
-    assert figures.seed_differences(found, table, pairs).n.tolist() == [
+    assert tables.seed_differences(found, table, pairs).n.tolist() == [
         rows.n["all-types", kind] for kind in ("jpeg", "blur")
     ]
 
@@ -326,7 +326,7 @@ def test_transfer_to_a_set_without_contents_is_over_images(tested, table):
         .merge(table[["image", "content"]])
     )
     there = here.assign(tested="b", content=None, predicted=-here.predicted)
-    rows = figures.transfers(pd.concat([here, there])).set_index("tested")
+    rows = tables.transfers(pd.concat([here, there])).set_index("tested")
     assert (
         rows.srcc["b"] == pytest.approx(-rows.srcc["a"])
         and np.isnan(rows.contents["b"])
@@ -381,10 +381,10 @@ def test_the_points_drawn_are_those_of_the_csv(results, tmp_path):
 
 def test_what_cannot_be_compared(tested, table, part):
     with pytest.raises(ValueError, match="no predictions of 'fused'; there are"):
-        figures.seed_differences(tested, table, [["fused", "single"]])
+        tables.seed_differences(tested, table, [["fused", "single"]])
     fewer = tested[(tested.variant != "full") | (tested.image != tested.image.iloc[0])]
     with pytest.raises(ValueError, match="full and fusion were tested on different images"):
-        figures.seed_differences(fewer, table, [["full", "fusion"]])
+        tables.seed_differences(fewer, table, [["full", "fusion"]])
     fewer = tested[(tested.seed != 0) | (tested.image != tested.image.iloc[0])]
     with pytest.raises(ValueError, match="the trainings of '.*' were tested on different images"):
-        figures.ablations(fewer, table, part)
+        tables.ablations(fewer, table, part)

@@ -118,8 +118,8 @@ def test_unknown_sets_and_missing_tables_are_refused_naming_the_fix(tmp_path):
     with pytest.raises(
         KeyError,
         match=(
-            "no data set 'koniq', but koniq10k; there are agiqa3k, .*; for your own put images "
-            "and labels"
+            "no data set 'koniq'; did you mean 'koniq10k'. There are agiqa3k, .*; for your own put "
+            "images and labels"
         ),
     ):
         datasets.load_table("koniq")

@@ -84,17 +84,16 @@ def test_processes_without_crops_are_refused(monkeypatch):
 
     with pytest.raises(
         ValueError,
-        match="4 processes for batches of which some hold 3 crops; give each process two",
+        match="4 processes for batches of which some hold 3 images; give each process two",
     ):
-        processes.share(Four, 0, at_most=3)
+        processes.check_batches(Four, 3)
 
 
 SCRIPT = """
 import os, sys
 sys.path.insert(0, "tests")
-from training_jobs import Small, data, OPTIONS
-from iqa_core import training
-rows = list(training.fit(Small(), *data(), *data(25, seed=1), **OPTIONS))
+from training_jobs import Small, data, fit, OPTIONS
+rows = list(fit(Small(), *data(), *data(25, seed=1), **OPTIONS))
 print("rank", os.environ["RANK"], "rows", len(rows), "world", os.environ["WORLD_SIZE"])
 """
 

@@ -186,7 +186,7 @@ def test_random_splits_of_a_set_without_distortions_chosen_on_test_say_so(root):
         ]
         for k in (1, 2)
     ]
-    table = pd.read_csv(root / "figures/wild-splits.csv").set_index("measure")
+    table = pd.read_csv(root / "figures/wild-splits.csv").set_index("statistic")
     assert table["mean"]["srcc"] == pytest.approx(sum(each) / 2) and table.splits["srcc"] == 2
     assert set(table.selected_on) == {"test"}
     assert index.srcc["wild", "10_export_figures"] == pytest.approx(sum(each) / 2)

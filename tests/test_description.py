@@ -73,12 +73,12 @@ def test_a_column_that_leads_out_of_the_folder_is_refused(tmp_path):
         (
             "title: x\ncolums: {a: b}\n",
             KeyError,
-            "set.yaml: no key colums; .*allowed are low, high",
+            "set.yaml: no key colums. Allowed are low, high",
         ),
         (
             "files: [{file: a.csv, kolumns: {}}]\n",
             KeyError,
-            "no key files.0.kolumns; did you mean columns. allowed are",
+            "no key files.0.kolumns; did you mean 'columns'. Allowed are",
         ),
         ("low: three\n", ValueError, "low is 'three'; input should be a valid number"),
         ("files: a.csv\n", ValueError, "files is 'a.csv'; input should be a valid list"),

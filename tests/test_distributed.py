@@ -1,5 +1,5 @@
-"""One training shared by processes: what notebooks and the command line start, what is shown, and
-how all of it ends.
+"""One training distributed over processes: what notebooks and the command line start, what is
+shown, and how all of it ends.
 
 Most of it is asked of a `training` that is a few lines of Python and starts at once; the real one
 comes at the end."""
@@ -34,7 +34,8 @@ import toy as training
 from iqa_core import runs
 from iqa_core.apps import distributed
 record = runs.start("02_x", globals())
-print("threads", os.environ["OMP_NUM_THREADS"], "backend", os.environ.get("MPLBACKEND"), "in", os.getcwd())
+threads, backend = os.environ["OMP_NUM_THREADS"], os.environ.get("MPLBACKEND")
+print("threads", threads, "backend", backend, "in", os.getcwd())
 display("shown");"""
 FIT = """\
 distributed.train(record, processes)
@@ -78,7 +79,7 @@ CORES = pytest.mark.skipif(sweep.cores() < 2, reason="two processes are not allo
 
 @pytest.fixture
 def toy(project, monkeypatch, restored_environment):
-    project.notebook("02_x", CELL, START, FIT, END)
+    project.notebook("02_x", CELL, START, FIT, END, training=FIT)
     project.notebook(
         "03_y", 'experiment: str = "lab"  # folder\nrun: str = ""  # folder in it\n', END
     )
@@ -109,7 +110,9 @@ def test_a_notebook_s_training_fails_and_goes_on(toy, capfd):
     notebook's end.
     """
     (toy.root / "trap").write_text("error 1")
-    why = "the training by 2 processes ended with exit code 1; what failed stands above; start this again, it goes on"
+    why = (
+        "training by 2 processes ended with exit code 1; what failed .*; start this again, it goes"
+    )
     with pytest.raises(RuntimeError, match=why):
         distributed.train(started(), 2)
     said = capfd.readouterr().out
@@ -120,12 +123,13 @@ def test_a_notebook_s_training_fails_and_goes_on(toy, capfd):
     assert "goes on from 0 in 1" not in said
 
     (toy.root / "trap").unlink()
-    distributed.run_or_share("tiny/02_x", [], processes=2, timeout_s=60.0)
+    distributed.run_distributed("tiny/02_x", [], processes=2, timeout_s=60.0)
     said = [line.removeprefix("    ") for line in capfd.readouterr().out.splitlines()]
     where = f"in {toy.root}"
     assert [line for line in said if line.startswith("threads")] == [
-        f"threads 7 backend module://matplotlib_inline.backend_inline {where}", f"threads 3 backend agg {where}",
-    ]  # fmt: skip
+        f"threads 7 backend module://matplotlib_inline.backend_inline {where}",
+        f"threads 3 backend agg {where}",
+    ]
     assert [line for line in said if line.startswith("goes on")] == [
         "goes on from 2 in 0",
         "goes on from 5 in alone",
@@ -163,8 +167,8 @@ import signal
 from iqa_core import runs
 from iqa_core.apps import distributed
 signal.signal(signal.SIGINT, signal.default_int_handler)
-distributed._allowed = lambda processes: processes  # torch is not imported for this
-distributed.train(runs.start("02_x", {"experiment": "tiny", "run": "02_x", "processes": 2, "steps": 5}), 2)"""
+parameters = {"experiment": "tiny", "run": "02_x", "processes": 2, "steps": 5}
+distributed.train(runs.start("02_x", parameters), 2)"""
 
 
 def alive(process):
@@ -240,7 +244,7 @@ def test_the_verb_inside_torchrun_leaves_what_run_goes_on_with(toy, capfd):
 
 def test_the_verb_refuses(toy, monkeypatch):
     def train(target, *given, processes=None):
-        distributed.run_or_share(target, [*given], processes=processes, timeout_s=60.0)
+        distributed.run_distributed(target, [*given], processes=processes, timeout_s=60.0)
 
     with pytest.raises(
         ValueError, match="train one: that is 2 parameter files; name one, as one/02_x"
@@ -263,7 +267,7 @@ def test_the_verb_refuses(toy, monkeypatch):
         train("tiny", processes=2)
     toy.notebook("02_x", CELL, START, END)
     with pytest.raises(
-        ValueError, match=r"02_x.ipynb has no cell with `training.fit\(`: there is nothing to share"
+        ValueError, match="02_x.ipynb: 0 cells are tagged `training`; tag the one that trains"
     ):
         train("tiny")
 
@@ -291,12 +295,12 @@ def test_how_many_processes(monkeypatch, gpus, cores, number):
     )
     with pytest.raises(ValueError, match=message):
         distributed.train(SimpleNamespace(folder=None), number)
-    assert distributed._allowed(most) == most and distributed._allowed(None) == max(1, gpus)
+    assert distributed.allowed(most) == most and distributed.allowed(None) == max(1, gpus)
 
 
+@CORES
 def test_a_training_without_checkpoint_would_be_done_twice(toy, monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("true"))
-    monkeypatch.setattr(distributed, "_allowed", lambda processes: processes)
     with pytest.raises(
         ValueError,
         match=r"left no last.ckpt: give `training.fit` checkpoint=record.path\('last.ckpt'\)",
@@ -317,27 +321,27 @@ REAL = """\
 import torch
 from iqa_core import runs, training
 from iqa_core.apps import distributed
-from training_jobs import SGD, Swin, data
+from training_jobs import SGD, Swin, data, fit
 record = runs.start("02_x", globals())
 torch.set_default_dtype(torch.float64)
 training.seed_everything(0)
 model, images, val = Swin(), data(20, size=(70, 66)), data(7, seed=1, size=(66, 66))"""
 REAL_FIT = """\
 distributed.train(record, processes)
-given = SGD | dict(epochs=1, batch_size=4, checkpoint=record.path("last.ckpt"), say=record.say)
-for row in training.fit(model, *images, *val, **given):
+given = SGD | dict(epochs=1, batch_size=4, checkpoint=record.path("last.ckpt"), log=record.note)
+for row in fit(model, *images, *val, **given):
     record.log(row)"""
 
 
 @pytest.fixture
 def real(toy, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    toy.notebook("02_x", CELL, REAL, REAL_FIT, END)
+    toy.notebook("02_x", CELL, REAL, REAL_FIT, END, training=REAL_FIT)
     toy.parameters("tiny/02_x--one", "")
     return toy
 
 
-def share_of_training(rank, root, port):
+def part_of_training(rank, root, port):
     """What torchrun has a worker do."""
     torch.set_num_threads(1)
     told = dict(
@@ -351,7 +355,7 @@ def share_of_training(rank, root, port):
     )
     os.environ |= {name: str(value) for name, value in told.items()}
     os.environ |= dict(MASTER_ADDR="127.0.0.1", TORCHELASTIC_RUN_ID="test", GLOO_SOCKET_IFNAME="lo")
-    distributed.run_or_share("tiny/02_x", [], processes=None, timeout_s=0.0)
+    distributed.run_distributed("tiny/02_x", [], processes=None, timeout_s=0.0)
     assert not torch.distributed.is_initialized()
 
 
@@ -375,7 +379,7 @@ def log(project, run):
 
 def test_two_processes_train_what_one_does(real):
     assert training_jobs.run(
-        share_of_training, real.root, training_jobs.free_port(), processes=2
+        part_of_training, real.root, training_jobs.free_port(), processes=2
     ) == [0, 0]
     for run in ("02_x", "02_x--one"):
         parameters = {"experiment": "tiny", "run": run, "steps": 5 if run == "02_x" else 4}

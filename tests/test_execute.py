@@ -1,9 +1,8 @@
 """The strict runner: everything is checked before anything runs, order, resume, what is said when a
-cell fails, and sweeps: runs side by side in processes, and shares of several machines."""
+cell fails, and sweeps: runs side by side in processes, and shards for several machines."""
 
 import functools
 import json
-import operator
 import os
 import signal
 import subprocess
@@ -29,7 +28,8 @@ weights: str | None = "x # y"  # checkpoint
 START = "from iqa_core import runs\nrun = runs.start('01_first', globals())"
 LOOK = """\
 import os, sys, iqa_core
-run.record(python=sys.executable, package=iqa_core.__file__, allocator=os.environ['MALLOC_TOP_PAD_'], cwd=os.getcwd())
+run.record(python=sys.executable, package=iqa_core.__file__, cwd=os.getcwd())
+run.record(allocator=os.environ['MALLOC_TOP_PAD_'])
 print('one line')
 run.finish({'epochs': epochs, 'weights': str(weights), 'colour': colour})"""
 
@@ -110,7 +110,8 @@ def test_a_cell_that_fails(tiny):
     tiny.parameters("tiny/02_second", "")
     done = command("run", "tiny", project=tiny)
     assert done.returncode == 1
-    message = "tiny/01_first: notebooks/01_first.ipynb failed in cell 5, `first = epochs`: ValueError: no images in here"
+    where = "tiny/01_first: notebooks/01_first.ipynb failed in cell 5, `first = epochs`"
+    message = f"{where}: ValueError: no images in here"
     assert f"error: {message}\n" in done.stderr
     assert f"\n{message}\n" in done.stdout, "said when it happens as well, since others follow"
     assert (
@@ -229,7 +230,7 @@ def test_another_interpreter_behind_python3_is_refused(project, monkeypatch):
     )
     monkeypatch.setattr("jupyter_client.kernelspec.jupyter_path", lambda *_: [str(kernel.parent)])
     with pytest.raises(FileNotFoundError, match="kernel 'python3' runs /usr/bin/false"):
-        execute._check_kernel()
+        execute.prepare_environment(project.root)
 
 
 def test_a_users_kernel_does_not_win(project, monkeypatch):
@@ -371,7 +372,7 @@ assert colour != 'bad', 'a bad colour'"""
 @pytest.fixture
 def four_cores(monkeypatch):
     monkeypatch.setattr(sweep, "cores", lambda: 4)
-    monkeypatch.setattr(sweep, "_devices", list)
+    monkeypatch.setattr(sweep, "gpus", list)
     monkeypatch.delenv("OMP_NUM_THREADS")
 
 
@@ -409,12 +410,21 @@ def test_runs_side_by_side(project, capfd, four_cores):
     assert [path.parent.name for path in home.glob("tiny/*/_SUCCESS")] == ["02_train--a"]
 
 
-SLEEPERS = """\
-import operator
+SLEEPER = """\
+import os, signal, time
 from iqa_core.apps import sweep
-sweep.cores, sweep._devices = lambda: 2, list
-sleep = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
-list(sweep.outcomes(operator.call, [(exec, sleep)] * 3, at_once=2))"""
+sweep.end_with_stdin(signal.SIGINT)
+try:
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    pass"""
+SLEEPERS = f"""\
+import sys
+from iqa_core.apps import sweep
+sweep.cores, sweep.gpus = lambda: 2, list
+calls = [sweep.Call("begins", "", [sys.executable, "-c", {SLEEPER!r}])] * 3
+list(sweep.side_by_side(calls, at_once=2))"""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -425,7 +435,8 @@ def test_processes_end_with_the_one_that_started_them(kind):
         dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True),
     )
     with subprocess.Popen(line, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, **told) as main:
-        processes = [int(main.stdout.readline()) for _ in range(2)]
+        lines = [main.stdout.readline() for _ in range(4)]
+        processes = [int(line) for line in lines if line != "begins\n"]
         main.send_signal(kind)
         others, _ = main.communicate(timeout=30)
     assert (main.returncode, others) == (-kind, ""), "the third was not begun"
@@ -473,24 +484,53 @@ def is_gone(process):
     return False
 
 
-def test_every_call_is_made_once_whatever_becomes_of_the_others(four_cores):
+def test_every_command_is_run_once_whatever_becomes_of_the_others(four_cores, capfd):
+    codes = {
+        "a": "import os; print('    indented', os.environ['OMP_NUM_THREADS'])",
+        "b": "raise ValueError('wrong')",
+        "c": "import os; os._exit(3)",
+        "d": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "e": "print('outcome: {}')",
+    }
     calls = [
-        (os.getenv, "OMP_NUM_THREADS"),
-        (int, "x"),
-        (os._exit, 3),
-        (os.getenv, "OPENBLAS_NUM_THREADS"),
-        (os.getpid,),
+        sweep.Call(f"begins {name}", f"{name} | ", [sys.executable, "-c", code])
+        for name, code in codes.items()
     ]
-    ended = dict(sweep.outcomes(operator.call, calls, at_once=2))
-    assert {*ended} == {*calls}
-    assert ended[calls[0]] == ended[calls[3]] == "2"
-    assert isinstance(ended[calls[1]], ValueError)
-    assert isinstance(ended[calls[2]], ChildProcessError)
-    assert str(ended[calls[2]]) == "its process ended with exit code 3"
-    assert ended[calls[4]] != os.getpid()
-    assert [outcome for _, outcome in sweep.outcomes(operator.call, [(os.getpid,)], at_once=1)] == [
-        os.getpid()
-    ]
+    ended = {call.title[-1]: ended for call, ended in sweep.side_by_side(calls, at_once=2)}
+    assert ended == {"a": (0, ""), "b": (1, ""), "c": (3, ""), "d": (-9, ""), "e": (0, "{}")}
+    printed = capfd.readouterr().out.splitlines()
+    assert {"begins a", "a | indented 2", "b | ValueError: wrong", "begins e"} <= {*printed}
+    assert "outcome" not in "".join(printed), "that is for the caller"
+
+
+@pytest.mark.skipif(sweep.cores() < 2, reason="two runs at once need two cores")
+def test_what_runs_side_by_side_is_given_what_was_asked(project, capfd):
+    """Overrides of any type, only those that a notebook declares; --resume; a process that dies."""
+    cell = CELL + 'rates: dict = {}  # by name\nnote: str = ""  # any text\n'
+    show = "import os, signal\nprint([epochs, weights, rates, note, experiment])"
+    project.notebook("02_a", cell, START.replace("01_first", "02_a"), show, "run.finish({})")
+    start = START.replace("01_first", "02_b")
+    project.notebook(
+        "02_b", CELL, start, "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)"
+    )
+    project.parameters("tiny/02_a", "")
+    project.parameters("tiny/02_b", "")
+    overrides = {
+        "epochs": 7,
+        "weights": None,
+        "rates": {"a": 1e-05, "b": [True, "1"]},
+        "note": "x: 'y' # ü\n" * 9,
+        "experiment": "scratch",
+    }
+    with pytest.raises(execute.NotebookFailed) as failure:
+        execute.execute("tiny", at_once=2, overrides=overrides, timeout_s=60.0)
+    assert str(failure.value) == "scratch/02_b: its process ended with exit code -9"
+    shown = [overrides[name] for name in ("epochs", "weights", "rates", "note", "experiment")]
+    assert f"02_a | {shown}" in capfd.readouterr().out
+    project.notebook("02_b", CELL, start, "run.finish({})")
+    took = execute.execute("tiny", at_once=2, resume=True, overrides=overrides)
+    assert {entry.job.run: entry.state for entry in took} == {"02_a": "skipped", "02_b": "done"}
+    assert all(entry.cpu_seconds > 0 for entry in took if entry.state == "done")
 
 
 def test_threads_and_processes_stay_within_the_cores(four_cores, monkeypatch):
@@ -550,10 +590,10 @@ def test_a_number_of_jobs_that_cannot_be(tiny, four_cores, at_once):
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_shards_hold_every_run_once(parts):
     groups = [["01"], ["02--a", "02--b", "02--c", "02--d", "02--e"], ["03"], ["05--a", "05--b"]]
-    shares = [sweep.share(groups, f"{part}/{parts}") for part in range(1, parts + 1)]
-    assert all(mine[:-1] == groups[:1] and left == groups[2:] for mine, left in shares)
-    assert sorted(run for mine, _ in shares for run in mine[-1]) == groups[1]
-    sizes = [len(mine[-1]) for mine, _ in shares]
+    shards = [sweep.shard(groups, f"{part}/{parts}") for part in range(1, parts + 1)]
+    assert all(mine[:-1] == groups[:1] and left == groups[2:] for mine, left in shards)
+    assert sorted(run for mine, _ in shards for run in mine[-1]) == groups[1]
+    sizes = [len(mine[-1]) for mine, _ in shards]
     assert max(sizes) - min(sizes) <= 1
 
 
@@ -570,10 +610,7 @@ def test_a_shard_that_cannot_be(tiny, shard):
 def test_sweeps_on_the_command_line(tiny):
     done = command("run", "tiny", "--jobs", "1", "--shard", "3/2", project=tiny)
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr
-        == "error: --shard '3/2': write i/n with 1 <= i <= n, as 2/3 for the second of three machines\n"
-    )
+    assert done.stderr.startswith("error: --shard '3/2': write i/n with 1 <= i <= n, as 2/3 for")
 
 
 def test_one_file_a_notebook_cannot_be_shared_out(tiny):
@@ -584,28 +621,21 @@ def test_one_file_a_notebook_cannot_be_shared_out(tiny):
         execute.execute("tiny/01_first", shard="1/2")
 
 
-def test_a_shard_runs_what_it_needs_and_its_part(tiny, monkeypatch, capfd):
+def test_a_shard_runs_what_it_needs_and_its_part(tiny, capfd):
     for stem in ("00_data", "02_train", "10_last"):
-        tiny.notebook(stem, CELL)
+        tiny.notebook(stem, CELL, START.replace("01_first", stem), "run.finish({})")
         tiny.parameters(f"tiny/{stem}", "")
-    called = []
-
-    def run(job, number, lead, *, root, resume, timeout_s):
-        called.append((number, job.run, resume))
-        return execute.Took(job, "done", 0.0, 0.0)
-
-    monkeypatch.setattr(execute, "_run_or_skip", run)
-    execute.execute("tiny", shard="2/2")
-    assert called == [("[1/2]", "00_data", True), ("[2/2]", "01_first--more", False)], (
-        "prepared data is not made twice"
-    )
-    said = capfd.readouterr().out
-    assert said.startswith("shard 2/2: 1 of the 2 runs of 01_first\n")
-    assert said.endswith(
+    took = execute.execute("tiny", shard="2/2")
+    assert [entry.job.run for entry in took] == ["00_data", "01_first--more"]
+    printed = capfd.readouterr().out
+    assert printed.startswith("shard 2/2: 1 of the 2 runs of 01_first\n")
+    assert "[1/2] tiny/00_data\n" in printed and "[2/2] tiny/01_first--more\n" in printed
+    assert printed.endswith(
         "left for a call without --shard, once data/runs holds what all shards ran: tiny/02_train, "
         "tiny/10_last\n"
     )
-    called.clear()
-    execute.execute("tiny", shard="3/3", resume=True)
-    assert called == [("[1/1]", "00_data", True)], "a machine too many"
+    took = execute.execute("tiny", shard="3/3")
+    assert [(entry.job.run, entry.state) for entry in took] == [("00_data", "skipped")], (
+        "a machine too many; prepared data is not made twice"
+    )
     assert "shard 3/3: 0 of the 2 runs" in capfd.readouterr().out

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Subset
+from training_jobs import fit
 
-from iqa_core import evaluation, training
-from iqa_core.loading.features import pyramid_features
+from iqa_core import evaluation
+from iqa_core.loading import frozen_crops
 from iqa_core.models import create_model
 from iqa_core.pixels import cache
 from iqa_core.pixels.cache import PixelCache
@@ -43,17 +45,17 @@ def table(images):
 
 @pytest.fixture(scope="module")
 def features(images):
-    return pyramid_features(network(), images, crops=4, folder=images.file.parent)
+    return frozen_crops(network(), images, crops=4, folder=images.file.parent)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"multiscale": False}, {"gate": "static"}])
 def test_a_model_judges_features_as_it_judges_the_images(arguments):
     model, pictures = network(**arguments), torch.rand(3, 3, 224, 224)
     with torch.no_grad():
-        torch.testing.assert_close(model(model.features(pictures)), model(pictures))
+        torch.testing.assert_close(model(model.pooled_features(pictures)), model(pictures))
         if "multiscale" not in arguments:
             torch.testing.assert_close(
-                model.stage_weights(model.features(pictures)), model.stage_weights(pictures)
+                model.stage_weights(model.pooled_features(pictures)), model.stage_weights(pictures)
             )
 
 
@@ -69,22 +71,24 @@ def test_training_on_features_leaves_the_backbone_and_moves_the_rest(features, t
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     said = []
-    parts = features.subset(range(6)), table[:6], features.subset(range(2, 8)), table[2:]
-    rows = list(training.fit(model, *parts, **OPTIONS, say=said.append))
+    parts = Subset(features, range(6)), table[:6], Subset(features, range(2, 8)), table[2:]
+    rows = list(fit(model, *parts, **OPTIONS, log=said.append))
     moved = {
         name.partition(".")[0]
         for name, value in model.state_dict().items()
         if not torch.equal(value, before[name])
     }
     assert len(rows) == 2 and moved == {"local", "gate", "hyper"}
-    assert "input: features of 4 fixed crops of 224 pixels" in said[0]
+    assert "input: frozen: 4 fixed crops of 224 pixels" in said[0]
 
 
 def test_features_are_computed_once_for_a_backbone_and_its_images(images, features, monkeypatch):
-    monkeypatch.setattr("iqa_core.features._write", None)
+    # Only a model that computes nothing finds what is computed once already.
+    monkeypatch.setattr(type(network()), "pooled_features", None)
+    monkeypatch.setattr(type(network("hyperiqa")), "pooled_features", None)
     folder = images.file.parent
     for model in (network(attention=False), network("hyperiqa")):
-        assert pyramid_features(model, images, crops=4, folder=folder).file == features.file
+        assert frozen_crops(model, images, crops=4, folder=folder).file == features.file
     others = [network() for _ in range(4)]
     with torch.no_grad():
         next(others[0].backbone.parameters()).add_(1.0)
@@ -101,7 +105,7 @@ def test_features_are_computed_once_for_a_backbone_and_its_images(images, featur
     ]
     for model, pictures, crops in cases:
         with pytest.raises(TypeError):
-            pyramid_features(model, pictures, crops=crops, folder=folder)
+            frozen_crops(model, pictures, crops=crops, folder=folder)
 
 
 def test_a_full_disk_and_numbers_that_do_not_fit_leave_nothing_behind(images, tmp_path, capsys):
@@ -111,20 +115,20 @@ def test_a_full_disk_and_numbers_that_do_not_fit_leave_nothing_behind(images, tm
         with pytest.raises(
             OSError,
             match=(
-                r"cannot be kept in .*: 1 GB are free, .* GB and 1 GB to spare are wanted; free "
+                r"frozen crops cannot be kept in .*: 1 GB are free, .* GB and 1 GB to spare are wanted; free "
                 r"some space"
             ),
         ):
-            pyramid_features(model, images, crops=4, folder=tmp_path)
-    found = pyramid_features(model, images, crops=1, folder=tmp_path)
+            frozen_crops(model, images, crops=4, folder=tmp_path)
+    found = frozen_crops(model, images, crops=1, folder=tmp_path)
     assert f"{2 * found.values.size / 1e9:.2g} GB" in capsys.readouterr().err
     assert found.file.stat().st_size == 2 * found.values.size + 128, (
         "the estimate is the file but for its header"
     )
-    whole, seen = model.features, iter([1.0, 1.0, np.nan])
-    model.features = lambda views: whole(views) * next(seen)
+    whole, seen = model.pooled_features, iter([1.0, 1.0, np.nan])
+    model.pooled_features = lambda views: whole(views) * next(seen)
     with pytest.raises(ValueError, match="a feature of nan does not fit into float16"):
-        pyramid_features(model, images, crops=4, folder=tmp_path)
+        frozen_crops(model, images, crops=4, folder=tmp_path)
     assert [path.suffixes for path in tmp_path.glob("*.*") if path.suffix != ".lock"] == [
         [".features", ".npy"]
     ]
@@ -135,11 +139,7 @@ def test_a_random_crop_is_taken_of_each(features, table):
     model.register_forward_pre_hook(
         lambda _, given: seen.append(given[0]) if given[0].requires_grad is False else None
     )
-    next(
-        training.fit(
-            model, features, table, features, table, **OPTIONS | dict(batch_size=8), say=str
-        )
-    )
+    next(fit(model, features, table, features, table, **OPTIONS | dict(batch_size=8), log=str))
     rows = np.concatenate([features[i].astype(np.float32) for i in range(8)])
     taken = [int(np.flatnonzero((rows == row.numpy()).all(1))[0]) for row in seen[0]]
     assert sorted(k // 4 for k in taken) == list(range(8)) and len({k % 4 for k in taken}) > 1
@@ -150,14 +150,10 @@ def test_what_features_cannot_be(images, features, table):
         "hyperiqa", backbone="tf_efficientnet_lite0", head="light", pretrained=False
     )
     with pytest.raises(
-        ValueError, match="LightHyperIQA cannot be trained on fixed features; give features: 0"
+        ValueError, match="LightHyperIQA cannot be trained on frozen crops; give frozen_crops: 0"
     ):
-        pyramid_features(light, images, crops=4, folder=images.file.parent)
-    with pytest.raises(
-        ValueError, match="train given as features: all sets must be, and SmartIQA must read them"
-    ):
-        next(training.fit(network(), features, table, images, table, **OPTIONS))
+        frozen_crops(light, images, crops=4, folder=images.file.parent)
+    with pytest.raises(ValueError, match="train given as frozen crops: all sets must be"):
+        next(fit(network(), features, table, images, table, **OPTIONS))
     with pytest.raises(ValueError, match="colour_jitter and random_validation need images"):
-        next(
-            training.fit(network(), features, table, features, table, **OPTIONS, colour_jitter=True)
-        )
+        next(fit(network(), features, table, features, table, **OPTIONS, colour_jitter=True))

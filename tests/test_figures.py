@@ -1,10 +1,17 @@
+"""Figures and the tables they stand on: every number from the statistics themselves."""
+
+import inspect
+import json
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from iqa_core import figures
+from iqa_core import figures, tables
+from iqa_core.files import file_hash
 from iqa_core.metrics import per_content
 from iqa_core.stats import compare, content_blind, partial_srcc, resampled_interval, srcc
 
@@ -55,7 +62,7 @@ def tested(table, split):
 
 
 def test_results_are_those_of_the_statistics_themselves(table, split, tested):
-    results = figures.results([(tested, split)], table).set_index(["label", "method"])
+    results = tables.results([(tested, split)], table).set_index(["label", "method"])
     test = table[split == "test"]
     predicted = tested.set_index("image").HyperIQA[test.image].to_numpy()
     for label in ("label", "label2"):
@@ -77,24 +84,24 @@ def test_results_are_those_of_the_statistics_themselves(table, split, tested):
         and results.loc["label", "HyperIQA"].contents == 3
     )
     assert np.isnan(results.loc["label", "content-blind"].partial)
-    flat = figures.headline(results.reset_index(), "HyperIQA")
+    flat = tables.headline(results.reset_index(), "HyperIQA")
     assert flat["content_srcc"] == results.loc["label", "HyperIQA"].content_srcc
     assert flat["partial_label2"] == results.loc["label2", "HyperIQA"].partial
 
 
 def test_a_verdict_is_what_the_interval_beyond_the_boosted_rule_says(table, split, tested):
-    results = figures.results([(tested, split)], table, labels=("label",))
+    results = tables.results([(tested, split)], table, labels=("label",))
     rules = " and ".join(
         f"{results.content_srcc[results.method == name].item():.3f}" for name in results.method[-2:]
     )
     for low, said in ((0.01, "that shows that"), (-0.01, "that does not show that")):
         found = results.assign(gain=0.2, gain_low=low, gain_high=0.4)
-        (told,) = figures.verdicts(found, "HyperIQA")
+        (told,) = tables.verdicts(found, "HyperIQA")
         assert said in told and f"have {rules}" in told and f"0.200 [{low:.3f}, 0.400]" in told
-    (told,) = figures.verdicts(results.drop(columns=["gain", "gain_low", "gain_high"]), "HyperIQA")
+    (told,) = tables.verdicts(results.drop(columns=["gain", "gain_low", "gain_high"]), "HyperIQA")
     assert f"have {rules}" in told and "keeps -- more" in told and "that does not show" in told
-    wild = figures.results([(tested, split)], table[["image", "label"]])
-    (told,) = figures.verdicts(wild, "HyperIQA")
+    wild = tables.results([(tested, split)], table[["image", "label"]])
+    (told,) = tables.verdicts(wild, "HyperIQA")
     assert f"pooled SRCC {wild.srcc[0]:.3f}" in told and "no rule without pixels" in told
 
 
@@ -103,7 +110,7 @@ def test_results_of_a_set_without_distortions_have_no_baseline(table, split, tes
         columns="label2"
     )  # as sets in the wild are
     for plain in (table[["image", "label"]], empty):
-        results = figures.results([(tested, split)], plain)
+        results = tables.results([(tested, split)], plain)
         assert list(results.method) == ["HyperIQA", "psnr"] and "partial" not in results
 
 
@@ -115,26 +122,29 @@ def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_sh
     )
     other = table[["image"]][turned == "test"].assign(psnr=range(72))
     other.insert(1, "HyperIQA", np.random.default_rng(2).normal(size=72))
-    over = figures.over_splits([(tested, split), (other, turned)], table, [("HyperIQA", "psnr")])
-    assert len(over) == 2 * 4 * 3  # labels, measures, methods and their difference
-    rows = over.set_index(["label", "measure", "method"])
+    over = tables.over_splits([(tested, split), (other, turned)], table, [("HyperIQA", "psnr")])
+    assert len(over) == 2 * 4 * 3  # labels, statistics, methods and their difference
+    rows = over.set_index(["label", "statistic", "method"])
     each = [
-        figures.results([own], table).set_index(["label", "method"])
+        tables.results([own], table).set_index(["label", "method"])
         for own in ((tested, split), (other, turned))
     ]
-    for measure in ("srcc", "content_srcc"):
-        values = [one.loc[("label2", "HyperIQA"), measure] for one in each]
-        row = rows.loc["label2", measure, "HyperIQA"]
+    for statistic in ("srcc", "content_srcc"):
+        values = [one.loc[("label2", "HyperIQA"), statistic] for one in each]
+        row = rows.loc["label2", statistic, "HyperIQA"]
         assert row["mean"] == pytest.approx(np.mean(values)) and row["std"] == pytest.approx(
             np.std(values, ddof=1)
         )
         less = [
-            one.loc[("label2", "HyperIQA"), measure] - one.loc[("label2", "psnr"), measure]
+            one.loc[("label2", "HyperIQA"), statistic] - one.loc[("label2", "psnr"), statistic]
             for one in each
         ]
-        row = rows.loc["label2", measure, "HyperIQA - psnr"]
+        row = rows.loc["label2", statistic, "HyperIQA - psnr"]
         assert row["mean"] == pytest.approx(np.mean(less)) and row.splits == 2
         assert (row.low, row.high) == pytest.approx(resampled_interval(less, train=144, test=72))
+    flat = tables.splits_headline(over, "HyperIQA")
+    row = rows.loc["label", "srcc", "HyperIQA"]
+    assert (flat["splits"], flat["srcc"], flat["srcc_low"]) == (2, row["mean"], row.low)
     assert (
         rows.loc["label", "plcc5", "HyperIQA"]["mean"]
         >= rows.loc["label", "plcc", "HyperIQA"]["mean"]
@@ -143,7 +153,7 @@ def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_sh
 
 def test_differences_are_paired_within_contents_else_over_images(table, tested):
     data = tested.merge(table, on="image")
-    row = figures.differences(data, [("HyperIQA", "psnr")]).iloc[0]
+    row = tables.differences(data, [("HyperIQA", "psnr")]).iloc[0]
     whole = compare(data.HyperIQA, data.psnr, data.label, content=data.content)
     assert (row.difference, row.p, row.units, row.unit) == (
         whole["within"]["difference"],
@@ -152,14 +162,14 @@ def test_differences_are_paired_within_contents_else_over_images(table, tested):
         "content",
     )
     assert (row.low, row.high) == whole["within"]["interval"]
-    wild = figures.differences(data.assign(content=data.image), [("HyperIQA", "psnr")]).iloc[0]
+    wild = tables.differences(data.assign(content=data.image), [("HyperIQA", "psnr")]).iloc[0]
     over_images = compare(data.HyperIQA, data.psnr, data.label)
     assert (wild.difference, wild.units, wild.unit) == (
         over_images["difference"],
         len(data),
         "image",
     )
-    pairs = figures.differences(data, [("HyperIQA", "psnr"), ("psnr", "HyperIQA")])
+    pairs = tables.differences(data, [("HyperIQA", "psnr"), ("psnr", "HyperIQA")])
     assert pairs.p_holm.tolist() == [
         min(1, 2 * p) for p in pairs.p
     ]  # Holm over the pairs of a label
@@ -167,24 +177,24 @@ def test_differences_are_paired_within_contents_else_over_images(table, tested):
 
 def test_a_measure_that_made_a_label_cannot_compete(table, split, tested):
     with pytest.raises(ValueError, match="mdsi made the labels"):
-        figures.results([(tested.assign(mdsi=1.0), split)], table.assign(mdsi=2.0))
+        tables.results([(tested.assign(mdsi=1.0), split)], table.assign(mdsi=2.0))
 
 
 def test_only_test_images_count(table, split, tested):
     trained = table[split == "train"][:1].image
     more = pd.concat([tested, pd.DataFrame({"image": trained, "HyperIQA": 1.0, "psnr": 1.0})])
     with pytest.raises(ValueError, match="no test images of their split"):
-        figures.results([(more, split)], table)
+        tables.results([(more, split)], table)
 
 
 def test_an_image_tested_in_two_runs_is_refused_by_the_join(table, split, tested):
     with pytest.raises(pd.errors.MergeError):
-        figures.results([(pd.concat([tested, tested[:1]]), split)], table)
+        tables.results([(pd.concat([tested, tested[:1]]), split)], table)
 
 
 def test_the_table_in_latex_holds_every_number_of_the_csv(table, split, tested):
-    results = figures.results([(tested, split)], table)
-    tex = figures.results_tex(results, caption="50 % of c_1", name="t")
+    results = tables.results([(tested, split)], table)
+    tex = tables.results_tex(results, caption="50 % of c_1", name="t")
     for row in results.itertuples():
         assert f"{row.srcc:.3f} [{row.srcc_low:.3f}" in tex or "boosted" in row.method
         if np.isfinite(row.partial):
@@ -236,3 +246,88 @@ def test_training_curves_mark_the_best_row():
     )
     figure, data = figures.training_curves({"run": history.assign(val_score=[0.5, 0.8, 0.7])})
     assert figure.axes[1].lines[-1].get_xydata().tolist() == [[2, 0.8]] and len(data) == 3
+
+
+# ---- every figure
+
+
+@pytest.mark.parametrize("name", figures.list_figures())
+def test_a_figure_is_asked_for_by_name_and_has_a_caption(name):
+    """A new figure is found by its decorator, and checked here without a line for it."""
+    drawing = getattr(figures, name)
+    assert inspect.isfunction(drawing), f"{name} is a figure and a file: name one of them anew"
+    assert drawing.__name__ == name and name in dir(figures)
+    caption = figures.caption(drawing)
+    assert caption.endswith(".") and len(caption.split()) >= 10, (
+        "the first paragraph is the caption"
+    )
+    rest = inspect.getdoc(drawing).partition("\n\n")[2]
+    (first, *_) = inspect.signature(drawing).parameters
+    assert re.search(rf"^{first}\b", rest, re.MULTILINE), (
+        f"say what {first} holds, below the caption"
+    )
+
+
+def test_an_unknown_figure_is_told_the_known_ones():
+    with pytest.raises(AttributeError, match="no figure 'scater'; there are .*scatter"):
+        figures.scater  # noqa: B018
+
+
+def test_every_public_name_of_tables_is_there():
+    for name in tables.__all__:
+        assert getattr(tables, name) is not None
+
+
+# ---- finished runs side by side
+
+
+@pytest.fixture
+def finished(table, split, tmp_path):
+    """Folders of two runs of one method on two splits, each on its own test images."""
+    other = split.map({"test": "train", "val": "val", "train": "test"})
+    folders = {}
+    (tmp_path / "data/splits").mkdir(parents=True)
+    for number, part in enumerate((split, other)):
+        parts = pd.DataFrame({"image": table.image, "split": part})
+        path = tmp_path / f"data/splits/part{number}.csv"
+        parts.to_csv(path, index=False)
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        parts.assign(predicted=range(len(parts))).to_csv(folder / "predictions.csv", index=False)
+        facts = {"set": "demo", "method": "HyperIQA", "parameters": {"split": f"part{number}"}}
+        facts["files"] = {f"data/splits/part{number}.csv": file_hash(path)}
+        (folder / "params.json").write_text(json.dumps(facts))
+        folders[f"run{number}"] = folder
+    parts[parts.split == "test"][["image"]].assign(psnr=1.0).to_csv(
+        folder / "measures.csv", index=False
+    )
+    return folders
+
+
+def test_runs_are_read_side_by_side(table, split, finished, tmp_path):
+    index = tables.read_runs(finished)
+    assert index.split.to_dict() == {"run0": "part0", "run1": "part1"}
+    (first, part), (second, _) = tables.read_tests(index, finished, table, root=tmp_path)
+    assert part.tolist() == split.tolist() and first.image.tolist() == [
+        *table.image[part == "test"]
+    ]
+    assert list(first) == ["image", "HyperIQA"] and list(second) == ["image", "HyperIQA", "psnr"]
+    assert not tables.share_images([(first, part), (second, part)])
+    assert tables.share_images([(first, part), (first[:1], part)])
+
+
+def test_runs_that_cannot_stand_side_by_side(table, finished, tmp_path):
+    index = tables.read_runs(finished)
+    with pytest.raises(ValueError, match="two runs of HyperIQA on part0: name the one to show"):
+        tables.read_runs({"run0": finished["run0"], "again": finished["run0"]})
+    path = finished["run1"] / "params.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"method": "MANIQA"}))
+    with pytest.raises(ValueError, match="no run of MANIQA on part0: each split needs"):
+        tables.read_runs(finished)
+    path.write_text(json.dumps(facts | {"set": "kadid10k"}))
+    with pytest.raises(ValueError, match="runs on demo, kadid10k: name those of one set"):
+        tables.read_runs(finished)
+    (tmp_path / "data/splits/part1.csv").write_text("changed")
+    with pytest.raises(ValueError, match="part1.csv has changed since run1 read it"):
+        tables.read_tests(index, finished, table, root=tmp_path)

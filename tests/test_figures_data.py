@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from iqa_core import datasets, figures
+from iqa_core import datasets, figures, tables
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +49,7 @@ def test_the_label_histogram_counts_every_image_once_in_its_part(table):
 
 def test_the_label_is_named_after_its_kind():
     names = [
-        figures.label_name(pd.DataFrame({"label_kind": [kind] * 2}))
-        for kind in datasets.LABEL_KINDS
+        tables.label_name(pd.DataFrame({"label_kind": [kind] * 2})) for kind in datasets.LABEL_KINDS
     ]
     assert names == ["label (MOS)", "label (pseudo-MOS)", "label (MMOS)"]
 
@@ -71,10 +70,10 @@ def test_sizes_are_counted_and_extreme_ones_stay_inside_the_axes():
 
 
 def test_rows_by_label_go_from_the_lowest_to_the_highest(table):
-    chosen = figures.by_label(table, count=5)
+    chosen = tables.by_label(table, count=5)
     assert chosen.label.is_monotonic_increasing and len(chosen) == 5
     assert (chosen.label.iloc[0], chosen.label.iloc[-1]) == (table.label.min(), table.label.max())
-    assert len(figures.by_label(table[:3], count=5)) == 3
+    assert len(tables.by_label(table[:3], count=5)) == 3
 
 
 def test_levels_rise_from_left_to_right_in_one_content_without_second_distortions(table, tmp_path):

@@ -100,7 +100,8 @@ def test_only_pictures_of_other_parts_and_contents_are_compared(root):
     table = pd.DataFrame({"image": images, "content": contents}, index=range(8, 0, -1))
     pairs = leakage(table, pd.Series(parts, table.index), root=root, **QUIET)
     assert pairs.iloc[0].to_dict() | {"distance": 0} == {
-        "image": "drum.png", "split": "val", "image2": "drum-jpeg50.jpg", "split2": "test", "kind": "content", "distance": 0,
+        "image": "drum.png", "split": "val", "image2": "drum-jpeg50.jpg", "split2": "test",
+        "kind": "content", "distance": 0,
     }  # fmt: skip
     assert np.isnan(pairs.distance[0])
     assert set(zip(pairs.image[1:], pairs.image2[1:], strict=True)) == {

@@ -1,11 +1,24 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from iqa_core import loading
-from iqa_core.loading import Batches, grid, random_crops
+from iqa_core.loading import Batches, Samples, grid
 from iqa_core.loading.jitter import STRENGTH, draw_jitter, jitter
+from iqa_core.loading.views import FLIPS, draw_place, resized_shape, views
+from iqa_core.models import Contract, Objective
 from iqa_core.pixels import resize
+
+
+def random_crops(images, numbers, *, crop, generator, flips="horizontal"):
+    """A random crop of each numbered image: uint8 (n, crop, crop, 3)."""
+    contract, crops = Contract("test", crop=crop), []
+    for number in numbers:
+        shape = resized_shape(*images[number].shape[:2], contract)
+        place = draw_place(*shape, contract, flips, generator)
+        crops.append(views({"image": images[number]}, contract, [place])[0][0])
+    return np.stack(crops)
 
 
 @pytest.mark.parametrize("crops", [4, 6, 9, 12, 16, 20, 25])
@@ -29,111 +42,194 @@ def test_one_crop_is_the_centre_and_impossible_grids_are_refused():
 
 
 def test_random_crops_are_seeded_reach_every_corner_and_flip():
-    image = np.arange(40 * 40 * 3, dtype=np.uint32).reshape(40, 40, 3).astype(np.uint8)
+    image = np.zeros((40, 40, 3), np.uint8)
     image[..., 0] = np.arange(40)[None, :]
     image[..., 1] = np.arange(40)[:, None]
     crops = random_crops([image], [0] * 600, crop=38, generator=np.random.default_rng(1))
     again = random_crops([image], [0] * 600, crop=38, generator=np.random.default_rng(1))
     assert (crops == again).all()
-    corners = {(int(c[0].min()), int(c[1].min()), bool(c[0, 0, 0] > c[0, 0, 1])) for c in crops}
+    corners = {
+        (int(c[..., 0].min()), int(c[..., 1].min()), bool(c[0, 0, 0] > c[0, 1, 0])) for c in crops
+    }
     assert corners == {(x, y, f) for x in range(3) for y in range(3) for f in (False, True)}
 
 
 def test_flips_are_none_two_or_all_eight():
-    image, counts = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8), {}
-    for flips in ("none", "horizontal", "all"):
-        crops = random_crops(
-            [image], [0] * 200, crop=16, generator=np.random.default_rng(0), flips=flips
-        )
-        counts[flips] = len({c.numpy().tobytes() for c in crops.contiguous()})
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+    def crops(number, flips):
+        generator = np.random.default_rng(0)
+        return random_crops([image], [0] * number, crop=16, generator=generator, flips=flips)
+
+    counts = {
+        flips: len({crop.tobytes() for crop in crops(200, flips)})
+        for flips in ("none", "horizontal", "all")
+    }
     assert counts == {"none": 1, "horizontal": 2, "all": 8}
-    crops = random_crops(
-        [image], [0] * 2000, crop=16, generator=np.random.default_rng(0), flips="vertical"
-    )
-    turned = [
-        bool((c == torch.from_numpy(image[::-1].copy()).permute(2, 0, 1)).all()) for c in crops
-    ]
-    assert 0.67 < np.mean(turned) < 0.73
-    with pytest.raises(
-        ValueError, match="flips is 'both'; there are none, horizontal, vertical, all"
-    ):
-        random_crops([image], [0], crop=16, generator=np.random.default_rng(0), flips="both")
+    down = [bool((crop == image[::-1]).all()) for crop in crops(2000, "vertical")]
+    assert 0.67 < np.mean(down) < 0.73
+    with pytest.raises(ValueError, match="flips is 'both'; there are none, horizontal, vertical"):
+        batches([image], flips="both")
 
 
-def taken(number=None, *, start=None, **changes):
-    """(image, label) of every crop of so many batches, of the rest of an epoch if None, and the
-    batches' maker.
-    """
-    images = [np.full((20, 20, 3), i, np.uint8) for i in range(10)]
-    options = (
-        dict(crop=16, batch_size=6, crops_per_image=3, generator=np.random.default_rng(0)) | changes
-    )
-    data = Batches(images, np.arange(10) * 2.0, **options)
-    if start:
-        data.load_state_dict(start)
-    some = [next(data) for _ in range(len(data) if number is None else number)]
-    return [
-        (int(c[0, 0, 0]), float(v))
-        for crops, labels, _ in some
-        for c, v in zip(crops, labels, strict=True)
-    ], data
+def batches(images, *, contract=None, objective=None, parts=None, table=None, **changes):
+    """Batches of images, in small crops unless a contract says otherwise."""
+    options = dict(batch_size=6, crops_per_image=3, generator=np.random.default_rng(0)) | changes
+    contract = contract or Contract("test", crop=16)
+    rows = pd.DataFrame({"label": range(len(images))}) if table is None else table
+    given = Samples({"image": images, **(parts or {})}, rows)
+    return Batches(given, contract, objective or Objective(), **options)
 
 
-def test_an_epoch_takes_every_image_equally_often_with_its_label():
-    seen, data = taken()
-    assert len(data) == 5 and len(seen) == 30 and all(label == 2 * value for value, label in seen)
-    assert sorted(v for v, _ in seen) == sorted(list(range(10)) * 3)
+def taken(number=None, **changes):
+    """The value of every crop of so many batches, of an epoch if None, and the batches."""
+    made = batches([np.full((20, 20, 3), i, np.uint8) for i in range(10)], **changes)
+    found = [next(made) for _ in range(len(made) if number is None else number)]
+    for step in found:
+        np.testing.assert_array_equal(step.views[0][:, 0, 0, 0], step.rows)
+    return [int(row) for step in found for row in step.rows], made
+
+
+def test_an_epoch_takes_every_image_equally_often():
+    seen, made = taken()
+    assert len(made) == 5 and sorted(seen) == sorted(list(range(10)) * 3)
     both, _ = taken(10)
     assert both[:30] == seen != both[30:] and sorted(both[30:]) == sorted(seen)
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "batches"), [(6, 5), (8, 4), (9, 3), (20, 2), (21, 1), (100, 1)]
+    ("batch_size", "number"), [(6, 5), (8, 4), (9, 3), (20, 2), (21, 1), (100, 1)]
 )
-def test_a_last_batch_of_less_than_half_the_size_is_left_out(batch_size, batches):
-    seen, data = taken(batch_size=batch_size)
-    assert (len(data), len(seen)) == (batches, min(30, batches * batch_size))
+def test_a_last_batch_of_less_than_half_the_size_is_left_out(batch_size, number):
+    seen, made = taken(batch_size=batch_size)
+    assert (len(made), len(seen)) == (number, min(30, number * batch_size))
 
 
-@pytest.mark.parametrize("number", [0, 3, 5, 7])
-def test_batches_are_taken_up_anywhere_as_if_never_left(number):
-    images = [
-        np.random.default_rng(i).integers(0, 256, (30, 40, 3), dtype=np.uint8) for i in range(7)
+def pictures(number, *, sizes=((30, 40),), seed=0):
+    random = np.random.default_rng(seed)
+    return [
+        random.integers(0, 256, (*sizes[i % len(sizes)], 3), dtype=np.uint8) for i in range(number)
     ]
-    options = dict(crop=16, batch_size=3, crops_per_image=2, flips="all", colour_jitter=True)
-    first = Batches(images, np.arange(7.0), generator=np.random.default_rng(0), **options)
+
+
+WHOLE = Contract("test", crop=None)
+COMPARED = Contract("test", crop=16, resize=20, reference="pristine")
+KINDS = {  # of batches: what differs from random crops
+    "crops": {},
+    "pairs": dict(
+        contract=COMPARED,
+        objective=Objective(parts=("image", "pristine")),
+        parts={"pristine": pictures(7, seed=1)},
+    ),
+    "partners": dict(
+        objective=Objective(parts=("image", "partner")),
+        table=pd.DataFrame({"label": range(7), "content": [0, 0, 0, 1, 1, 1, 1]}),
+    ),
+    "two views": dict(contract=Contract("test", crop=16, context=24)),
+    "whole": dict(contract=WHOLE, lengths=[3, 3, 5, 5, 5, 9, 9]),
+}
+
+
+def same_step(one, other, pick=slice(None)):
+    """Whether a step's views and colours are those of another, or of some of its samples."""
+    for view, whole in zip(one.views, other.views, strict=True):
+        for image, expected in zip(view, list(whole)[pick], strict=True):
+            assert torch.equal(image, expected)
+    (order, amounts), (expected_order, expected) = one.colours, other.colours
+    assert order == expected_order and torch.equal(amounts, expected[pick])
+    np.testing.assert_array_equal(one.rows, other.rows)
+    np.testing.assert_array_equal(one.partners, other.partners)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("number", [0, 3, 7])
+def test_batches_are_taken_up_anywhere_as_if_never_left(number, kind):
+    options = dict(batch_size=3, crops_per_image=2, flips="all", colour_jitter=True) | KINDS[kind]
+    first = batches(pictures(7), **options)
     for _ in range(number):
         next(first)
-    second = Batches(images, np.arange(7.0), generator=np.random.default_rng(9), **options)
+    second = batches(pictures(7), generator=np.random.default_rng(9), **options)
     second.load_state_dict(first.state_dict())
     for _ in range(8):
-        (a, b, (order, amounts)), (c, d, (order2, amounts2)) = next(first), next(second)
-        assert (
-            torch.equal(a, c)
-            and torch.equal(b, d)
-            and order == order2
-            and torch.equal(amounts, amounts2)
-        )
+        same_step(next(first), next(second))
 
 
-def test_processes_cut_the_crops_of_one_between_them():
-    images = [
-        np.random.default_rng(i).integers(0, 256, (30, 40, 3), dtype=np.uint8) for i in range(7)
-    ]
-    options = dict(crop=16, batch_size=5, crops_per_image=2, flips="all", colour_jitter=True)
-    shares = ((0, 1), (0, 3), (1, 3), (2, 3))
-    generators = (np.random.default_rng(0) for _ in shares)
-    made = [
-        Batches(images, np.arange(7.0), generator=g, share=s, **options)
-        for g, s in zip(generators, shares, strict=True)
-    ]
-    whole, *parts = made
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_look_at_the_samples_of_one_between_them(kind):
+    options = dict(batch_size=5, crops_per_image=2, flips="all", colour_jitter=True) | KINDS[kind]
+    whole = batches(pictures(7), **options)
+    world = min(3, whole.smallest())
+    parts = [batches(pictures(7), rank=rank, world=world, **options) for rank in range(world)]
+    assert world > 1
     for _ in range(4):
-        crops, labels, (order, amounts) = next(whole)
+        step = next(whole)
         for rank, part in enumerate(parts):
-            own, all_labels, (same, others) = next(part)
-            assert torch.equal(own, crops[rank::3]) and torch.equal(all_labels, labels)
-            assert same == order and torch.equal(others, amounts[rank::3])
+            same_step(next(part), step, slice(rank, None, world))
+
+
+def test_all_parts_of_a_sample_are_looked_at_in_one_place():
+    images = pictures(7, sizes=((40, 60),))
+    pristine = [255 - image for image in images]
+    options = KINDS["pairs"] | dict(parts={"pristine": pristine}, flips="all")
+    step = next(batches(images, **options))
+    image, reference = (view.numpy().astype(int) for view in step.views)
+    assert np.abs(image + reference - 255).max() <= 1, "resized apart, so rounded apart"
+
+
+def test_a_partner_is_another_image_of_the_content():
+    made = batches(pictures(7), **KINDS["partners"])
+    steps = [next(made) for _ in range(40)]
+    pairs = {
+        (int(a), int(b)) for step in steps for a, b in zip(step.rows, step.partners, strict=True)
+    }
+    expected = {(a, b) for group in (range(3), range(3, 7)) for a in group for b in group if a != b}
+    assert pairs == expected
+
+
+def test_a_wider_view_is_the_centre_turned_as_the_crop_is():
+    image = pictures(1, sizes=((24, 30),))[0]
+    made = batches([image], contract=Contract("test", crop=16, context=24), flips="all")
+    turned = {next(made).views[1][0].permute(1, 2, 0).numpy().tobytes() for _ in range(60)}
+    square = image[:, 3:27]
+    eight = {
+        np.ascontiguousarray(other[::down, ::across]).tobytes()
+        for other in (square, square.swapaxes(0, 1))
+        for down in (1, -1)
+        for across in (1, -1)
+    }
+    assert turned == eight
+
+
+# ---- whole images
+
+
+def test_whole_images_come_in_batches_alike_within_the_budget_and_all_of_them():
+    random = np.random.default_rng(0)
+    lengths = random.integers(10, 200, 60)
+    images = [np.full((4, 4 + n, 3), n, np.uint8) for n in range(60)]
+    options = dict(contract=WHOLE, lengths=lengths, batch_size=8, batch_tokens=900)
+    made = batches(images, **options, crops_per_image=1, flips="none")
+    epochs = [[next(made).rows for _ in range(len(made))] for _ in range(2)]
+    for epoch in epochs:
+        assert sorted(np.concatenate(epoch)) == list(range(60))
+        for rows in epoch:
+            longest = lengths[rows].max()
+            assert len(rows) * longest <= 900 and len(rows) <= 8
+    padded = sum(len(rows) * lengths[rows].max() for rows in epochs[0])
+    assert padded < 1.25 * lengths.sum() < 0.8 * 60 * lengths.max(), "little is filled up"
+    assert [set(map(int, rows)) for rows in epochs[0]] != [
+        set(map(int, rows)) for rows in epochs[1]
+    ]
+    with pytest.raises(ValueError, match="the longest image makes .* tokens, over batch_tokens"):
+        batches(images, **options | dict(batch_tokens=100))
+
+
+def test_whole_images_keep_their_size_and_shape():
+    images = pictures(6, sizes=((20, 30), (40, 10)))
+    made = batches(images, contract=WHOLE, lengths=[1] * 6, crops_per_image=1, flips="none")
+    step = next(made)
+    for view, row in zip(step.views[0], step.rows, strict=True):
+        np.testing.assert_array_equal(view.permute(1, 2, 0), images[row])
 
 
 # ---- colours
@@ -216,19 +312,20 @@ def test_crops_are_those_of_plain_indexing_and_the_random_stream_is_kept(flips):
     """The demo's figures stand on it: per crop one draw of a corner, one of three chances; flipped,
     then transposed.
     """
-    images = [
-        np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3), dtype=np.uint8) for i in range(3)
-    ]
+    images = pictures(3, sizes=((40, 50), (41, 50), (42, 50)))
     numbers, stream = [0, 2, 1, 1] * 25, np.random.default_rng(7)
     crops = random_crops(images, numbers, crop=24, generator=np.random.default_rng(7), flips=flips)
-    for crop, number in zip(crops.permute(0, 2, 3, 1).numpy(), numbers, strict=True):
+    for crop, number in zip(crops, numbers, strict=True):
         top, left = stream.integers(0, (images[number].shape[0] - 23, 27))
-        across, down, turned = stream.random(3) < loading.FLIPS[flips]
-        patch = images[number][top : top + 24, left : left + 24][
-            :: -1 if down else 1, :: -1 if across else 1
-        ]
+        across, down, turned = stream.random(3) < FLIPS[flips]
+        patch = images[number][top : top + 24, left : left + 24]
+        patch = patch[:: -1 if down else 1, :: -1 if across else 1]
         np.testing.assert_array_equal(crop, patch.swapaxes(0, 1) if turned else patch)
-    assert crops.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_batch_has_its_channels_last_in_memory():
+    (view,) = next(batches(pictures(3), crops_per_image=1)).views
+    assert view.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_scores_are_one_finite_number_an_image_and_do_not_depend_on_the_batch(mo
 
 
 def test_every_parameter_learns_but_the_declared_ones(model):
-    unused = MODULES[model.recipe["name"]].UNUSED
+    unused = MODULES[model.config["name"]].UNUSED
     model.train()
     (model(*inputs(model, 4)) - torch.tensor([0.0, 1.0, -1.0, 2.0])).square().sum().backward()
     dead = set()
@@ -168,11 +168,11 @@ def test_a_saved_model_predicts_the_same(model, tmp_path):
         for m in (model, again)
     )
     np.testing.assert_allclose(after, before, atol=1e-4)
-    assert again.contract == contract and again.recipe == model.recipe
+    assert again.contract == contract and again.config == model.config
 
 
 def test_bfloat16_stays_near(model):
-    if model.recipe["arguments"].get("backbone") in AMPLIFIERS:
+    if model.config["arguments"].get("backbone") in AMPLIFIERS:
         pytest.skip(
             "random filters behind norms of one batch amplify any rounding to the size of the "
             "scores"

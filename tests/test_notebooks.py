@@ -38,6 +38,7 @@ def faults(path):
         *body(cells, code),
         *ending(cells, trees),
         *parameters(path, trees),
+        *trainings(path, code),
     ]
 
 
@@ -83,7 +84,8 @@ def opening(path, cells, code, trees):
     if started(trees) is None or f"runs.start('{path.stem}', globals())" not in ast.unparse(
         trees[2]
     ):
-        yield f'the third code cell does not start the run: run = runs.start("{path.stem}", globals())'
+        call = f'run = runs.start("{path.stem}", globals())'
+        yield f"the third code cell does not start the run: {call}"
     late = [
         node
         for tree in trees[1:]
@@ -105,7 +107,7 @@ def started(trees):
 def forbidden(trees):
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield f"`{node.name}` is defined in it: notebooks are recipes, the verbs are in iqa_core"
+            yield f"`{node.name}` is defined in it: notebooks are recipes, verbs are in iqa_core"
         if isinstance(node, ast.Try):
             yield "it has a `try`: let errors stop the notebook"
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path":
@@ -128,7 +130,8 @@ def body(cells, code):
         yield "its body has no ## sections"
     for section in headings:
         if not section.partition("\n")[2].strip():
-            yield f"section `{section.strip()}` does not say why, in a sentence before its first cell"
+            heading = section.strip()
+            yield f"section `{heading}` does not say why, in a sentence before its first cell"
     start, in_a_row = cells.index(code[2]), 0
     for number, cell in enumerate(cells[start + 1 :], start=start + 2):
         in_a_row = in_a_row + 1 if cell["cell_type"] == "code" else 0
@@ -182,6 +185,13 @@ def parameters(path, trees):
             yield f"parameter {name} has no comment with meaning and unit"
         if name not in used | {"experiment", "run"} and not whole:
             yield f"parameter {name} is not used"
+
+
+def trainings(path, code):
+    """What `python -m iqa_core train` needs to know: where the training is."""
+    number = sum("training" in cell["metadata"].get("tags", []) for cell in code)
+    if "processes: " in text(code[1]) and number != 1:
+        yield f"it declares `processes`, but {number} cells are tagged `training`, not one"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -241,6 +251,10 @@ BAD = {
     "`experiment: str = .lab.` is not among": (
         2,
         ("parameters", 'run: str = ""  # f\nseed: int = 0  # s'),
+    ),
+    "declares `processes`, but 0 cells are tagged": (
+        2,
+        ("parameters", GOOD[2][1] + "\nprocesses: int = 1  # that train"),
     ),
     "parameter rate is not used": (
         2,

@@ -2,7 +2,6 @@
 and what to expect.
 """
 
-import inspect
 import re
 
 import numpy as np
@@ -65,14 +64,15 @@ def test_an_experiment_gives_a_number_to_expect(folder):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_options_are_arguments_of_fit(path):
-    given = execute.read_parameters(path)
-    variants = given.get("variants", {})
-    for options in [
-        given.get("options", {}),
-        *(changed.get("options", {}) for changed in variants.values()),
-    ]:
-        assert set(options) <= set(inspect.signature(training.fit).parameters)
+def test_every_training_of_a_file_has_a_recipe(path):
+    parameters = execute.check_file(path, root=REPOSITORY)
+    if "options" not in parameters:
+        return
+    training.Recipe.from_parameters(parameters)
+    for change in parameters.get("variants", {}).values():
+        changed = parameters | change
+        changed["options"] = parameters["options"] | change.get("options", {})
+        training.Recipe.from_parameters(changed)
 
 
 TRAININGS = ("02_train_baseline", "03_train_smart_iqa")
@@ -182,11 +182,8 @@ def test_group_sizes_and_rates_of_published_recipes(recipe, slow, fast):
     name = "smart_iqa" if recipe.startswith("03") else given.get("model", "hyperiqa")
     with torch.device("meta"):
         model = create_model(name, **given["arguments"], pretrained=False)
-    names = given["options"].get("backbone_parts", ["backbone"])
     decay = given["weight_decay"]
-    groups = training.recipe.groups(
-        model, names, (given["backbone_lr"], given["head_lr"]), (None, decay)
-    )
+    groups = training.prepare.parameter_groups(model, training.Recipe.from_parameters(given))
     assert [sum(p.numel() for p in group["params"]) for group in groups] == [slow, fast]
     assert [group["weight_decay"] for group in groups] == [decay, decay]
 
@@ -235,11 +232,6 @@ def test_every_value_of_a_recipe(recipe):
         given["seed"],
     )
     assert (values, given["options"]) == PUBLISHED[recipe]
-
-
-@pytest.mark.parametrize("path", TRAINED, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_options_pass_the_notebooks_check(path):
-    training.check_options(execute.read_parameters(path)["options"])
 
 
 def test_every_published_recipe_is_pinned():

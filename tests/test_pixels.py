@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from pictures import noise, save
 from PIL import Image, ImageOps
 
-from iqa_core import pixels
 from iqa_core.pixels import image_sizes, read_image
 from iqa_core.pixels.cache import PixelCache
 
@@ -55,11 +54,12 @@ def test_images_are_turned_upright_by_their_exif(tmp_path, ending, orientation):
         expected = np.asarray(ImageOps.exif_transpose(image))
     np.testing.assert_array_equal(read_image(path), expected)
     assert image_sizes([path]).to_numpy().tolist() == [[expected.shape[1], expected.shape[0]]]
-    upright = (
-        picture.transpose(Image.Transpose(pixels.UPRIGHT[orientation]))
-        if orientation > 1
-        else picture
-    )
+    # EXIF numbers orientations in this order, from 2
+    turns = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270")
+    turns = (*turns, "TRANSVERSE", "ROTATE_90")
+    upright = picture
+    if orientation > 1:
+        upright = picture.transpose(Image.Transpose[turns[orientation - 2]])
     np.testing.assert_allclose(
         read_image(path).astype(int), np.asarray(upright), atol=90 if ending == "jpg" else 0
     )

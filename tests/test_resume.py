@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from training_jobs import KILLS, OPTIONS, Small, data, killed_training, run
+from training_jobs import KILLS, OPTIONS, Small, data, fit, killed_training, run
 
 from iqa_core import runs, training
 from iqa_core.training import checkpoint as checkpoints
@@ -94,14 +94,18 @@ def test_scalars_are_drawn_once(project, whole):
 def fitted(folder, **changes):
     training.seed_everything(0)
     options = (
-        OPTIONS | dict(epochs=1, checkpoint=folder / "last.ckpt", say=lambda text: None) | changes
+        OPTIONS | dict(epochs=1, checkpoint=folder / "last.ckpt", log=lambda text: None) | changes
     )
-    return list(training.fit(Small(), *data(), *data(25, seed=1), **options))
+    return list(fit(Small(), *data(), *data(25, seed=1), **options))
 
 
 def test_a_finished_training_is_not_done_again(tmp_path, monkeypatch):
-    rows = fitted(tmp_path)
-    monkeypatch.setattr(training, "_backward", None)
+    def no_step(self, images):
+        assert not self.training, "a step is taken again"
+        return forward(self, images)
+
+    rows, forward = fitted(tmp_path), Small.forward
+    monkeypatch.setattr(Small, "forward", no_step)
     again = fitted(tmp_path)
     assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in rows]
 
@@ -135,12 +139,12 @@ def test_a_checkpoint_holds_nothing_but_plain_values_and_tensors(tmp_path):
     assert {
         "model",
         "optimizer",
-        "data",
+        "batches",
         "torch",
         "cuda",
         "precision",
-        "past",
-        "configuration",
+        "progress",
+        "identity",
     } == state.keys()
 
 
@@ -149,14 +153,14 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path):
     import resource
 
     path = tmp_path / "last.ckpt"
-    checkpoints.save(path, {"configuration": {}, "a": 1})
+    checkpoints.save(path, {"identity": {}, "a": 1})
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
         with pytest.raises(
             OSError, match=r"cannot be written \(.*; the earlier checkpoint is untouched; free some"
         ):
-            checkpoints.save(path, {"configuration": {}, "a": torch.zeros(100_000)})
+            checkpoints.save(path, {"identity": {}, "a": torch.zeros(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before and checkpoints.load(path, {})["a"] == 1
@@ -166,7 +170,7 @@ def test_a_read_only_disk_with_a_half_written_draft_is_told_in_the_same_words(
     tmp_path, monkeypatch
 ):
     path = tmp_path / "last.ckpt"
-    checkpoints.save(path, {"configuration": {}, "a": 1})
+    checkpoints.save(path, {"identity": {}, "a": 1})
     (tmp_path / ".last.ckpt.part").write_bytes(b"half")
 
     def refuse(self, *_, **__):
@@ -178,11 +182,11 @@ def test_a_read_only_disk_with_a_half_written_draft_is_told_in_the_same_words(
         OSError,
         match=r"cannot be written \(.*Read-only.*; the earlier checkpoint is untouched; free",
     ):
-        checkpoints.save(path, {"configuration": {}, "a": 2})
+        checkpoints.save(path, {"identity": {}, "a": 2})
 
 
 def test_a_folder_that_cannot_be_written_is_noticed_before_the_first_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_backward", None)
+    monkeypatch.setattr(Small, "forward", None)
     (tmp_path / ".last.ckpt.part").mkdir()  # what root, who may write anywhere, cannot write either
     with pytest.raises(
         OSError,
@@ -201,7 +205,7 @@ def test_only_the_first_process_writes(project, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     second = runs.start("01_x", {"experiment": "lab", "run": "a"})
     second.log({"epoch": 1, "val_srcc": 0.5})
-    second.say("x")
+    second.note("x")
     second.record(a=1)
     second.finish({})
     assert second.rows and {path: path.read_bytes() for path in first.folder.iterdir()} == before

@@ -116,7 +116,7 @@ def test_a_missing_file_is_told_with_command_address_and_place(project):
         published.local_file("smart_iqa-koniq")
     with pytest.raises(ValueError, match="swin_tiny is no file here: timm fetches it"):
         published.local_file("swin_tiny")
-    with pytest.raises(KeyError, match="near it: musiq-koniq"):
+    with pytest.raises(KeyError, match="did you mean 'musiq-koniq'"):
         published.local_file("musiq-konik")
     path = published.row("musiq-imagenet").path
     path.parent.mkdir(parents=True)
@@ -420,7 +420,7 @@ def test_what_does_not_fit_leaves_nothing_behind(published_hyperiqa, project, mo
     assert "hyperiqa has no argument bins to set; it has backbone, head" in capsys.readouterr().err
     assert run(monkeypatch, "convert", file, "--model", "hyperiqa-konik") == 2
     assert (
-        "neither weights nor a model are named 'hyperiqa-konik'; near it: hyperiqa-koniq"
+        "neither weights nor a model are named 'hyperiqa-konik'; did you mean 'hyperiqa-koniq"
         in capsys.readouterr().err
     )
     assert not list((project.root / "data").rglob("*.safetensors"))
@@ -557,7 +557,7 @@ def test_the_list_fits_and_is_complete(project, monkeypatch, capsys):
         and "musiq" not in out
     )
     assert run(monkeypatch, "list", "--model", "ra_mika") == 2
-    assert "did you mean ra_miqa?" in capsys.readouterr().err
+    assert "did you mean 'ra_miqa'?" in capsys.readouterr().err
 
 
 def test_the_list_needs_no_torch():

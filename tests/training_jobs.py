@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from iqa_core import evaluation, runs, training
+from iqa_core.loading import Samples
 from iqa_core.models import Contract
-from iqa_core.training import checkpoint as checkpoints
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["training_jobs", "torch.utils.tensorboard", "timm.layers"])
@@ -40,6 +40,19 @@ def run(job, *arguments, processes=1):
         process.join(120)
         process.kill()
     return [process.exitcode for process in started]
+
+
+def fit(model, images, table, val_images, val_table, *, monitor=None, **options):
+    """`training.fit` of images and tables; options that are no arguments of it are the recipe's."""
+    watched = {
+        name: Samples({"image": some}, rows) for name, (some, rows) in (monitor or {}).items()
+    }
+    arguments = {
+        name: options.pop(name) for name in ("objective", "checkpoint", "log") if name in options
+    }
+    train, val = Samples({"image": images}, table), Samples({"image": val_images}, val_table)
+    recipe = training.Recipe(**options)
+    return training.fit(model, train, val, recipe=recipe, monitor=watched, **arguments)
 
 
 def data(number=48, seed=0, contents=4, size=(24, 30), noise=0.0):
@@ -83,33 +96,34 @@ def killed_training(rank, root: Path, where: str, minutes: float) -> None:
     os.environ["IQA_ROOT"] = str(root)
     record = runs.start("01_x", {"experiment": "lab", "run": "a"})
     training.seed_everything(2)
-    model, steps = Small(), 0
+    model, steps, looks = Small(), 0, 0
     count = os.open(root / "steps.txt", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
 
     def counted(module, _):
-        nonlocal steps
+        nonlocal steps, looks
         if module.training:
             steps += 1
             os.write(count, b".")
-            if (where, steps) in {("first step", 1), ("middle of an epoch", 12 + 4)}:
-                os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            looks += 1  # four in a validation of 25 images with four crops each
+        if where == {1: "first step", 12 + 4: "middle of an epoch"}.get(steps) and module.training:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if where == "validation" and looks == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     model.register_forward_pre_hook(counted)
     _lay_traps(where)
     options = OPTIONS | dict(
-        checkpoint=record.path("last.ckpt"), checkpoint_minutes=minutes, say=record.say
+        checkpoint=record.path("last.ckpt"), checkpoint_minutes=minutes, log=record.note
     )
-    for row in training.fit(model, *data(), *data(25, seed=1, noise=15.0), **options):
+    for row in fit(model, *data(), *data(25, seed=1, noise=15.0), **options):
         record.log(row)
     torch.save(model.state_dict(), record.path("weights.pt"))
 
 
 def _lay_traps(where):
-    """Kill this process in the write of the 16th checkpoint, just after that of the third, or in
-    the second validation.
-    """
-    write, predict, numbers = checkpoints.save, evaluation.predict, iter(range(1, 1000))
-    save = torch.save
+    """Kill this process in the write of the 16th checkpoint, or just after that of the third."""
+    save, replace, numbers = torch.save, Path.replace, iter(range(1, 1000))
 
     def die_in_write(state, file):
         if next(numbers) < 16:
@@ -120,22 +134,16 @@ def _lay_traps(where):
         file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def die_after_write(path, state):
-        write(path, state)
-        if next(numbers) == 3:
+    def die_after_write(path, target):
+        done = replace(path, target)
+        if Path(target).name == "last.ckpt" and next(numbers) == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-
-    def die_in_validation(*arguments, **options):
-        if next(numbers) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return predict(*arguments, **options)
+        return done
 
     if where == "in a write":
-        checkpoints.torch = type("Torch", (), {**vars(torch), "save": staticmethod(die_in_write)})
+        torch.save = die_in_write
     if where == "after a write":
-        checkpoints.save = die_after_write
-    if where == "validation":
-        training.predict = die_in_validation
+        Path.replace = die_after_write
 
 
 # ---- shared
@@ -208,7 +216,7 @@ def shared_training(rank, folder: Path, world: int, port: int) -> None:
     for name, options in SHARED.items():
         training.seed_everything(0)
         model, rows = Swin(), []
-        for row in training.fit(model, *images, *val, **SGD | options, say=Silent(rank)):
+        for row in fit(model, *images, *val, **SGD | options, log=Silent(rank)):
             weights = {key: value.clone() for key, value in model.state_dict().items()}
             rows.append(
                 {key: value for key, value in row.items() if key != "seconds"}
@@ -216,7 +224,7 @@ def shared_training(rank, folder: Path, world: int, port: int) -> None:
             )
             if len(rows) == 5:
                 break
-        predicted = torch.from_numpy(evaluation.predict(model, val[0], share=True))
+        predicted = torch.from_numpy(evaluation.predict(model, val[0], distributed=True))
         torch.save({"rows": rows, "predicted": predicted}, folder / f"{name}-{world}-{rank}.pt")
     if world > 1:
         _stopped_and_taken_up(rank, folder, images, val)
@@ -230,13 +238,13 @@ def _stopped_and_taken_up(rank, folder, images, val):
     rows = {}
     for name, stop in (("whole", None), ("left", 2), ("left", None)):
         training.seed_everything(0)
-        fitted = training.fit(
+        fitted = fit(
             Swin(),
             *images,
             *val,
             **SGD | dict(epochs=1, batch_size=4),
             checkpoint=folder / f"{name}.ckpt",
-            say=Silent(rank),
+            log=Silent(rank),
         )
         rows[name] = []
         for row in fitted:
@@ -247,10 +255,10 @@ def _stopped_and_taken_up(rank, folder, images, val):
                 break
     torch.save(rows, folder / f"resumed-{rank}.pt")
     options = SGD | dict(
-        epochs=1, batch_size=4, checkpoint=folder / f"own-{rank}.ckpt", say=Silent(rank)
+        epochs=1, batch_size=4, checkpoint=folder / f"own-{rank}.ckpt", log=Silent(rank)
     )
     try:
-        next(training.fit(Swin(), *images, *val, **options))
+        next(fit(Swin(), *images, *val, **options))
     except ValueError as error:
         (folder / f"refused-{rank}.txt").write_text(str(error))
 
@@ -268,9 +276,7 @@ def _norms(rank, folder):
         weight_decay=0.0,
         precision="64-true",
     )
-    rows = list(
-        training.fit(model, *data(), *data(25, seed=1, noise=15.0), **options, say=Silent(rank))
-    )
+    rows = list(fit(model, *data(), *data(25, seed=1, noise=15.0), **options, log=Silent(rank)))
     torch.save(
         {"rows": [row | {"seconds": 0} for row in rows], "weights": model.state_dict()},
         folder / f"norms-{rank}.pt",

@@ -2,6 +2,7 @@
 when it is called.
 """
 
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -12,22 +13,19 @@ import typer
 
 def _verbs(help_text: str, **groups: typer.Typer) -> typer.Typer:
     """An app without verbs as yet; each group is an app below it."""
-    made = typer.Typer(
+    result = typer.Typer(
         help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
     )
     for name, group in groups.items():
-        made.add_typer(group, name=name)
-    return made
+        result.add_typer(group, name=name)
+    return result
 
 
 weights = _verbs("Published weights: what there is, fetch it, make models of it.")
 data = _verbs("Data sets: what there is, fetch it, check it, make distorted images of your own.")
 app = _verbs("The verbs of the IQA workbook.", weights=weights, data=data)
-GIVEN_WRONG = (
-    ValueError,
-    KeyError,
-    FileNotFoundError,
-)  # the user's mistakes: a message and exit code 2, no traceback
+# the user's mistakes: a message and exit code 2, no traceback
+MISTAKES = (ValueError, KeyError, FileNotFoundError)
 
 
 @app.callback()
@@ -60,7 +58,7 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(help="Longest time for one cell, in hours; without it any.")
     ] = None,
-    given: Annotated[
+    settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
@@ -68,12 +66,24 @@ def run(
             help="Another value for a parameter, read as YAML; repeatable.",
         ),
     ] = None,
+    child: Annotated[
+        bool,
+        typer.Option("--child", hidden=True, help="For the processes that `run --jobs` starts."),
+    ] = False,
 ) -> None:
     """Run the notebooks of an experiment, headless and in order."""
-    from iqa_core.apps import execute
+    from iqa_core.apps import execute, sweep
 
-    wanted = dict(resume=resume, at_once=jobs, shard=shard, timeout_s=timeout and timeout * 3600)
-    execute.execute(target, **wanted, overrides=execute.parse_overrides(given or []))
+    kwargs = dict(
+        resume=resume,
+        timeout_s=timeout and timeout * 3600,
+        overrides=execute.parse_overrides(settings or []),
+    )
+    if child:
+        sweep.end_with_stdin(signal.SIGINT)
+        execute.execute_child(target, **kwargs)
+    else:
+        execute.execute(target, at_once=jobs, shard=shard, **kwargs)
 
 
 @app.command()
@@ -85,7 +95,7 @@ def train(
     timeout: Annotated[
         float | None, typer.Option(help="Longest time for one cell, in hours; outside torchrun.")
     ] = None,
-    given: Annotated[
+    settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
@@ -94,12 +104,13 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Run a notebook whose training several processes share. Inside torchrun: this process's share,
-    up to the checkpoint.
+    """Run a notebook, its training by several processes. Inside torchrun: what this process does of
+    it, up to the checkpoint.
     """
-    from iqa_core.apps.distributed import run_or_share
+    from iqa_core.apps.distributed import run_distributed
 
-    run_or_share(target, given or [], processes=processes, timeout_s=timeout and timeout * 3600)
+    timeout_s = timeout and timeout * 3600
+    run_distributed(target, settings or [], processes=processes, timeout_s=timeout_s)
 
 
 def _table(*titles: str, right: tuple[str, ...] = ()):
@@ -127,61 +138,59 @@ def list_weights(
     ] = None,
 ) -> None:
     """Everything that can be loaded: published models, then what models start from."""
-    import difflib
     import re
 
     from iqa_core.download import page
+    from iqa_core.hints import nearest
     from iqa_core.models import list_models, published
 
     rows = sorted(published.rows(), key=lambda row: (not row.model, row.model))
     if model is not None:
         word = re.compile(rf"\b{re.escape(model)}\b", re.IGNORECASE)
+        wanted = model.lower()
         rows = [
             row
             for row in rows
-            if model.lower() in (row.model, row.name.lower()) or word.search(row.needed_by)
+            if wanted in (row.model, row.name.lower()) or word.search(row.needed_by)
         ]
         if not rows:
-            names = difflib.get_close_matches(model, list_models(), n=1) or list_models()
-            raise KeyError(
-                f"no weights are known for a model {model!r}; did you mean {', '.join(names)}?"
-            )
-    table = _table(
-        "name",
-        "model",
-        "trained on",
-        "label",
-        "scores",
-        "MB",
-        "licence",
-        "here",
-        right=("scores", "MB"),
-    )
+            hint = nearest(model, list_models()) or f"; models are {', '.join(list_models())}"
+            raise KeyError(f"no weights are known for a model {model!r}{hint}")
+    titles = ("name", "model", "trained on", "label", "scores", "MB", "licence", "here")
+    table = _table(*titles, right=("scores", "MB"))
     for row in rows:
-        scores = f"{row.low:g}-{row.high:g}" if row.high is not None else ""
-        converted = row.model and (published.folder() / row.name / "model.json").is_file()
-        here = (
-            "converted"
-            if converted
-            else "auto"
-            if not row.file
-            else "yes"
-            if row.path.is_file()
-            else "no"
-        )
-        short = row.licence.partition(";")[0]
-        label = f"{row.task} {row.label}".strip()
         table.add_row(
-            row.name, row.model, row.trained_on, label, scores, str(row.megabytes), short, here
+            row.name,
+            row.model,
+            row.trained_on,
+            f"{row.task} {row.label}".strip(),
+            f"{row.low:g}-{row.high:g}" if row.high is not None else "",
+            str(row.megabytes),
+            row.licence.partition(";")[0],
+            _where(row),
         )
     _print(table)
     print(
         "MB: about. here auto: timm or torchvision fetches it on first use. --model NAME tells "
         "addresses and notes as well."
     )
-    for row in rows if model else ():
+    if model is None:
+        return
+    for row in rows:
         print(f"\n{row.name}: {page(row.address) or 'not published'}\n  licence: {row.licence}")
-        print(*[f"  note: {row.note}"] if row.note else [], sep="\n", end="\n" if row.note else "")
+        if row.note:
+            print(f"  note: {row.note}")
+
+
+def _where(row) -> str:
+    """Whether published weights are here, in a word."""
+    from iqa_core.models import published
+
+    if row.model and (published.folder() / row.name / "model.json").is_file():
+        return "converted"
+    if not row.file:
+        return "auto"
+    return "yes" if row.path.is_file() else "no"
 
 
 @weights.command("get")
@@ -211,9 +220,8 @@ def get_weights(
     there = row.path.is_file() and row.path.stat().st_size > 0
     digest = download(row.address, row.path, sha256=row.sha256 or None)
     print(f"{name}: {'was here already' if there else 'fetched'}, {row.path}")
-    print(
-        f"sha256: {digest}, {'as expected' if row.sha256 else 'recorded; none is known to compare it with'}"
-    )
+    compared = "as expected" if row.sha256 else "recorded; none is known to compare it with"
+    print(f"sha256: {digest}, {compared}")
     print(f"licence: {row.licence}")
     if row.note:
         print(f"note: {row.note}")
@@ -232,7 +240,7 @@ def convert_weights(
             help="A checkpoint: .pkl .pth .pt .pth.tar .npz .safetensors; else what `get` fetched."
         ),
     ] = None,
-    given: Annotated[
+    settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="An argument of the model, read as YAML; repeatable."
@@ -251,7 +259,7 @@ def convert_weights(
 
     if file is None and published.row(model).model:  # what models start from is refused below
         file = published.local_file(model)
-    folder = convert(file or Path(model), model, out=out, **parse_overrides(given or []))
+    folder = convert(file or Path(model), model, out=out, **parse_overrides(settings or []))
     name = folder.name if folder.parent == published.folder() else str(folder)
     print(f"{folder}: model.safetensors and model.json; runs.load_model({name!r}) loads it")
 
@@ -264,27 +272,25 @@ def list_data() -> None:
     from iqa_core.datasets import describe, list_datasets
     from iqa_core.files import project_root
 
-    root, table = (
-        project_root(),
-        _table("name", "what it is", "images", "label", "here", right=("images",)),
-    )
+    root = project_root()
+    table = _table("name", "what it is", "images", "label", "here", right=("images",))
     for name in list_datasets(root=root):
         try:
             facts = describe(name, root=root)
-        except GIVEN_WRONG as error:
+        except MISTAKES as error:
             table.add_row(escape(name), escape(f"broken: {error.args[0]}"))
             continue
-        ends = [
-            f"{x['low']:g}-{x['high']:g} {x['units']}"
-            for x in facts["labels"].values()
-            if x["low"] is not None
+        scales = [
+            f"{label['low']:g}-{label['high']:g} {label['units']}"
+            for label in facts["labels"].values()
+            if label["low"] is not None
         ]
         here = facts["module"] or (facts["folder"].is_dir() and not facts["absent"])
         table.add_row(
             escape(name),
             escape(facts["title"]),
             f"{facts['rows'] or ''}",
-            "; ".join(ends),
+            "; ".join(scales),
             "yes" if here else "no",
         )
     _print(table)
@@ -305,8 +311,9 @@ def get_data(name: Annotated[str, typer.Argument(help="A name that `data list` s
 
     root = project_root()
     facts = describe(name, root=root)
-    known = ("title", "licence", "citation", "address", "note")
-    print(*[f"{key}: {facts[key]}" for key in known if facts[key]], sep="\n", flush=True)
+    for key in ("title", "licence", "citation", "address", "note"):
+        if facts[key]:
+            print(f"{key}: {facts[key]}", flush=True)
     for sentence in fetch(name, root=root):
         print(sentence)
     facts = describe(name, root=root)
@@ -333,10 +340,8 @@ def check_data(
     problems = check(name, root=project_root())
     for problem, rows in problems.groupby("problem", sort=False):
         print(f"{problem}: {len(rows)}")
-        print(
-            *[f"  {row.image} {row.detail}".rstrip() for row in rows.head(most).itertuples()],
-            sep="\n",
-        )
+        for row in rows.head(most).itertuples():
+            print(f"  {row.image} {row.detail}".rstrip())
     if len(problems):
         raise typer.Exit(1)
     print(f"{name}: nothing is wrong")
@@ -370,13 +375,15 @@ def distort_data(
     from iqa_core.apps.distort_tree import write_tree
     from iqa_core.distortions import LEVELS
 
-    given = dict(
+    table, refused = write_tree(
+        path,
+        out,
+        names=names,
         levels=tuple(levels or LEVELS),
         background_levels=tuple(background_levels or ()),
         masks=masks,
         seed=seed,
     )
-    table, refused = write_tree(path, out, names=names, **given)
     print(f"{len(table)} images listed in {out / 'images.csv'}")
     if refused:
         raise typer.Exit(1)
@@ -391,12 +398,12 @@ def main() -> None:
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         app()
-    except GIVEN_WRONG as error:
-        sys.exit(_tell(error.args[0] if isinstance(error, KeyError) else error, code=2))
+    except MISTAKES as error:
+        _exit(error.args[0] if isinstance(error, KeyError) else error, code=2)
     except NotebookFailed as error:
-        sys.exit(_tell(error, code=1))
+        _exit(error, code=1)
 
 
-def _tell(message: object, *, code: int) -> int:
+def _exit(message: object, *, code: int) -> None:
     print(f"error: {message}", file=sys.stderr, flush=True)
-    return code
+    sys.exit(code)

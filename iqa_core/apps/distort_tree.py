@@ -3,16 +3,13 @@ each.
 """
 
 import hashlib
-import os
 import shutil
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from PIL import Image
-from tqdm.auto import tqdm
 
 from iqa_core.datasets.readers import PICTURES
 from iqa_core.distortions import (
@@ -23,7 +20,8 @@ from iqa_core.distortions import (
     saliency_mask,
     source_code,
 )
-from iqa_core.files import read_json, write_json, write_text
+from iqa_core.files import read_json, replacing, write_json, write_text
+from iqa_core.parallel import in_processes
 from iqa_core.pixels import image_size, read_image
 
 CHUNK = 25  # images a task; a photograph is decoded once a task
@@ -40,23 +38,36 @@ def write_tree(
     seed: int = 0,
     processes: int = -1,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Distort a photograph, or all pictures below a folder, into `out`; the table, and refused file
-    -> reason.
+    """Distort a photograph, or all pictures below a folder.
 
-    `names`: distortions, all by default. With `background_levels` every level of the subject meets
-    every one of the background; the subject is what is not 0 in <masks>/<content>.png, else
-    `distortions.saliency_mask`, a guess to be looked at in masks/<content>.png of `out`. A
-    photograph's own seed is made of `seed` and its content, which is its path without the suffix.
-    `processes` as joblib counts. Written: references/<content>.png,
-    images/<content>/<distortion>-<level>[-<background level>].png, and images.csv with columns
-    image, reference, content, distortion, level, and background_level, region where there are
-    backgrounds; paths are relative to `out`. There is no label: add a column `label` to read the
-    folder as a data set. Interrupted, the same call goes on where it stopped; another call adds to
-    the table, which lists what earlier ones made and keeps its columns. Refused: a file that is no
-    picture or too small, a photograph or mask other than the one `out` holds under its name, and,
-    with `background_levels`, one without a subject. ValueError where `out` holds images of another
-    seed or version, or masks are given without `background_levels`; FileNotFoundError where there
-    is no photograph."""
+    Written are references/<content>.png, images/<content>/<distortion>-<level>[-<background
+    level>].png, and images.csv with columns image, reference, content, distortion, level, and
+    background_level, region where there are backgrounds; paths are relative to `out`. There is no
+    label: add a column `label` to read the folder as a data set. Interrupted, the same call goes on
+    where it stopped; another call adds to the table, which lists what earlier ones made and keeps
+    its columns.
+
+    Args:
+        path: the photograph or folder. A photograph's content is its path in it without the suffix.
+        out: the folder to write, outside of `path`.
+        names: distortions; all by default.
+        levels: 1 to 5, fractions allowed.
+        background_levels: with these every level of the subject meets every one of the background.
+        masks: a folder whose <content>.png is not 0 on the subject; by default
+            `distortions.saliency_mask`, a guess to be looked at in masks/<content>.png of `out`.
+        seed: a photograph's own is made of this and its content.
+        processes: as joblib counts.
+
+    Returns:
+        The table, and refused file -> reason: a file that is no picture or too small, a photograph
+        or mask other than the one `out` holds under its name, and, with `background_levels`, one
+        without a subject.
+
+    Raises:
+        ValueError: where `out` holds images of another seed or version, or masks are given without
+            `background_levels`.
+        FileNotFoundError: where there is no photograph.
+    """
     path, out = Path(path), Path(out)
     contents = _contents(path, out)
     names = list_distortions() if names is None else names
@@ -66,7 +77,8 @@ def write_tree(
             "masks say where background_levels begin; give background_levels too, or no masks"
         )
     sizes, refused = _sizes(contents)
-    count, area = len(sizes) * len(recipes), sum(w * h for w, h in sizes.values()) * len(recipes)
+    count = len(sizes) * len(recipes)
+    area = sum(width * height for width, height in sizes.values()) * len(recipes)
     _stamp(out, seed, names)
     free = shutil.disk_usage(out).free
     print(
@@ -74,16 +86,16 @@ def write_tree(
         f"({1e-9 * free:.3g} GB free)",
         flush=True,
     )
-    sources = [
-        (content, contents[content], out, masks, bool(background_levels)) for content in sizes
-    ]
-    refused |= _refused(_keep_source, sources, contents, processes, desc="photographs")
+    regions = bool(background_levels)
+    calls = [(content, contents[content], out, masks, regions) for content in sizes]
+    bar = dict(desc="photographs")
+    refused |= _refused(_keep_source, calls, contents, processes=processes, **bar)
+    # one call: some distortions of one photograph
     kept = [content for content in sizes if str(contents[content]) not in refused]
     parts = [recipes[start : start + CHUNK] for start in range(0, len(recipes), CHUNK)]
-    chunks = [(content, part, out, seed) for content in kept for part in parts]
-    refused |= _refused(
-        _write_images, chunks, contents, processes, desc="distort", unit=f"x{CHUNK}"
-    )
+    calls = [(content, part, out, seed) for content in kept for part in parts]
+    bar = dict(desc="distort", unit=f"x{CHUNK}")
+    refused |= _refused(_write_images, calls, contents, processes=processes, **bar)
     table = _list_images(out, [_row(content, recipe) for content in kept for recipe in recipes])
     for file, why in refused.items():
         print(f"left out: {file}: {why}", flush=True)
@@ -92,28 +104,23 @@ def write_tree(
 
 def _contents(path, out):
     """content -> file"""
-    if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
-        raise ValueError(
-            f"{out} lies in {path}, and would be read with it the next time; choose a folder "
-            f"elsewhere"
-        )
-    found = (
-        sorted(f for f in path.rglob("*") if f.suffix.lower() in PICTURES and f.is_file())
-        if path.is_dir()
-        else [path]
-    )
-    if not found or not found[0].exists():
+    folder, files = path.parent, [path]
+    if path.is_dir():
+        if out.resolve().is_relative_to(path.resolve()):
+            raise ValueError(
+                f"{out} lies in {path}, and would be read with it the next time; choose a folder "
+                f"elsewhere"
+            )
+        folder = path
+        files = sorted(f for f in path.rglob("*") if f.suffix.lower() in PICTURES and f.is_file())
+    if not files or not files[0].exists():
         raise FileNotFoundError(
             f"there is no photograph at {path}; wanted a file, or a folder with "
             f"{', '.join(sorted(PICTURES))}"
         )
     contents = {}
-    for file in found:
-        content = (
-            (file.relative_to(path) if path.is_dir() else Path(file.name))
-            .with_suffix("")
-            .as_posix()
-        )
+    for file in files:
+        content = file.relative_to(folder).with_suffix("").as_posix()
         if content in contents:
             raise ValueError(
                 f"{contents[content]} and {file} differ in their suffix alone; rename one of them"
@@ -123,18 +130,20 @@ def _contents(path, out):
 
 
 def _recipes(names, levels, background_levels):
-    if unknown := sorted(set(names) - set(list_distortions())):
+    unknown = sorted(set(names) - set(list_distortions()))
+    if unknown:
         raise KeyError(
             f"no distortion {', '.join(map(repr, unknown))}; there are "
             f"{', '.join(list_distortions())}"
         )
-    if wrong := [level for level in (*levels, *background_levels) if not 1 <= level <= 5]:
-        raise ValueError(f"level is {wrong[0]}; it runs from 1 to 5, fractions allowed")
+    for level in (*levels, *background_levels):
+        if not 1 <= level <= 5:
+            raise ValueError(f"level is {level}; it runs from 1 to 5, fractions allowed")
     return [
-        (name, level, other)
+        (name, level, background)
         for name in names
         for level in levels
-        for other in background_levels or (None,)
+        for background in background_levels or (None,)
     ]
 
 
@@ -153,8 +162,8 @@ def _stamp(out, seed, names):
     """Keeps in `out` what its images hang on beside their names: the seed, and for each distortion
     a hash of its code. Refuses a folder that was made with others.
     """
-    file = out / "made_by.json"
-    made_by = read_json(file) if file.exists() else {"seed": seed}
+    stamp = out / "made_by.json"
+    made_by = read_json(stamp) if stamp.exists() else {"seed": seed}
     if made_by["seed"] != seed:
         _refuse_folder(out, f"seed {made_by['seed']}")
     operators = made_by.setdefault("operators", {})
@@ -162,7 +171,7 @@ def _stamp(out, seed, names):
         code = hashlib.sha256(source_code([name]).encode()).hexdigest()
         if operators.setdefault(name, code) != code:
             _refuse_folder(out, f"another version of {name}")
-    write_json(file, made_by)
+    write_json(stamp, made_by)
 
 
 def _refuse_folder(out, why):
@@ -170,15 +179,18 @@ def _refuse_folder(out, why):
 
 
 def _row(content, recipe):
-    name, level, other = recipe
-    file = f"{name}-{level:g}" + ("" if other is None else f"-{other:g}")
+    name, level, background = recipe
+    file = f"{name}-{level:g}" + ("" if background is None else f"-{background:g}")
     row = {
         "image": f"images/{content}/{file}.png",
         "reference": f"references/{content}.png",
         "content": content,
+        "distortion": name,
+        "level": level,
     }
-    where = {} if other is None else {"background_level": other, "region": region(level, other)}
-    return row | {"distortion": name, "level": level} | where
+    if background is not None:
+        row |= {"background_level": background, "region": region(level, background)}
+    return row
 
 
 def _list_images(out, rows):
@@ -191,19 +203,19 @@ def _list_images(out, rows):
         )
         rows = former.to_dict("records") + rows
     rows = [row for row in rows if (out / row["image"]).exists()]
-    table = pd.DataFrame(
-        rows, columns=None if rows else [*_row("", ("", 1, None))]
-    ).drop_duplicates("image", ignore_index=True)
+    columns = None if rows else list(_row("", ("", 1, None)))
+    table = pd.DataFrame(rows, columns=columns).drop_duplicates("image", ignore_index=True)
     write_text(out / "images.csv", table.to_csv(index=False, lineterminator="\n"))
     return table
 
 
-def _refused(work, tasks, contents, processes, **bar):
-    """file -> why, of those that `work` refuses; a task begins with its content."""
-    run = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
-    done = tqdm(run(delayed(work)(*task) for task in tasks), total=len(tasks), mininterval=2, **bar)
+def _refused(work, calls, contents, *, processes, **bar):
+    """file -> why, of those that `work` refuses; a call begins with its content."""
+    reasons = in_processes(work, calls, processes=processes, **bar)
     return {
-        str(contents[content]): why for (content, *_), why in zip(tasks, done, strict=True) if why
+        str(contents[content]): why
+        for (content, *_), why in zip(calls, reasons, strict=True)
+        if why
     }
 
 
@@ -244,21 +256,19 @@ def _keep(folder, image, content, out):
 
 def _write_images(content, recipes, out, seed):
     """Writes what is missing of some recipes of a photograph; why not, or an empty text."""
-    missing = {out / _row(content, recipe)["image"]: recipe for recipe in recipes}
-    missing = {path: recipe for path, recipe in missing.items() if not path.exists()}
+    paths = {out / _row(content, recipe)["image"]: recipe for recipe in recipes}
+    missing = {path: recipe for path, recipe in paths.items() if not path.exists()}
     if not missing:
         return ""
+    own_seed = zlib.crc32(f"{seed} {content}".encode())
     try:
         image = read_image(out / f"references/{content}.png")
-        for path, (name, level, other) in missing.items():
-            given = (
-                {}
-                if other is None
-                else {"mask": _mask(out / f"masks/{content}.png"), "background_level": other}
-            )
-            _write(
-                path, distort(image, name, level, zlib.crc32(f"{seed} {content}".encode()), **given)
-            )
+        for path, (name, level, background) in missing.items():
+            kwargs = {}
+            if background is not None:
+                mask = _mask(out / f"masks/{content}.png")
+                kwargs = {"mask": mask, "background_level": background}
+            _write(path, distort(image, name, level, own_seed, **kwargs))
     except (ValueError, OSError) as error:
         return str(error)
     return ""
@@ -270,7 +280,5 @@ def _mask(path):
 
 
 def _write(path, image):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    Image.fromarray(image).save(draft, format="PNG")
-    draft.replace(path)
+    with replacing(path) as draft:
+        Image.fromarray(image).save(draft, format="PNG")

@@ -1,70 +1,84 @@
-"""One training shared by several processes, asked for by a notebook or, on several machines, by the
-command line.
+"""One training distributed over several processes, asked for by a notebook or, on several machines,
+by the command line.
 
 Each process runs the notebook's cells with the run's parameters as far as its training, which
-`training.fit` shares among the processes of torchrun, and ends. The checkpoint then holds every
+`training.fit` distributes over the processes of torchrun, and ends. The checkpoint then holds every
 step: the notebook's own `fit` finds it, gives its rows again, and the notebook goes on as after a
-training of one process."""
+training of one process.
+"""
 
 import linecache
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import threading
 import traceback
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 from iqa_core import runs
 from iqa_core.apps import execute, sweep
 from iqa_core.runs import resume
 from iqa_core.runs.parameters import declared_parameters
 
-TRAINING = "training.fit("  # the first cell that holds it is the last one that is shared
-# figures without a screen; each state of a progress bar is a line, one every 5 seconds
-OUTPUT = {"MPLBACKEND": "agg", "TQDM_BAR_FORMAT": "{l_bar}{bar}{r_bar}\n", "TQDM_MININTERVAL": "5"}
+TAG = "training"  # of the last cell that every process runs: the one that trains
+OUTPUT = {
+    "MPLBACKEND": "agg",  # figures without a screen
+    # each state of a progress bar is a line, one every 5 seconds
+    "TQDM_BAR_FORMAT": "{l_bar}{bar}{r_bar}\n",
+    "TQDM_MININTERVAL": "5",
+}
+
+
+class Cell(NamedTuple):
+    """A code cell: its number among all cells, from 1, its source and its tags."""
+
+    number: int
+    source: str
+    tags: list[str]
 
 
 def train(record: runs.Run, processes: int) -> None:
-    """Has `processes` processes of this machine do this run's training, up to the checkpoint that
+    """Has several processes of this machine do a run's training, up to the checkpoint that
     `training.fit` then finds.
 
     Does nothing for 1, and inside torchrun. They run the notebook as it was last saved. What the
     first one prints is printed here, also errors and warnings of all. They end with this process,
-    however it ends. ValueError for a number that cannot be and for a notebook that keeps no
-    checkpoint, RuntimeError when a process failed."""
+    however it ends.
+
+    Args:
+        record: the run, whose notebook has a cell tagged `training`.
+        processes: their number, up to that of the GPUs, or of the cores where there is none.
+
+    Raises:
+        ValueError: for a number that cannot be, and a notebook that keeps no checkpoint.
+        RuntimeError: when a process failed.
+    """
     if processes == 1 or "RANK" in os.environ:
         return
-    threads = (
-        int(given) if (given := os.environ.get(sweep.THREADS[0], "")).isdecimal() else sweep.cores()
-    )
-    threads = max(1, threads // _allowed(processes))
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--local-addr=127.0.0.1",
-    ]
-    command += [f"--nproc-per-node={processes}", "-m", __name__, str(record.folder)]
-    environment = os.environ | dict.fromkeys(sweep.THREADS, str(threads))
-    lines = dict(
+    threads = max(1, sweep.threads_allowed() // allowed(processes))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
+    command += ["-m", __name__, str(record.folder)]
+    torchrun = subprocess.Popen(
+        command,
+        env=os.environ | dict.fromkeys(sweep.THREADS, str(threads)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
     )
-    with subprocess.Popen(
-        command, env=environment, **lines
-    ) as torchrun:  # whose end closes stdin, which ends the processes
-        for line in filter(str.strip, torchrun.stdout):
-            print(line, end="", flush=True)
+    with torchrun:  # its end closes stdin, which ends the processes
+        for line in torchrun.stdout:
+            if line.strip():
+                print(line, end="", flush=True)
     if torchrun.returncode:
-        why = f"the training by {processes} processes ended with exit code {torchrun.returncode}; what failed stands above"
-        raise RuntimeError(f"{why}; start this again, it goes on from the last checkpoint")
+        raise RuntimeError(
+            f"the training by {processes} processes ended with exit code {torchrun.returncode}; "
+            f"what failed stands above; start this again, it goes on from the last checkpoint"
+        )
     if not record.path("last.ckpt").is_file():
         raise ValueError(
             "the training left no last.ckpt: give `training.fit` "
@@ -72,9 +86,9 @@ def train(record: runs.Run, processes: int) -> None:
         )
 
 
-def _allowed(processes: int | None) -> int:
+def allowed(processes: int | None) -> int:
     """The number of processes: as many as GPUs, or 1, for None; ValueError for more than GPUs, or
-    without these cores.
+    more than cores where there is none.
     """
     import torch
 
@@ -88,104 +102,106 @@ def _allowed(processes: int | None) -> int:
     return number
 
 
-def run_or_share(
-    target: str, given: list[str], *, processes: int | None, timeout_s: float | None
+def run_distributed(
+    target: str, settings: list[str], *, processes: int | None, timeout_s: float | None
 ) -> None:
-    """What `python -m iqa_core train` does: the run of one parameter file, its training shared by
-    `processes` (as many as GPUs if None); inside torchrun, this process's share of that training
-    alone.
+    """What `python -m iqa_core train` does: the run of one parameter file, its training by several
+    processes. Inside torchrun, only what this process does of that training.
 
-    `given`: other parameters, as for `execute.parse_overrides`. ValueError for a target that is not
-    one file of a notebook that declares `processes`; other errors as `execute.execute`."""
-    root, overrides, inside = (
-        runs.project_root(),
-        execute.parse_overrides(given),
-        "RANK" in os.environ,
-    )
+    Args:
+        target: the parameter file, as for `execute.execute`.
+        settings: other parameters, as for `execute.parse_overrides`.
+        processes: their number, None for as many as GPUs and inside torchrun.
+        timeout_s: the longest time of one cell, seconds.
+
+    Raises:
+        ValueError: for a target that is not one file of a notebook that declares `processes`.
+        Others as `execute.execute`.
+    """
+    root = runs.project_root()
+    overrides = execute.parse_overrides(settings)
     job, *others = execute.plan(target, root=root, overrides=overrides)
-    again = shlex.join(
-        [
-            "python",
-            "-m",
-            "iqa_core",
-            "run",
-            target,
-            *(word for text in given for word in ("--set", text)),
-        ]
-    )
+    set_words = [word for text in settings for word in ("--set", text)]
+    run_command = shlex.join(["python", "-m", "iqa_core", "run", target, *set_words])
     if others:
-        many = f"{len(others) + 1} parameter files"
-        raise ValueError(f"train {target}: that is {many}; name one, as {job.experiment}/{job.run}")
+        raise ValueError(
+            f"train {target}: that is {len(others) + 1} parameter files; name one, as {job.name}"
+        )
     if "processes" not in declared_parameters(job.notebook):
         raise ValueError(
             f"{job.notebook.name} declares no parameter `processes`, so none can share it; use "
-            f"`{again}`"
+            f"`{run_command}`"
         )
-    if not inside:
-        execute.execute(
-            target, timeout_s=timeout_s, overrides=overrides | {"processes": _allowed(processes)}
-        )
+    if "RANK" not in os.environ:
+        overrides["processes"] = allowed(processes)
+        execute.execute(target, timeout_s=timeout_s, overrides=overrides)
         return
     if processes is not None:
         raise ValueError(
             f"--processes {processes}: torchrun has said how many there are; leave it out"
         )
     first = os.environ["RANK"] == "0"
-    with resume.alone(root / "data/runs" / job.experiment / job.run) if first else nullcontext():
-        _share(job.notebook, job.parameters)
+    folder = root / "data/runs" / job.experiment / job.run
+    with resume.alone(folder) if first else nullcontext():
+        _run_to_training(job.notebook, job.parameters)
     if first:
-        print(f"trained; `{again}` goes on from the checkpoint: tests, figures", flush=True)
+        print(f"trained; `{run_command}` goes on from the checkpoint: tests, figures", flush=True)
 
 
-def _share(notebook: Path, parameters: dict) -> None:
+def cells_to_training(notebook: Path) -> list[Cell]:
+    """The code cells of a notebook as far as the one tagged `training`; ValueError if it is not
+    exactly one.
+    """
+    cells = [
+        Cell(number, "".join(cell["source"]), cell["metadata"].get("tags", []))
+        for number, cell in enumerate(runs.read_json(notebook)["cells"], start=1)
+        if cell["cell_type"] == "code"
+    ]
+    tagged = [place for place, cell in enumerate(cells) if TAG in cell.tags]
+    if len(tagged) != 1:
+        raise ValueError(
+            f"{notebook.name}: {len(tagged)} cells are tagged `{TAG}`; tag the one that trains, "
+            f"the last that all processes run"
+        )
+    return cells[: tagged[0] + 1]
+
+
+def _run_to_training(notebook: Path, parameters: dict) -> None:
     """Runs a notebook's code cells as far as its training, from the project's root; only the first
     process prints.
     """
-    cells = enumerate(runs.read_json(notebook)["cells"], start=1)
-    code = [
-        (n, "".join(c["source"]), c["metadata"].get("tags", []))
-        for n, c in cells
-        if c["cell_type"] == "code"
-    ]
-    last = next((place for place, (_, source, _) in enumerate(code) if TRAINING in source), None)
-    if last is None:
-        raise ValueError(
-            f"{notebook.name} has no cell with `{TRAINING}`: there is nothing to share"
-        )
+    cells = cells_to_training(notebook)
     os.chdir(runs.project_root())
-    first, namespace = os.environ["RANK"] == "0", {"__name__": "__main__", "display": print}
-    os.environ |= OUTPUT | ({} if first else {"TQDM_DISABLE": "1"})
+    os.environ.update(OUTPUT)
+    first = os.environ["RANK"] == "0"
+    if not first:
+        os.environ["TQDM_DISABLE"] = "1"
+    namespace = {"__name__": "__main__", "display": print}
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(sys.stdout if first else nowhere):
-        for number, source, tags in code[: last + 1]:
-            _run_cell(f"{notebook.name}, cell {number}", source, namespace)
-            namespace |= parameters if "parameters" in tags else {}
-    if (torch := sys.modules.get("torch")) and torch.distributed.is_initialized():
+        for cell in cells:
+            _run_cell(f"{notebook.name}, cell {cell.number}", cell.source, namespace)
+            if "parameters" in cell.tags:
+                namespace.update(parameters)
+    torch = sys.modules.get("torch")
+    if torch and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def _run_cell(name: str, source: str, namespace: dict) -> None:
-    linecache.cache[name] = (
-        len(source),
-        None,
-        source.splitlines(keepends=True),
-        name,
-    )  # tracebacks show lines of it
+    # tracebacks then show lines of it
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     try:
         exec(compile(source, name, "exec"), namespace)
     except Exception as error:
         traceback.print_exc()
         sys.exit(f"error in process {os.environ['RANK']}: {name}: {type(error).__name__}: {error}")
-    if pyplot := sys.modules.get("matplotlib.pyplot"):
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot:
         pyplot.close("all")
 
 
-def _end_with_stdin() -> None:
-    """Ends this process when the one at the other end of its stdin is dead or has closed it."""
-    os.read(0, 1)  # nothing is ever written
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    told = runs.read_json(Path(sys.argv[1]) / "params.json")
-    _share(runs.project_root() / "notebooks" / f"{told['notebook']}.ipynb", told["parameters"])
+    sweep.end_with_stdin()
+    facts = runs.read_json(Path(sys.argv[1]) / "params.json")
+    notebook = runs.project_root() / "notebooks" / f"{facts['notebook']}.ipynb"
+    _run_to_training(notebook, facts["parameters"])

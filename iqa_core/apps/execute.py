@@ -4,16 +4,16 @@ which and with what.
 All parameter files of a target are checked before the first notebook starts. The executed notebook
 is kept in the run's folder, also when a cell fails. An experiment is a folder; its files run in the
 order of their names. Those whose notebooks have the same number do not depend on each other: they
-may run at once, and one that fails does not stop the others."""
+may run at once, and one that fails does not stop the others.
+"""
 
-import difflib
+import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
-from itertools import count, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,19 +21,27 @@ import yaml
 
 from iqa_core import runs
 from iqa_core.apps import sweep
+from iqa_core.hints import nearest
 from iqa_core.runs import resume as resuming
 from iqa_core.runs.parameters import check_parameters, declared_parameters
+from iqa_core.training.recipe import Recipe
 
 KERNEL = "python3"  # the kernelspec that the ipykernel wheel puts into this environment
 
 
 class Job(NamedTuple):
-    """One notebook with its parameters: what a YAML file asks for."""
+    """One notebook with its parameters: what the YAML file `file` asks for."""
 
+    file: Path
     experiment: str
     run: str
     notebook: Path
     parameters: dict
+
+    @property
+    def name(self) -> str:
+        """Of the run: its folder below data/runs."""
+        return f"{self.experiment}/{self.run}"
 
 
 class Took(NamedTuple):
@@ -53,9 +61,12 @@ class _StrictLoader(yaml.SafeLoader):
     """YAML in which a key that stands twice in a file is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key) for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise ValueError(f"the key {twice[0]!r} stands twice")
+        keys = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node)
+            if key in keys:
+                raise ValueError(f"the key {key!r} stands twice")
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -68,21 +79,29 @@ def execute(
     timeout_s: float | None = None,
     overrides: dict | None = None,
 ) -> list[Took]:
-    """Runs the notebooks of `target` ("demo", or "demo/02_train_baseline" for one) and returns what
-    each took.
+    """Runs the notebooks of a target, in order, and prints what each took.
 
-    `resume` skips what would come out the same. `at_once`: runs of notebooks with the same number
-    that go side by side; `shard`: "i/n", this machine's part (see `sweep.share`). `overrides`
-    replaces parameters in every notebook that declares them. `timeout_s` is the longest time of one
-    cell, None without limit. Raises FileNotFoundError, KeyError and ValueError for what was asked
-    wrongly, NotebookFailed when cells failed, after all runs with the same notebook number."""
+    Args:
+        target: an experiment ("demo"), or one of its files ("demo/02_train_baseline").
+        resume: leave out what would come out the same.
+        at_once: how many runs of notebooks with the same number go side by side.
+        shard: "i/n", this machine's part of the runs (see `sweep.shard`); "" for all.
+        timeout_s: the longest time of one cell, seconds; None without limit.
+        overrides: name -> another value, for every notebook that declares the parameter.
+
+    Returns:
+        What each run took.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: for what was asked wrongly, before anything runs.
+        NotebookFailed: when cells failed, after all runs with the same notebook number.
+    """
     root = runs.project_root()
+    overrides = dict(overrides or {})
     jobs = plan(target, root=root, overrides=overrides)
-    groups = [
-        list(group)
-        for _, group in groupby(jobs, key=lambda job: resuming.number(job.notebook.stem))
-    ]
-    mine, left = sweep.share(groups, shard) if shard else (groups, [])
+    by_notebook = groupby(jobs, key=lambda job: resuming.number(job.notebook.stem))
+    groups = [list(group) for _, group in by_notebook]
+    mine, left = sweep.shard(groups, shard) if shard else (groups, [])
     sweep.environments(at_once)  # refuses a wrong number before anything runs
     prepare_environment(root)
     if shard:
@@ -92,22 +111,33 @@ def execute(
             f"{shared[0].notebook.stem}",
             flush=True,
         )
-    numbers = (f"[{number}/{sum(map(len, mine))}]" for number in count(1))
-    begun, took, failed = time.perf_counter(), [], []
+    begun = time.perf_counter()
+    took: list[Took] = []
+    failed: list[NotebookFailed] = []
     try:
         for place, group in enumerate(mine):
-            skip = resume or bool(
-                shard and group is not mine[-1]
-            )  # what all machines need may be there: disks are shared
-            work = partial(_run_or_skip, root=root, resume=skip, timeout_s=timeout_s)
-            with closing(
-                _outcomes(group, work, numbers=numbers, at_once=min(at_once, len(group)))
-            ) as outcomes:
+            # what all machines need may be there already, where they share a disk
+            skip = resume or bool(shard and group is not mine[-1])
+            titles = _titles(mine, place)
+            if at_once > 1 and len(group) > 1:
+                commands = [
+                    _command(job, resume=skip, timeout_s=timeout_s, overrides=overrides)
+                    for job in group
+                ]
+                outcomes = _side_by_side(group, titles, commands, at_once=min(at_once, len(group)))
+            else:
+                outcomes = _one_by_one(group, titles, root=root, resume=skip, timeout_s=timeout_s)
+            with closing(outcomes):
                 for outcome in outcomes:
                     (took if isinstance(outcome, Took) else failed).append(outcome)
+                    if isinstance(outcome, NotebookFailed) and len(group) > 1:
+                        print(str(outcome).partition("\n")[0], flush=True)
+            # later notebooks may read what this one should have written
             if failed:
-                later = [f"not started: {_names(mine[place + 1 :])}"] if mine[place + 1 :] else []
-                raise NotebookFailed("\n".join([*map(str, failed), *later]))
+                lines = [str(failure) for failure in failed]
+                if mine[place + 1 :]:
+                    lines.append(f"not started: {_names(mine[place + 1 :])}")
+                raise NotebookFailed("\n".join(lines))
     finally:
         runs.write_index(root / "data/runs")  # which may hold what another machine ran
         _print_times(took, time.perf_counter() - begun)
@@ -119,6 +149,23 @@ def execute(
     return took
 
 
+def execute_child(
+    target: str, *, resume: bool, timeout_s: float | None, overrides: dict | None
+) -> None:
+    """What a process that `execute` started does: the run of one file, as `execute` would. What
+    became of it is the last line that it prints, for `_outcome`.
+    """
+    root = runs.project_root()
+    (job,) = plan(target, root=root, overrides=overrides)
+    prepare_environment(root)
+    try:
+        took = _run_or_skip(job, root=root, resume=resume, timeout_s=timeout_s)
+        outcome = {key: value for key, value in took._asdict().items() if key != "job"}
+    except NotebookFailed as error:
+        outcome = {"failed": str(error)}
+    print(f"{sweep.OUTCOME}{json.dumps(outcome)}", flush=True)
+
+
 def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]:
     """The checked jobs of a target, in order; nothing is run."""
     overrides = dict(overrides or {})
@@ -126,8 +173,7 @@ def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]
     jobs = [_job(path, root=root, overrides=overrides) for path in files]
     known = sorted({name for job in jobs for name in declared_parameters(job.notebook)})
     for name in set(overrides) - set(known):
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = nearest(name, known) or "."
         raise KeyError(
             f"no notebook of {target} declares a parameter {name!r}{hint} They have: "
             f"{', '.join(known)}"
@@ -159,22 +205,20 @@ def read_parameters(path: Path) -> dict:
     """The mapping a parameter file holds ({} for comments alone); ValueError where it is no mapping
     or no YAML.
     """
+    where = f"{path.parent.name}/{path.name}"
     try:
-        given = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path.parent.name}/{path.name} cannot be read: {error}") from error
-    if not isinstance(given, dict | None):
-        raise ValueError(
-            f"{path.parent.name}/{path.name} holds a {type(given).__name__}; lines `name: value` "
-            f"are wanted"
-        )
-    return given or {}
+        raise ValueError(f"{where} cannot be read: {error}") from error
+    if not isinstance(values, dict | None):
+        raise ValueError(f"{where} holds a {type(values).__name__}; lines `name: value` are wanted")
+    return values or {}
 
 
-def parse_overrides(given: list[str]) -> dict:
+def parse_overrides(settings: list[str]) -> dict:
     """{"epochs": 2} from ["epochs=2"]; the values are read as YAML."""
     overrides = {}
-    for text in given:
+    for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"--set {text!r}: write --set name=value")
@@ -193,31 +237,35 @@ def check_file(path: Path, *, root: Path, overrides: dict | None = None) -> dict
 
 
 def _names(groups: list[list[Job]]) -> str:
-    return ", ".join(f"{job.experiment}/{job.run}" for group in groups for job in group)
+    return ", ".join(job.name for group in groups for job in group)
 
 
 def _job(path: Path, *, root: Path, overrides: dict) -> Job:
+    """The checked job of one parameter file; errors name the file."""
     notebook = root / "notebooks" / f"{path.stem.partition('--')[0]}.ipynb"
-    named = {"experiment": path.parent.name, "run": path.stem}
-    where = f"params/{path.parent.name}/{path.name}"
+    by_place = {"experiment": path.parent.name, "run": path.stem}
     try:
-        given = read_parameters(path)
-        for key in named.keys() & given.keys():
-            if given[key] != named[key]:
+        values = read_parameters(path)
+        for key in by_place.keys() & values.keys():
+            if values[key] != by_place[key]:
                 raise ValueError(
-                    f"{key} is {given[key]!r}, but the file's place makes it {named[key]!r}: leave "
-                    f"it out"
+                    f"{key} is {values[key]!r}, but the file's place makes it {by_place[key]!r}: "
+                    f"leave it out"
                 )
         if "run" in overrides:
             raise ValueError(
                 "run follows from the file's name and cannot be set; copy the file instead"
             )
         declared = declared_parameters(notebook)
-        chosen = {key: value for key, value in overrides.items() if key in declared}
-        parameters = check_parameters(notebook, named | given | chosen)
+        replaced = {name: value for name, value in overrides.items() if name in declared}
+        parameters = check_parameters(notebook, by_place | values | replaced)
+        if "options" in declared:  # refused before anything runs
+            defaults = {name: parameter.default for name, parameter in declared.items()}
+            Recipe.from_parameters(defaults | parameters)
     except (KeyError, ValueError, FileNotFoundError) as error:
+        where = f"params/{path.parent.name}/{path.name}"
         raise type(error)(f"{where}: {error.args[0]}") from error
-    return Job(parameters["experiment"], parameters["run"], notebook, parameters)
+    return Job(path, parameters["experiment"], parameters["run"], notebook, parameters)
 
 
 # ------------------------------------------------------------------------------
@@ -226,7 +274,7 @@ def prepare_environment(root: Path) -> None:
     """Sets what kernels inherit: threads, memory allocator, and that `python3` is this interpreter
     with this iqa_core.
     """
-    for name, value in {
+    defaults = {
         "OMP_NUM_THREADS": str(sweep.cores()),
         # spinning threads make a step 5 times slower as soon as anything else runs
         "OMP_WAIT_POLICY": "passive",
@@ -238,11 +286,11 @@ def prepare_environment(root: Path) -> None:
         "JUPYTER_PLATFORM_DIRS": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "TQDM_MININTERVAL": "10",  # seconds: a progress bar that stays readable in a file
-    }.items():
+    }
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    _put_first(
-        "JUPYTER_PATH", str(Path(sys.prefix) / "share/jupyter")
-    )  # else a user's own `python3` kernel may win
+    # else a user's own `python3` kernel may win
+    _put_first("JUPYTER_PATH", str(Path(sys.prefix) / "share/jupyter"))
     _put_first("PYTHONPATH", str(Path(runs.__file__).parents[2]))
     _check_kernel()
 
@@ -261,12 +309,8 @@ def _check_kernel() -> None:
     from jupyter_client.kernelspec import KernelSpecManager
 
     program = KernelSpecManager().get_kernel_spec(KERNEL).argv[0]
-    ours = {
-        "python",
-        "python3",
-        f"python3.{sys.version_info.minor}",
-        sys.executable,
-    }  # jupyter_client puts itself in
+    # for these jupyter_client puts this interpreter in
+    ours = {"python", "python3", f"python3.{sys.version_info.minor}", sys.executable}
     if program not in ours and Path(program).resolve() != Path(sys.executable).resolve():
         raise FileNotFoundError(
             f"the Jupyter kernel {KERNEL!r} runs {program}, not {sys.executable}; "
@@ -274,70 +318,99 @@ def _check_kernel() -> None:
         )
 
 
-def _outcomes(
-    group: list[Job], work: Callable, *, numbers: Iterator[str], at_once: int
+def _titles(groups: list[list[Job]], place: int) -> list[str]:
+    """ "[2/5] demo/02_train_baseline" for each job of one group, of all that are run."""
+    total = sum(map(len, groups))
+    first = 1 + sum(map(len, groups[:place]))
+    return [f"[{k}/{total}] {job.name}" for k, job in enumerate(groups[place], start=first)]
+
+
+def _one_by_one(
+    group: list[Job], titles: list[str], *, root: Path, resume: bool, timeout_s: float | None
 ) -> Iterator[Took | NotebookFailed]:
-    """What became of independent jobs, as they end; where several run at once, a line begins with
-    the name of its job.
+    """What became of independent jobs that run in this process, one after the other."""
+    for job, title in zip(group, titles, strict=True):
+        print(title, flush=True)
+        try:
+            yield _run_or_skip(job, root=root, resume=resume, timeout_s=timeout_s)
+        except NotebookFailed as failure:
+            yield failure
+
+
+def _side_by_side(
+    group: list[Job], titles: list[str], commands: list[list[str]], *, at_once: int
+) -> Iterator[Took | NotebookFailed]:
+    """What became of independent jobs that run in processes of their own, as they end; what one
+    prints stands behind the name of its job.
     """
-    short = [job.run.partition("--")[2] or job.run for job in group]
-    names = short if len({*short}) == len(short) else [job.run for job in group]
-    leads = [f"{name} | " if at_once > 1 else "    " for name in names]
-    for (job, *_), outcome in sweep.outcomes(
-        work, list(zip(group, numbers, leads)), at_once=at_once
-    ):
-        if isinstance(outcome, ChildProcessError):
-            outcome = NotebookFailed(f"{job.experiment}/{job.run}: {outcome}")
-        if not isinstance(outcome, Took | NotebookFailed):
-            raise outcome
-        if isinstance(outcome, NotebookFailed) and len(group) > 1:
-            print(str(outcome).partition("\n")[0], flush=True)
-        yield outcome
+    names = [job.run.partition("--")[2] or job.run for job in group]
+    if len({*names}) < len(names):
+        names = [job.run for job in group]
+    calls = [
+        sweep.Call(title, f"{name} | ", command)
+        for title, name, command in zip(titles, names, commands, strict=True)
+    ]
+    jobs = dict(zip(titles, group, strict=True))
+    for call, ended in sweep.side_by_side(calls, at_once=at_once):
+        yield _outcome(jobs[call.title], ended)
 
 
-def _run_or_skip(
-    job: Job, number: str, lead: str, *, root: Path, resume: bool, timeout_s: float | None
-) -> Took:
-    print(f"{number} {job.experiment}/{job.run}", flush=True)
+def _command(job: Job, *, resume: bool, timeout_s: float | None, overrides: dict) -> list[str]:
+    """The command line that runs one job as `execute_child` does."""
+    target = f"{job.file.parent.name}/{job.file.stem}"
+    command = [sys.executable, "-m", "iqa_core", "run", target, "--child"]
+    if resume:
+        command.append("--resume")
+    if timeout_s is not None:
+        command.append(f"--timeout={timeout_s / 3600!r}")
+    for name in overrides.keys() & job.parameters.keys():  # those that its notebook declares
+        value = yaml.safe_dump(overrides[name], default_flow_style=True, width=float("inf"))
+        command.append(f"--set={name}={value}")
+    return command
+
+
+def _outcome(job: Job, ended: sweep.Ended) -> Took | NotebookFailed:
+    """What became of a job, as its process told in `execute_child`."""
+    if not ended.outcome:
+        return NotebookFailed(f"{job.name}: its process ended with exit code {ended.exit_code}")
+    outcome = json.loads(ended.outcome)
+    return NotebookFailed(outcome["failed"]) if "failed" in outcome else Took(job, **outcome)
+
+
+def _run_or_skip(job: Job, *, root: Path, resume: bool, timeout_s: float | None) -> Took:
     folder = root / "data/runs" / job.experiment / job.run
-    with resuming.alone(folder, lead=lead):
-        why = (
-            resuming.why_again(job.notebook, job.parameters, folder=folder, root=root)
-            if resume
-            else "without --resume"
-        )
-        if not why:
-            date = runs.read_json(folder / "params.json")["date"]
-            print(
-                f"{lead}skipped: finished {date}, same parameters, notebook, code and files",
-                flush=True,
-            )
-            return Took(job, "skipped", 0.0, 0.0)
+    with resuming.alone(folder, lead=sweep.INDENT):
         if resume:
-            print(f"{lead}runs: {why}", flush=True)
-        wall, cpu = time.perf_counter(), _children_cpu()
-        before = _finished(folder)
-        _run(job, folder / f"{job.run}.ipynb", lead=lead, root=root, timeout_s=timeout_s)
+            why = resuming.why_again(job.notebook, job.parameters, folder=folder, root=root)
+            if not why:
+                date = runs.read_json(folder / "params.json")["date"]
+                print(
+                    f"{sweep.INDENT}skipped: finished {date}, same parameters, notebook, code and "
+                    f"files",
+                    flush=True,
+                )
+                return Took(job, "skipped", 0.0, 0.0)
+            print(f"{sweep.INDENT}runs: {why}", flush=True)
+        wall, cpu, before = time.perf_counter(), _children_cpu(), _finished(folder)
+        _run(job, folder / f"{job.run}.ipynb", root=root, timeout_s=timeout_s)
         if _finished(folder) in (None, before):
-            name = f"{job.experiment}/{job.run}"
             raise NotebookFailed(
-                f"{job.notebook.name} ended without run.finish(...), so {name} is no result"
+                f"{job.notebook.name} ended without run.finish(...), so {job.name} is no result"
             )
         return Took(job, "done", time.perf_counter() - wall, _children_cpu() - cpu)
 
 
-def _run(job: Job, output: Path, *, lead: str, root: Path, timeout_s: float | None) -> None:
-    """Executes one notebook with papermill; its printed lines are shown behind `lead`; progress
-    bars stay in the output.
+def _run(job: Job, output: Path, *, root: Path, timeout_s: float | None) -> None:
+    """Executes one notebook with papermill; what it prints is shown, indented; progress bars stay
+    in the output.
     """
     import logging
 
     import papermill
     from traitlets.config import Config
 
-    logging.getLogger("papermill").setLevel(
-        logging.ERROR
-    )  # its inspector warns of `str | None` parameters it misread
+    # its inspector warns of `str | None` parameters, which it misreads
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
@@ -346,17 +419,15 @@ def _run(job: Job, output: Path, *, lead: str, root: Path, timeout_s: float | No
             parameters=job.parameters,
             kernel_name=KERNEL,
             language="python",
-            execution_timeout=timeout_s and int(timeout_s),
+            execution_timeout=timeout_s and round(timeout_s),
             cwd=root,
             progress_bar=False,
-            stdout_file=_Led(lead),
-            config=Config(
-                KernelManager={"transport_encryption": "auto"}
-            ),  # others on this machine cannot listen
+            stdout_file=_Indented(),
+            # so that others on this machine cannot listen
+            config=Config(KernelManager={"transport_encryption": "auto"}),
         )
-    except (
-        Exception
-    ) as error:  # a failed cell, a timeout, a dead kernel: all told in the same words
+    # a failed cell, a timeout, a dead kernel: all told in the same words
+    except Exception as error:
         raise NotebookFailed(_what_failed(job, output, error, root=root)) from error
 
 
@@ -365,15 +436,12 @@ def _finished(folder: Path) -> int | None:
     return (folder / "_SUCCESS").stat().st_mtime_ns if (folder / "_SUCCESS").is_file() else None
 
 
-class _Led:
-    """A file that shows what the kernel prints, every line behind the same beginning."""
-
-    def __init__(self, lead: str):
-        self.lead = lead
+class _Indented:
+    """A file that shows what the kernel prints, every line indented."""
 
     def write(self, text: str) -> None:
         for line in text.splitlines():
-            print(f"{self.lead}{line}", flush=True)
+            print(f"{sweep.INDENT}{line}", flush=True)
 
     def flush(self) -> None:
         sys.stdout.flush()
@@ -383,12 +451,11 @@ def _what_failed(job: Job, output: Path, error: Exception, *, root: Path) -> str
     """Notebook, cell (as counted in the notebook itself), its first line, the error, and where the
     rest stands.
     """
-    name, value = (
-        getattr(error, "ename", type(error).__name__),
-        getattr(error, "evalue", str(error).strip().partition("\n")[0]),
-    )
+    # papermill tells name and value of an error in a cell; others have their own
+    name = getattr(error, "ename", type(error).__name__)
+    value = getattr(error, "evalue", str(error).strip().partition("\n")[0])
     return (
-        f"{job.experiment}/{job.run}: notebooks/{job.notebook.name} failed {_failed_cell(output)}: "
+        f"{job.name}: notebooks/{job.notebook.name} failed {_failed_cell(output)}: "
         f"{name}: {value}\n"
         f"    as far as it came: {output.relative_to(root)}"
     )
@@ -399,19 +466,18 @@ def _failed_cell(output: Path) -> str:
     1>, `<first line>`".
     """
     cells = runs.read_json(output)["cells"] if output.is_file() else []
-    own = [
-        (cell, cell["metadata"].get("papermill", {})) for cell in cells if not _is_papermills(cell)
-    ]
-    raised = [number for number, (_, state) in enumerate(own, start=1) if state.get("exception")]
-    begun = [
-        number
-        for number, (_, state) in enumerate(own, start=1)
-        if state.get("status", "pending") != "pending"
-    ]
+    cells = [cell for cell in cells if not _is_papermills(cell)]
+    raised, begun = [], []
+    for number, cell in enumerate(cells, start=1):
+        state = cell["metadata"].get("papermill", {})
+        if state.get("exception"):
+            raised.append(number)
+        if state.get("status", "pending") != "pending":
+            begun.append(number)
     if not raised and not begun:
         return "before its first cell"
     number = raised[0] if raised else begun[-1]
-    line = "".join(own[number - 1][0]["source"]).strip().partition("\n")[0]
+    line = "".join(cells[number - 1]["source"]).strip().partition("\n")[0]
     return f"in cell {number}, `{line}`"
 
 
@@ -434,10 +500,8 @@ def _print_times(took: list[Took], elapsed: float) -> None:
     if not took:
         return
     width = max(len(entry.job.run) for entry in took)
-    for entry in took:
-        print(
-            f"{entry.job.run:{width}}  {entry.state:7}  {entry.seconds:7.1f} s  {entry.cpu_seconds:8.1f} CPU s"
-        )
+    for job, state, seconds, cpu_seconds in took:
+        print(f"{job.run:{width}}  {state:7}  {seconds:7.1f} s  {cpu_seconds:8.1f} CPU s")
     cpu = sum(entry.cpu_seconds for entry in took)
     print(f"{'all':{width}}  {'':7}  {elapsed:7.1f} s  {cpu:8.1f} CPU s")
     if hasattr(os, "getloadavg"):

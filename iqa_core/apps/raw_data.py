@@ -5,14 +5,13 @@ import zlib
 from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
 from iqa_core.apps.archives import unpack
 from iqa_core.datasets import describe, load_table, make_images, plausible
 from iqa_core.datasets.readers import Files
 from iqa_core.download import download
 from iqa_core.leakage import duplicates
+from iqa_core.parallel import in_processes
 from iqa_core.pixels import read_image
 
 CHUNK = 32  # images a task
@@ -26,83 +25,95 @@ def fetch(name: str, *, root: Path = Path(".")) -> list[str]:
     facts = describe(name, root=root)
     if facts["module"]:
         return [f"{make_images(name, load_table(name, root=root), root=root)} images made"]
-    told = []
+    done = []
     for file, address in facts["get"].items():
         path = facts["folder"] / file
         if path.with_name(f"{path.name}.sha256").exists() and not path.exists():
-            told.append(f"{file}: was here before; delete {path}.sha256 to fetch it again")
+            done.append(f"{file}: was here before; delete {path}.sha256 to fetch it again")
             continue
-        told.append(f"{file}: sha256 {download(address, path)[:16]}")
+        done.append(f"{file}: sha256 {download(address, path)[:16]}")
         if path.suffix.lower() == ".zip":
             number = unpack(path, facts["folder"])
-            told.append(
+            done.append(
                 f"{file}: {number} files unpacked; you may delete it, its .sha256 says that it was "
                 f"here"
             )
-    return told
+    return done
 
 
 def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataFrame:
-    """What is wrong with a set's files: columns problem, image, detail; no row is what one wants.
-    Nothing is written.
+    """What is wrong with a set's files; writes nothing, and prints a sentence on what is there.
 
-    A sentence of what is there is printed first. Problems: table (it cannot be read, by one of the
-    labels that one can choose), labels (that cannot be: wrongly joined, or DMOS read as MOS), rows
-    (not as many as published), missing, unreadable, unlisted (an image of the set's folders that no
-    label file names), same pixels and look-alike (copies and near-duplicates, as `leakage` finds
-    them, of different contents). FileNotFoundError where label files are absent. `processes` as
-    joblib counts."""
+    Args:
+        name: the set's.
+        root: the project's.
+        processes: as joblib counts.
+
+    Returns:
+        Columns problem, image, detail; no row is what one wants. Problems: table (it cannot be
+        read, by one of the labels that one can choose), labels (that cannot be: wrongly joined, or
+        DMOS read as MOS), rows (not as many as published), missing, unreadable, unlisted (an image
+        of the set's folders that no label file names), same pixels and look-alike (copies and
+        near-duplicates, as `leakage` finds them, of different contents).
+
+    Raises:
+        FileNotFoundError: where label files are absent.
+    """
     facts = describe(name, root=root)
     tables, faults = _tables(name, facts, root)
     if not tables:
         return _problems("table", [("", fault) for fault in faults])
-    table, unlikely = (
-        tables[0],
-        dict.fromkeys(fault for read in tables for fault in plausible(read)),
-    )
+    table = tables[0]
     if not faults:
         print(_summary(table, facts))
+
+    # every image is read once
     wanted = list(dict.fromkeys([*table.image, *table.get("reference", table.image).dropna()]))
     there = [image for image in wanted if (root / image).is_file()]
-    chunks = [there[start : start + CHUNK] for start in range(0, len(there), CHUNK)]
-    done = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)(
-        delayed(_look)(chunk, root) for chunk in chunks
-    )
-    seen = pd.DataFrame(
-        [
-            row
-            for rows in tqdm(done, total=len(chunks), desc="read", unit=f"x{CHUNK}", mininterval=2)
-            for row in rows
-        ],
-        columns=["image", "fault", "pixels"],
-    )
+    calls = [(there[start : start + CHUNK], root) for start in range(0, len(there), CHUNK)]
+    bar = dict(desc="read", unit=f"x{CHUNK}")
+    rows = [row for rows in in_processes(_look, calls, processes=processes, **bar) for row in rows]
+    seen = pd.DataFrame(rows, columns=["image", "fault", "pixels"])
     broken, whole = seen[seen.fault != ""], seen[seen.fault == ""]
-    first = dict(zip(whole.pixels[::-1], whole.image[::-1], strict=True))
-    content = table.get("content", table.image)
-    own = dict(zip(table.get("reference", table.image), content, strict=True)) | dict(
-        zip(table.image, content, strict=True)
-    )
-    same = {image: first[pixels] for image, pixels in zip(whole.image, whole.pixels, strict=True)}
-    copies = {image: other for image, other in same.items() if own[image] != own[other]}
-    parts = {
+
+    content = _contents(table)
+    copies = _copies(whole, content)
+    others = [image for image in whole.image if image not in copies]
+    problems = {
         "table": [("", fault) for fault in faults],
-        "labels": [("", fault) for fault in unlikely]
-        if table.label_kind.iloc[0] != "pseudo_mos"
-        else [],
-        "rows": [("", f"{len(table)}, published are {facts['rows']}")]
-        if facts["rows"] not in (None, len(table))
-        else [],
+        "labels": [],
+        "rows": [],
         "missing": [(image, "") for image in sorted(set(wanted) - set(there))],
         "unreadable": list(zip(broken.image, broken.fault, strict=True)),
         "unlisted": [(image, "") for image in _unlisted([*wanted, *table.attrs["left_out"]], root)],
         "same pixels": [(image, f"as {other}") for image, other in copies.items()],
-        "look-alike": _look_alikes(
-            table, [image for image in whole.image if image not in copies], root, processes
-        ),
+        "look-alike": _look_alikes(table, others, root, processes),
     }
+    if table.label_kind.iloc[0] != "pseudo_mos":
+        unlikely = dict.fromkeys(fault for each in tables for fault in plausible(each))
+        problems["labels"] = [("", fault) for fault in unlikely]
+    if facts["rows"] not in (None, len(table)):
+        problems["rows"] = [("", f"{len(table)}, published are {facts['rows']}")]
     return pd.concat(
-        [_problems(problem, details) for problem, details in parts.items()], ignore_index=True
+        [_problems(problem, details) for problem, details in problems.items()], ignore_index=True
     )
+
+
+def _contents(table):
+    """image or reference -> its content; what an image says of itself counts more."""
+    content = table.get("content", table.image)
+    result = dict(zip(table.get("reference", table.image), content, strict=True))
+    return result | dict(zip(table.image, content, strict=True))
+
+
+def _copies(whole, content):
+    """image -> the first one with the same pixels, where that is of another content."""
+    first, copies = {}, {}
+    for image, pixels in zip(whole.image, whole.pixels, strict=True):
+        original = first.setdefault(pixels, image)
+        if content[image] != content[original]:
+            copies[image] = original
+    return copies
 
 
 def _tables(name, facts, root):
@@ -111,9 +122,11 @@ def _tables(name, facts, root):
     """
     tables, faults = [], []
     for label in [*facts["labels"], ""]:
+        if not label and tables:
+            continue
         try:
             with warnings.catch_warnings(action="ignore"):  # `check` says what they say
-                tables += [load_table(name, root=root, label=label)] if label or not tables else []
+                tables.append(load_table(name, root=root, label=label))
         except ValueError as error:
             faults.append(str(error))
         except FileNotFoundError:
@@ -126,12 +139,11 @@ def _summary(table, facts):
     contents = f"{len(table)} images of {table.get('content', table.image).nunique()} contents"
     if table.label.isna().all():
         return f"{contents}; no labels: to be scored, not to learn from"
-    scale = (
-        f", scale {facts['low']:g} to {facts['high']:g} {facts['units']}".rstrip()
-        if facts["high"] is not None
-        else ""
-    )
-    return f"{contents}; labels {table.label.min():g} to {table.label.max():g}{scale}, {facts['direction']}"
+    labels = f"labels {table.label.min():g} to {table.label.max():g}"
+    if facts["high"] is not None:
+        scale = f"scale {facts['low']:g} to {facts['high']:g} {facts['units']}".rstrip()
+        labels = f"{labels}, {scale}"
+    return f"{contents}; {labels}, {facts['direction']}"
 
 
 def _problems(problem, details):
@@ -155,23 +167,20 @@ def _look(images, root):
 
 def _unlisted(wanted, root):
     """Pictures in the folders of the images in `wanted` that are not among them."""
-    folders = sorted({Path(image).parent for image in wanted})
-    found = {
-        (f / p).as_posix()
-        for f in folders
-        if (root / f).is_dir()
-        for p in Files(root / f).pictures()
-        if "/" not in p
-    }
-    return sorted(found - set(wanted))
+    pictures = set()
+    for folder in {Path(image).parent for image in wanted}:
+        if (root / folder).is_dir():
+            names = Files(root / folder).pictures()
+            pictures |= {(folder / name).as_posix() for name in names if "/" not in name}
+    return sorted(pictures - set(wanted))
 
 
 def _look_alikes(table, images, root, processes):
-    own = dict(zip(table.image, table.get("content", table.image), strict=True))
-    paths = {(root / image).as_posix(): image for image in images if image in own}
-    pairs = duplicates(
-        list(map(Path, paths)), group=[own[image] for image in paths.values()], processes=processes
-    )
+    content = dict(zip(table.image, table.get("content", table.image), strict=True))
+    paths = {(root / image).as_posix(): image for image in images if image in content}
+    group = [content[image] for image in paths.values()]
+    pairs = duplicates(list(map(Path, paths)), group=group, processes=processes)
     return [
-        (paths[a], f"{paths[b]}, distance {far:.3f}") for a, b, far in pairs.itertuples(index=False)
+        (paths[image], f"{paths[image2]}, distance {distance:.3f}")
+        for image, image2, distance in pairs.itertuples(index=False)
     ]

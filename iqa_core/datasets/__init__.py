@@ -1,9 +1,9 @@
 """Data sets as tables: one row an image, the columns of the contract, higher labels are better.
 
 What a set is stands in sets.yaml as data. A folder data/raw/<name> with a set.yaml of the same
-keys, with a labels.csv, or with nothing but images is a set as well."""
+keys, with a labels.csv, or with nothing but images is a set as well.
+"""
 
-import difflib
 import functools
 import importlib
 import re
@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from ..hints import nearest
 from .description import Description, Label, described, described_file
 from .readers import CONTRACT, NUMBERS, Files
 from .tables import build_table, numbers
@@ -53,10 +54,9 @@ def _description(name: str, root: Path) -> Description:
             return described_file(folder / "set.yaml", _sets()[kind])
         if written or (folder.parent == root / RAW and Files(folder).pictures()):
             return _description(kind, root)
-    near = difflib.get_close_matches(name, list_datasets(), n=3)
-    hint = f", but {', '.join(near)}" if near else ""
+    hint = nearest(name, list_datasets(), most=3) or "."
     raise KeyError(
-        f"no data set {name!r}{hint}; there are {', '.join(list_datasets())}; for your own put "
+        f"no data set {name!r}{hint} There are {', '.join(list_datasets())}; for your own put "
         f"images and labels.csv (image, label) or set.yaml into {RAW / name}"
     )
 
@@ -86,7 +86,8 @@ def describe(name: str, *, root: Path = Path(".")) -> dict:
 
     `labels`: each label one can choose, the default first, with low, high, units, higher_is_better;
     `direction` in words; `folder`: where its files lie, or should; `absent`: label files that are
-    wanted and not there. KeyError for an unknown name."""
+    wanted and not there. KeyError for an unknown name.
+    """
     facts = _description(name, Path(root))
     files = _files(name, facts, Path(root))
     labels = {
@@ -132,7 +133,8 @@ def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -
     Further columns of the label file are kept. KeyError for an unknown name or label,
     FileNotFoundError where label files are absent, ValueError where they are damaged or tell
     something that cannot be (a label outside its range, labels that rise with the level of
-    distortion)."""
+    distortion).
+    """
     root = Path(root)
     facts = _description(name, root)
     label = next(iter(facts.choices())) if label is None else label
@@ -169,7 +171,8 @@ def plausible(table: pd.DataFrame) -> list[str]:
 
     Within a content and a type of distortion, labels must fall from its lowest to its highest
     level: on KADID-10k they do in 97 %, of labels joined to the wrong images in half, of DMOS read
-    as MOS in 3 %."""
+    as MOS in 3 %.
+    """
     if not {"content", "distortion", "level"} <= set(table):
         return []
     known = table.dropna(subset=["label", "level", "distortion"]).sort_values("level")

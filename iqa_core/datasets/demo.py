@@ -5,21 +5,21 @@ No package holds photographs with human ratings, so the label is what two full-r
 agree on: the mean of the ranks of MDSI (Nafchi et al. 2016, 10.1109/ACCESS.2016.2604042) and
 HaarPSI (Reisenhofer et al. 2018, 10.1016/j.image.2017.11.001), scaled to 0..100. `label2`,
 SSIMULACRA2, is a second opinion under which every headline is shown again. Neither can know a fault
-that is in the photograph already: it compares with the photograph."""
+that is in the photograph already: it compares with the photograph.
+"""
 
 import hashlib
-import os
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from PIL import Image
-from tqdm.auto import tqdm
 
 from ..distortions import distort, source_code
 from ..distortions.code import code_of
+from ..files import replacing
+from ..parallel import in_processes
 
 PHOTOS = Path("data/demo")
 TABLE = PHOTOS / "labels.csv"
@@ -58,24 +58,15 @@ def make_images(table: pd.DataFrame, *, root: Path, processes: int = -1) -> int:
     distortions, or by other code of those that are in the list.
     `processes` as joblib counts.
 
-    Returns the number made."""
+    Returns the number made.
+    """
     folder = (root / table.image.iloc[0]).parent
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder, made_by=_made_by(load(root)))
     missing = table[[not (root / image).exists() for image in table.image]]
-    chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
-    write = Parallel(processes, return_as="generator", backend="loky", inner_max_num_threads=1)
-    written = write(delayed(_write_images)(chunk, root) for chunk in chunks)
-    bar = tqdm(
-        written,
-        total=len(chunks),
-        desc="distort",
-        unit=f"x{CHUNK}",
-        mininterval=2,
-        disable=not chunks,
-    )
-    for _ in bar:
-        pass
+    calls = [(missing[start : start + CHUNK], root) for start in range(0, len(missing), CHUNK)]
+    bar = dict(desc="distort", unit=f"x{CHUNK}", disable=not calls)
+    list(in_processes(_write_images, calls, processes=processes, **bar))
     return len(missing)
 
 
@@ -99,6 +90,6 @@ def _made_by(table):
 
 def _write_images(rows, root):
     for row in rows.itertuples(index=False):
-        draft = root / f"{row.image}.{os.getpid()}"
-        Image.fromarray(make_image(row, root)).save(draft, format="PNG", compress_level=0)
-        draft.replace(root / row.image)
+        image = Image.fromarray(make_image(row, root))
+        with replacing(root / row.image) as draft:
+            image.save(draft, format="PNG", compress_level=0)

@@ -2,7 +2,6 @@
 about one set.
 """
 
-import difflib
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Annotated
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..hints import nearest
 
 
 def _stays_inside(path):
@@ -145,9 +146,8 @@ def described(facts: object, where: str) -> Description:
         place = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         known = {"files": LabelFile, "labels": Label}.get(first["loc"][0], Description).model_fields
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise KeyError(f"{where}: no key {place}; {meant}allowed are {', '.join(known)}")
+        hint = nearest(first["loc"][-1], known) or "."
+        raise KeyError(f"{where}: no key {place}{hint} Allowed are {', '.join(known)}")
     raise ValueError(
         f"{where}: {place or 'the file'} is {repr(first['input'])[:80]}; {first['msg'].lower()}"
     )

@@ -1,10 +1,10 @@
 """Label files as text: delimited, .xlsx, .mat and .json, found where archives and mirrors put them.
 
 Nothing is converted or dropped here, so that whatever is wrong later can be named as it stands in
-the file."""
+the file.
+"""
 
 import csv
-import difflib
 import fnmatch
 import io
 import json
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..hints import nearest
 from .description import LabelFile
 
 CONTRACT = [
@@ -98,7 +99,8 @@ class Files:
         of each other.
 
         So no thumbnail stands in for an absent image: of folders that share files one counts, that
-        which most were found under."""
+        which most were found under.
+        """
         found = {path: self.find(path, under=under) for path in wanted}
         starts = Counter(above(place, path) for path, place in found.items() if place)
         if len(starts) > 1 and self._share_files(found, starts):
@@ -139,7 +141,8 @@ def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
 
     The header is the first row that names all wanted columns. ValueError for a file that cannot be
     read, lacks a column or has it twice, holds no rows, or has a row of another length; all are
-    named."""
+    named.
+    """
     _check_our_names(file)
     read = READERS.get(path.suffix.lower(), _delimited)
     try:
@@ -168,11 +171,9 @@ def _check_our_names(file):
     """Refuses a column of nearly our name, which would be kept as one of theirs."""
     for ours in file.columns:
         known = ours in CONTRACT or re.fullmatch(NUMBERS, ours)
-        near = difflib.get_close_matches(ours, CONTRACT, n=1, cutoff=0.8)
-        if near and not known:
-            raise KeyError(
-                f"`columns` of {file.file}: {ours} is no column of ours; did you mean {near[0]}?"
-            )
+        hint = nearest(ours, CONTRACT, cutoff=0.8)
+        if hint and not known:
+            raise KeyError(f"`columns` of {file.file}: {ours} is no column of ours{hint}")
 
 
 def _without_header(rows, wanted, *, numbered):

@@ -1,7 +1,8 @@
 """From label files to a set's table, as its description tells.
 
 The steps: files joined by image or by row, what file names tell, codes to words, the label (DMOS
-turned round, range checked), the paths, the official split."""
+turned round, range checked), the paths, the official split.
+"""
 
 import os
 import posixpath
@@ -37,7 +38,8 @@ def build_table(
     the rows left out.
 
     FileNotFoundError for an absent label file; ValueError for a file or a row that is wrong, naming
-    it."""
+    it.
+    """
     notes = []
     table = _joined(facts, files, notes)
     table = _counted(table, facts, name)

@@ -8,7 +8,8 @@ rounded once, at the end. Parameters in pixels and numbers of patches are those 
 of 512 x 384, and do not grow with the image.
 
 Every file of this folder is imported, so a new one with `@distortion` functions is found by
-itself."""
+itself.
+"""
 
 import importlib
 import pkgutil
@@ -66,7 +67,8 @@ def source_code(names: Iterable[str]) -> str:
     """All that images of these distortions hang on, as text: tables, operators, what joins them.
 
     A hash of it tells whether an image was made by other code. Other distortions, checks of what
-    `distort` is given, docstrings and comments are not in it."""
+    `distort` is given, docstrings and comments are not in it.
+    """
     kinds = [REGISTRY[name] for name in sorted(set(names))]
     tables = [f"{kind.name} {kind.parameters} rgb={kind.rgb}" for kind in kinds]
     steps = [Distortion.parameter, _apply, fuse, saliency_mask]
@@ -96,7 +98,8 @@ def distort(
     Returns uint8 of the same shape.
 
     KeyError for an unknown name; ValueError for a level outside 1..5, a seed below 0, an image or a
-    mask of another kind, or a mask without `background_level`."""
+    mask of another kind, or a mask without `background_level`.
+    """
     if name not in REGISTRY:
         raise KeyError(f"no distortion {name!r}; there are {', '.join(list_distortions())}")
     _check_image(image)

@@ -16,7 +16,8 @@ def code_of(*functions: Callable) -> str:
     Docstrings, comments, decorators and layout are left out: they change no result. What is reached
     through a dictionary or an argument is not seen; give such functions too.
 
-    Returns the parts, sorted by name, as one text."""
+    Returns the parts, sorted by name, as one text.
+    """
     waiting = list(functions)
     parts = {}
     while waiting:

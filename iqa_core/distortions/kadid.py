@@ -4,7 +4,8 @@ after its generator: blur, noise, compression, sampling and place; light and col
 
 The generator stretches every picture to the range 0..1 before and after; we leave both out, since a
 stretch undoes part of a mean shift and alters images that nothing else was done to. Where the two
-differ otherwise, the operator says so."""
+differ otherwise, the operator says so.
+"""
 
 import io
 
@@ -50,7 +51,8 @@ def gaussian_blur(image, sigma, generator):
 @distortion(1, 2, 4, 6, 8, source=SOURCE, number=2)
 def lens_blur(image, radius, generator):
     """A disk of `radius` pixels; a pixel on its edge weighs radius + .5 - its distance from the
-    middle, close to the area that MATLAB's fspecial integrates."""
+    middle, close to the area that MATLAB's fspecial integrates.
+    """
     half = int(np.ceil(radius))
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     disk = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
@@ -110,7 +112,8 @@ def denoise(image, variance, generator):
     channel. The generator's denoiser is a network, DnCNN (Zhang et al. 2017,
     10.1109/TIP.2017.2662206), whose weights no package here holds; ours is non-local means (Buades,
     Coll, Morel 2005, 10.1109/CVPR.2005.38), which knows the variance, patches of 5 x 5 within 6
-    pixels. Both smooth fine texture away and leave blotches."""
+    pixels. Both smooth fine texture away and leave blotches.
+    """
     sigma = np.sqrt(variance)
     noisy = np.clip(image + sigma * generator.standard_normal(image.shape), 0, 1)
     options = {
@@ -132,7 +135,8 @@ def denoise(image, variance, generator):
 @distortion(0.05, 0.1, 0.2, 0.5, 1, source=SOURCE, number=19, random=True)
 def jitter(image, amount, generator):
     """Every pixel is fetched from a Gaussian distance of `amount` pixels (standard deviation, down
-    and across), bilinear; five times over."""
+    and across), bilinear; five times over.
+    """
     height, width = image.shape[:2]
     grid = np.mgrid[:height, :width]
     for _ in range(5):
@@ -151,7 +155,8 @@ def jitter(image, amount, generator):
 def non_eccentricity_patch(image, patches, generator):
     """A rounded number of `patches` of 16 x 16 pixels, copied one after another up to 8 pixels
     away, down and across. Small images leave less room: (side - 16) / 4 pixels where that is less
-    than 8."""
+    than 8.
+    """
     image, (height, width) = image.copy(), image.shape[:2]
     room = min(16, (min(height, width) - 16) // 2)
     for _ in range(round(patches)):

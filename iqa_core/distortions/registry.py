@@ -30,7 +30,8 @@ class Distortion:
 
         Between two tabled levels it runs log-linearly, or linearly where the table holds a zero or
         changes sign; each component of a tuple by itself. Whole numbers are rounded by the
-        operator. ValueError for what is no such number."""
+        operator. ValueError for what is no such number.
+        """
         if not isinstance(level, Real) or not 1 <= level <= 5:
             raise ValueError(
                 f"{self.name}: level is {level!r}; it runs from 1 to 5, fractions allowed"
@@ -73,7 +74,8 @@ def distortion(
     `parameters`: at levels 1 to 5, five numbers or five tuples. The other arguments are those of
     `Distortion`.
 
-    ValueError for a name that is taken, or where there are not five parameters."""
+    ValueError for a name that is taken, or where there are not five parameters.
+    """
 
     def register(function):
         name = function.__name__

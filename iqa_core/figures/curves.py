@@ -3,35 +3,31 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from .registry import figure
 
+
+@figure
 def training_curves(histories: dict[str, pd.DataFrame]):
     """Training: mean absolute error, in label units, on training crops since the row before
     (dashed) and on the validation images (solid), and the validation SRCC that chooses the weights
     (mean over contents where the set has them). A circle marks the chosen row.
 
-    `histories`: run name -> its history.csv.
+    histories   run name -> its history.csv
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
     for number, (run, history) in enumerate(histories.items()):
-        colour, best = f"C{number}", history.val_score.idxmax()
+        colour = f"C{number}"
         left.plot(history.epoch, history.train_l1, color=colour, ls="--", marker=".")
         left.plot(history.epoch, history.val_l1, color=colour, marker=".")
-        right.plot(
-            history.epoch,
-            history.val_score,
-            color=colour,
-            marker=".",
-            label=run.rpartition("/")[2].rpartition("--")[2],
-        )
-        right.plot(
-            history.epoch[best], history.val_score[best], "o", ms=8, mfc="none", color=colour
-        )
+        name = run.rpartition("/")[2].rpartition("--")[2]
+        right.plot(history.epoch, history.val_score, color=colour, marker=".", label=name)
+        best = history.loc[history.val_score.idxmax()]
+        right.plot(best.epoch, best.val_score, "o", ms=8, mfc="none", color=colour)
     left.set(xlabel="epoch", ylabel="mean absolute error", ylim=(0, None))
     left.set_title("dashed: training crops, solid: validation", loc="left", fontsize=8)
-    within = "\nwithin contents" * all(
-        "val_content_srcc" in history for history in histories.values()
-    )
-    right.set(xlabel="epoch", ylabel=f"validation SRCC{within}")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncol=4)
-    data = pd.concat([h.assign(run=run) for run, h in histories.items()])
-    return figure, data[["run", "epoch", "step", "train_l1", "val_l1", "val_score"]]
+    by_content = all("val_content_srcc" in history for history in histories.values())
+    score = "validation SRCC\nwithin contents" if by_content else "validation SRCC"
+    right.set(xlabel="epoch", ylabel=score)
+    fig.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncol=4)
+    data = pd.concat([history.assign(run=run) for run, history in histories.items()])
+    return fig, data[["run", "epoch", "step", "train_l1", "val_l1", "val_score"]]

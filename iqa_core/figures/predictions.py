@@ -5,54 +5,53 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from PIL import Image
 
+from .. import tables
 from ..metrics import logistic5
-from ..pixels import read_image
-from ..stats import bootstrap, content_blind, own_contents, percentile_interval, srcc
+from ..stats import own_contents, srcc
+from .pictures import bare, described, show_image
+from .registry import figure
 
 
+def content_colours(table: pd.DataFrame) -> tuple[pd.Series, list]:
+    """The content of each row and the colours they take in turn; "" and black where images share
+    none.
+    """
+    contents = own_contents(table)
+    if contents is None:
+        return pd.Series("", table.index), ["black"]
+    return contents, plt.get_cmap("tab20").colors
+
+
+@figure
 def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str = "label"):
     """Predicted against true labels of the test images, with the 5-parameter logistic fitted to
     them (line) and equality (dotted). Colours are the contents, or black where images share none.
 
-    `predictions`: columns predicted, `label` and, optionally, content.
+    predictions   columns predicted, `label` and, optionally, content
     """
-    figure, axes = plt.subplots(figsize=(3.6, 3.3))
-    contents = own_contents(predictions)
-    palette = ["black"] if contents is None else plt.get_cmap("tab20").colors
-    contents = pd.Series("", predictions.index) if contents is None else contents
+    predicted, truth = predictions.predicted, predictions[label]
+    contents, palette = content_colours(predictions)
+    fig, axes = plt.subplots(figsize=(3.6, 3.3))
     for number, (_, rows) in enumerate(predictions.groupby(contents.values)):
-        axes.plot(
-            rows.predicted,
-            rows[label],
-            ".",
-            ms=3.5,
-            alpha=0.7,
-            color=palette[number % len(palette)],
-        )
-    line = np.linspace(predictions.predicted.min(), predictions.predicted.max(), 200)
-    fitted = logistic5(predictions.predicted, predictions[label])(line)
+        colour = palette[number % len(palette)]
+        axes.plot(rows.predicted, rows[label], ".", ms=3.5, alpha=0.7, color=colour)
+    line = np.linspace(predicted.min(), predicted.max(), 200)
+    fitted = logistic5(predicted, truth)(line)
     axes.plot(line, fitted, color="black")
     axes.plot(line, line, color="black", ls=":", lw=1)
-    both = np.concatenate([predictions.predicted, predictions[label]])
+    both = np.concatenate([predicted, truth])
     margin = 0.03 * np.ptp(both)
     ends = both.min() - margin, both.max() + margin
     axes.set(xlabel="predicted", ylabel=label_name, xlim=ends, ylim=ends, aspect="equal")
-    value = srcc(predictions.predicted.to_numpy(), predictions[label].to_numpy())
+    value = srcc(predicted.to_numpy(), truth.to_numpy())
     axes.set_title(f"n = {len(predictions)}, pooled SRCC {value:.3f}", loc="left")
-    points = pd.DataFrame(
-        {
-            "predicted": predictions.predicted,
-            "label": predictions[label],
-            "content": contents,
-            "kind": "image",
-        }
-    )
-    curve = pd.DataFrame({"predicted": line, "label": fitted, "content": "", "kind": "logistic"})
-    return figure, pd.concat([points, curve])
+    points = pd.DataFrame({"predicted": predicted, "label": truth, "content": contents})
+    curve = pd.DataFrame({"predicted": line, "label": fitted, "content": ""})
+    return fig, pd.concat([points.assign(kind="image"), curve.assign(kind="logistic")])
 
 
+@figure
 def distortion_bars(
     predictions: pd.DataFrame, methods: dict[str, str], *, label: str = "label", draws: int = 500
 ):
@@ -60,139 +59,48 @@ def distortion_bars(
     % bootstrap intervals by content, too narrow below 15 contents. Level alone earns much of a bar:
     compare with the content-blind one, which knows type and level and sees no pixel, not with zero.
 
-    `predictions`: columns of `methods` (column -> name shown), `label`, distortion, distortion2,
-    content."""
-    alone = (
-        predictions[predictions.distortion2.isna()] if "distortion2" in predictions else predictions
-    )
-    rows = []
-    for distortion, group in alone.groupby("distortion"):
-        for column, shown in methods.items():
-            values, truth = group[column].to_numpy(), group[label].to_numpy()
-            low, high = percentile_interval(
-                bootstrap(srcc, values, truth, group=group.get("content"), draws=draws)
-            )
-            point = srcc(values, truth)
-            rows.append(
-                {
-                    "distortion": distortion,
-                    "method": shown,
-                    "n": len(group),
-                    "srcc": point,
-                    "low": low,
-                    "high": high,
-                }
-            )
-    data = pd.DataFrame(rows)
+    predictions, methods, draws   as `tables.by_distortion` takes them
+    """
+    data = tables.by_distortion(predictions, methods, label=label, draws=draws)
     kinds, width = sorted(data.distortion.unique()), 0.8 / len(methods)
-    figure, axes = plt.subplots(figsize=(7, 2.8))
+    fig, axes = plt.subplots(figsize=(7, 2.8))
     for number, shown in enumerate(methods.values()):
-        part = data[data.method == shown].set_index("distortion").loc[kinds]
+        rows = data[data.method == shown].set_index("distortion").loc[kinds]
         place = np.arange(len(kinds)) + (number - (len(methods) - 1) / 2) * width
-        axes.bar(place, part.srcc, width, label=shown, color=f"C{number}")
-        axes.errorbar(
-            place,
-            part.srcc,
-            np.maximum(0, [part.srcc - part.low, part.high - part.srcc]),
-            fmt="none",
-            ecolor="0.25",
-            elinewidth=0.8,
-        )
-    axes.set_xticks(
-        range(len(kinds)), [k.replace("_", " ") for k in kinds], rotation=35, ha="right"
-    )
+        axes.bar(place, rows.srcc, width, label=shown, color=f"C{number}")
+        ends = np.maximum(0, [rows.srcc - rows.low, rows.high - rows.srcc])
+        axes.errorbar(place, rows.srcc, ends, fmt="none", ecolor="0.25", elinewidth=0.8)
+    names = [kind.replace("_", " ") for kind in kinds]
+    axes.set_xticks(range(len(kinds)), names, rotation=35, ha="right")
     counts = " to ".join(map(str, sorted({data.n.min(), data.n.max()})))
     axes.set(ylabel=f"SRCC within the type\n(n = {counts} a type)")
     axes.axhline(0, color="black", lw=0.8)
     axes.legend(ncol=len(methods), loc="lower left", bbox_to_anchor=(0, 1))
-    return figure, data
+    return fig, data
 
 
+@figure
 def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", columns: int = 5):
     """The test images predicted best (above) and worst (below) by absolute error, one a content at
     most in each row; under each its content, distortion and level (1 to 5), then predicted / label.
     The demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep their
     licences.
 
-    `predictions`: columns image, predicted, `label`, and optionally content, distortion, level,
-    distortion2, level2."""
-    ranked = predictions.assign(
-        error=(predictions.predicted - predictions[label]).abs()
-    ).sort_values("error")
+    predictions   columns image, predicted, `label`, and optionally content, distortion, level,
+                  distortion2, level2
+    root          the folder that images are named from
+    """
+    error = (predictions.predicted - predictions[label]).abs()
+    ranked = predictions.assign(error=error).sort_values("error")
     key = "content" if "content" in ranked else "image"
-    chosen = [
-        ranked.drop_duplicates(key).head(columns),
-        ranked[::-1].drop_duplicates(key).head(columns),
-    ]
-    figure, axes = plt.subplots(2, columns, figsize=(1.75 * columns, 4.0), squeeze=False)
-    for line, (part, name) in enumerate(zip(chosen, ("best", "worst"), strict=True)):
-        for axis, row in zip(axes[line], part.to_dict("records"), strict=False):
-            show_image(
-                axis,
-                root / row["image"],
-                f"{_what(row)}\n{row['predicted']:.3g} / {row[label]:.3g}",
-            )
-        axes[line][0].set_ylabel(name)
-    for axis in axes.flat:
-        bare(axis)
-    return figure, pd.concat(
-        [part.assign(shown=name) for part, name in zip(chosen, ("best", "worst"), strict=True)]
-    )
-
-
-def image_grid(table: pd.DataFrame, *, root: Path, columns: int = 6):
-    """Images of the data set; under each its content, distortions with their levels, and label. The
-    demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep their licences.
-
-    `table`: columns image, label, and optionally content, distortion, level, distortion2, level2.
-    """
-    lines = -(-len(table) // columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(1.45 * columns, 1.55 * lines), squeeze=False
-    )
-    for axis, row in zip(axes.flat, table.to_dict("records"), strict=False):
-        show_image(axis, root / row["image"], f"{_what(row)}\nlabel {row['label']:.3g}")
-    for axis in axes.flat:
-        bare(axis)
-    return figure, table
-
-
-def content_blind_column(
-    table: pd.DataFrame, split: pd.Series, *, label: str = "label"
-) -> pd.DataFrame:
-    """Columns image and content_blind: the baseline that tables show, for the rows that the split
-    names.
-    """
-    known = table[split.notna()]
-    return pd.DataFrame(
-        {
-            "image": known.image,
-            "content_blind": content_blind(known, split.dropna(), label=label)[:, 0],
-        }
-    )
-
-
-def show_image(axis, path: Path, text: str) -> None:
-    """The image of a file as models see it, but at most 400 pixels a side, with text under it."""
-    image = Image.fromarray(read_image(path))
-    image.thumbnail((400, 400))
-    axis.imshow(image)
-    axis.set_xlabel(text, fontsize=6.5)
-
-
-def bare(axis) -> None:
-    """Takes ticks, grid and frame from an axis."""
-    axis.set(xticks=[], yticks=[])
-    axis.grid(False)
-    axis.spines[:].set_visible(False)
-
-
-def _what(row):
-    if not row.get("distortion"):
-        return Path(row["image"]).stem
-    lines = [str(row.get("content", ""))]
-    for suffix in ("", "2"):
-        name, level = row.get("distortion" + suffix), row.get("level" + suffix)
-        if name and pd.notna(name):
-            lines.append(name.replace("_", " ") + (f" at {level:.1f}" if pd.notna(level) else ""))
-    return "\n".join(lines)
+    best = ranked.drop_duplicates(key).head(columns)
+    worst = ranked[::-1].drop_duplicates(key).head(columns)
+    fig, grid = plt.subplots(2, columns, figsize=(1.75 * columns, 4.0), squeeze=False)
+    for line, name, rows in zip(grid, ("best", "worst"), (best, worst), strict=True):
+        line[0].set_ylabel(name)
+        for axes, row in zip(line, rows.to_dict("records"), strict=False):
+            values = f"{row['predicted']:.3g} / {row[label]:.3g}"
+            show_image(axes, root / row["image"], f"{described(row)}\n{values}")
+    for axes in grid.flat:
+        bare(axes)
+    return fig, pd.concat([best.assign(shown="best"), worst.assign(shown="worst")])

@@ -1,15 +1,14 @@
-"""Drawings of `ablations`' tables: variants beside each other, and what was trained on against what
-was tested on.
-"""
+"""Variants of a model beside each other, and what was trained on against what was tested on."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..tables.ablations import MEASURES
-from ..tables.results import BLIND, BOOSTED
+from ..tables.cells import BLIND, BOOSTED, STATISTICS
+from .registry import figure
 
 
+@figure
 def variant_points(data: pd.DataFrame, variants: list[str], *, label: str = "label"):
     """Variants of the model on the same test images: mean over the trainings (disc) with a 95 % t
     interval over contents, and every single training (ring); an open square is a variant that was
@@ -17,54 +16,44 @@ def variant_points(data: pd.DataFrame, variants: list[str], *, label: str = "lab
     baseline, the SRCC given that. Rules that see no pixel are below, in grey. The axes do not begin
     at 0.
 
-    `data`: as `ablations` gives it; `variants`: those to draw, from the top.
+    data       as `tables.ablations` gives it
+    variants   those to draw, from the top
     """
-    own = data[(data.label == label) & (data.seed.isna() | (data.seeds > 1))]
-    names = [*variants, *(name for name in (BLIND, BOOSTED) if name in set(own.variant))]
-    headline = "content_srcc" if "content_srcc" in own else "srcc"
-    measures = [headline] + ["partial"] * ("partial" in own)
-    figure, panels = plt.subplots(
-        1,
-        len(measures),
-        figsize=(3.5 * len(measures), 0.9 + 0.3 * len(names)),
-        sharey=True,
-        squeeze=False,
-    )
-    for axes, measure in zip(panels[0], measures, strict=True):
+    data = data[(data.label == label) & (data.seed.isna() | (data.seeds > 1))]
+    names = [*variants, *(name for name in (BLIND, BOOSTED) if name in set(data.variant))]
+    statistics = ["content_srcc" if "content_srcc" in data else "srcc"]
+    if "partial" in data:
+        statistics.append("partial")
+    size = 3.5 * len(statistics), 0.9 + 0.3 * len(names)
+    fig, grid = plt.subplots(1, len(statistics), figsize=size, sharey=True, squeeze=False)
+    for axes, statistic in zip(grid[0], statistics, strict=True):
         for place, name in enumerate(names):
-            colour = "0.45" if name in (BLIND, BOOSTED) else "C0"
-            rows = own[own.variant == name]
-            mean, single = rows[rows.seed.isna()].iloc[0], rows[rows.seed.notna()]
-            ends = np.array(
-                [
-                    [mean[measure] - mean[f"{measure}_low"]],
-                    [mean[f"{measure}_high"] - mean[measure]],
-                ]
-            )
-            mark = dict(fmt="s", mfc="white") if mean.seeds == 1 else dict(fmt="o")
-            axes.errorbar(mean[measure], place, xerr=ends, ms=5, color=colour, capsize=2, **mark)
-            axes.plot(
-                single[measure],
-                np.full(len(single), place + 0.28),
-                "o",
-                ms=3.5,
-                mfc="none",
-                mew=0.8,
-                color=colour,
-            )
-        axes.set(xlabel=MEASURES[measure], ylim=(len(names) - 0.4, -0.6))
+            _points(axes, place, data[data.variant == name], statistic)
+        axes.set(xlabel=STATISTICS[statistic], ylim=(len(names) - 0.4, -0.6))
         axes.grid(axis="y", visible=False)
-    panels[0][0].set_yticks(range(len(names)), names)
-    first = own.iloc[0]
-    counts = f"n = {first.n}" + (
-        f", {first.contents:.0f} contents" if pd.notna(first.contents) else ""
-    )
-    panels[0][0].set_title(counts, loc="left")
-    drawn = pd.concat([own[own.variant == name] for name in names])
-    ends = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
-    return figure, drawn[["variant", "seed", "n", "contents", "seeds", *ends]]
+    first = data.iloc[0]
+    contents = f", {first.contents:.0f} contents" if pd.notna(first.contents) else ""
+    grid[0][0].set_yticks(range(len(names)), names)
+    grid[0][0].set_title(f"n = {first.n}{contents}", loc="left")
+    drawn = pd.concat([data[data.variant == name] for name in names])
+    columns = ["variant", "seed", "n", "contents", "seeds"]
+    columns += [f"{statistic}{end}" for statistic in statistics for end in ("", "_low", "_high")]
+    return fig, drawn[columns]
 
 
+def _points(axes, place, rows, statistic):
+    """One variant on the line `place`: its mean with the interval, and below it each training."""
+    mean, single = rows[rows.seed.isna()].iloc[0], rows[rows.seed.notna()]
+    colour = "0.45" if mean.variant in (BLIND, BOOSTED) else "C0"
+    mark = dict(fmt="s", mfc="white") if mean.seeds == 1 else dict(fmt="o")
+    value, low, high = mean[[statistic, f"{statistic}_low", f"{statistic}_high"]]
+    ends = np.array([[value - low], [high - value]])
+    axes.errorbar(value, place, xerr=ends, ms=5, color=colour, capsize=2, **mark)
+    below = np.full(len(single), place + 0.28)
+    axes.plot(single[statistic], below, "o", ms=3.5, mfc="none", mew=0.8, color=colour)
+
+
+@figure
 def transfer_matrix(data: pd.DataFrame, *, trained: str = "trained on", tested: str = "tested on"):
     """SRCC averaged over the trainings, with its 95 % interval; rows are what a model was trained
     on, columns what it was tested on. Within contents (t over contents) where all that was tested
@@ -72,40 +61,31 @@ def transfer_matrix(data: pd.DataFrame, *, trained: str = "trained on", tested: 
     Cells with a frame: the training had no such images. n: images, of the set trained on those of
     its test part alone.
 
-    `data`: as `transfers` gives it.
+    data              as `tables.transfers` gives it
+    trained, tested   names of the axes
     """
-    rows, columns = list(dict.fromkeys(data.trained)), list(dict.fromkeys(data.tested))
-    figure, axes = plt.subplots(figsize=(1.6 + 1.15 * len(columns), 0.9 + 0.5 * len(rows)))
-    measure = (
-        "content_srcc" if "content_srcc" in data and data.content_srcc.notna().all() else "srcc"
-    )
-    values = (
-        data.pivot(index="trained", columns="tested", values=measure).loc[rows, columns].to_numpy()
-    )
+    rows, columns = list(data.trained.unique()), list(data.tested.unique())
+    within = "content_srcc" in data and data.content_srcc.notna().all()
+    statistic = "content_srcc" if within else "srcc"
+    values = data.pivot(index="trained", columns="tested", values=statistic)
+    values = values.loc[rows, columns].to_numpy()
+    fig, axes = plt.subplots(figsize=(1.6 + 1.15 * len(columns), 0.9 + 0.5 * len(rows)))
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for cell in data.to_dict("records"):
-        place, value = (columns.index(cell["tested"]), rows.index(cell["trained"])), cell[measure]
-        text = f"{value:.2f}\n[{cell[measure + '_low']:.2f}, {cell[measure + '_high']:.2f}]"
-        axes.text(
-            *place,
-            text,
-            ha="center",
-            va="center",
-            fontsize=7.5,
-            color="white" if value > 0.6 else "black",
-        )
+        x, y = columns.index(cell["tested"]), rows.index(cell["trained"])
+        value, low, high = (cell[statistic + end] for end in ("", "_low", "_high"))
+        text = f"{value:.2f}\n[{low:.2f}, {high:.2f}]"
+        colour = "white" if value > 0.6 else "black"
+        axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=colour)
         if not cell["seen"]:
-            corner = place[0] - 0.48, place[1] - 0.46
+            corner = x - 0.48, y - 0.46
             axes.add_patch(plt.Rectangle(corner, 0.96, 0.92, fill=False, color="C1", lw=2))
-    counts = {
-        name: ", ".join(f"{n}" for n in own.n.unique()) for name, own in data.groupby("tested")
-    }
-    axes.set_xticks(
-        range(len(columns)), [f"{c.replace('_', ' ')}\nn = {counts[c]}" for c in columns]
-    )
+    counts = {name: ", ".join(map(str, group.n.unique())) for name, group in data.groupby("tested")}
+    under = [f"{column.replace('_', ' ')}\nn = {counts[column]}" for column in columns]
+    axes.set_xticks(range(len(columns)), under)
     axes.set_yticks(range(len(rows)), [row.replace("_", " ").replace("-", " ") for row in rows])
     axes.set(xlabel=tested, ylabel=trained)
-    axes.set_title(MEASURES[measure], loc="left")
+    axes.set_title(STATISTICS[statistic], loc="left")
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    return figure, data
+    return fig, data

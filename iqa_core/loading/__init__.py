@@ -4,10 +4,11 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["batches", "features", "jitter", "views"],
+    submodules=["batches", "features", "jitter", "samples", "views"],
     submod_attrs={
-        "views": ["FEATURES", "floats", "grid", "inputs"],
-        "batches": ["Batches", "random_crops"],
-        "features": ["pyramid_features"],
+        "batches": ["Batch", "Batches"],
+        "features": ["check_frozen", "frozen_crops"],
+        "samples": ["Samples", "open_samples"],
+        "views": ["evaluation_views", "floats", "grid"],
     },
 )

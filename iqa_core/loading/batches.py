@@ -1,147 +1,210 @@
-"""Crops of decoded images: a fixed grid for evaluation, random ones for training."""
+"""Batches of a training: which samples, where they are looked at, and what the model takes."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
+from ..models import Contract, Objective
 from .jitter import draw_jitter
-from .views import FEATURES, check_size
+from .samples import Samples
+from .views import FLIPS, batch, draw_place, is_frozen, resized_shape, views
 
-FLIPS = {  # chances: across, down, transposed
-    "none": (0, 0, 0),
-    "horizontal": (0.5, 0, 0),
-    "vertical": (0, 0.7, 0),  # MANIQA's code, whose horizontal flip turns the rows round
-    "all": (0.5, 0.5, 0.5),
-}
+ALIKE = 0.8  # of whole images: the shortest of a batch has at least that part of its longest
 
 
-def random_crops(
-    images: Sequence[np.ndarray],
-    numbers: Sequence[int],
-    *,
-    crop: int,
-    generator: np.random.Generator,
-    prepare: Callable[[np.ndarray], np.ndarray] = np.asarray,
-    flips: str = "horizontal",
-    share: tuple[int, int] = (0, 1),
-) -> torch.Tensor:
-    """One random crop of each numbered image -> uint8 (n, 3, crop, crop). `prepare`: what is done
-    to the image before.
-
-    `flips`: none; horizontal, with probability one half; vertical, with .7; or all, one of the
-    eight flips and quarter turns of a square. `share`: (first, step) of the crops that are cut; all
-    are drawn, so that what is cut does not depend on it."""
-    if flips not in FLIPS:
-        raise ValueError(f"flips is {flips!r}; there are {', '.join(FLIPS)}")
-    cut = range(share[0], len(numbers), share[1])
-    out = np.empty((len(cut), crop, crop, 3), np.uint8)
-    for k, i in enumerate(numbers):
-        image = prepare(images[i])
-        check_size(*image.shape[:2], crop)
-        top, left = generator.integers(0, (image.shape[0] - crop + 1, image.shape[1] - crop + 1))
-        patch = image[top : top + crop, left : left + crop]
-        across, down, turned = generator.random(3) < FLIPS[flips]
-        if k not in cut:
-            continue
-        patch = patch[:: -1 if down else 1, :: -1 if across else 1]
-        patch = patch.swapaxes(0, 1) if turned else patch
-        for channels in (
-            (0, 1, 2) if across or turned else (slice(None),)
-        ):  # 5 times faster than whole pixels turned round
-            out[cut.index(k), ..., channels] = patch[..., channels]
-    return torch.from_numpy(out).permute(0, 3, 1, 2)
-
-
-def random_features(
-    images: Sequence[np.ndarray], numbers: Sequence[int], *, generator, share=(0, 1)
-) -> torch.Tensor:
-    """Features (n, f) of a random one of the crops of each numbered image; `share` as for
-    `random_crops`.
+class Batch(NamedTuple):
+    """One step's samples. `rows` and `partners` are of the whole batch, the rest of this process's
+    part of it.
     """
-    picks = zip(numbers, generator.integers(len(images[0]), size=len(numbers)), strict=True)
-    return torch.from_numpy(np.stack([images[i][k] for i, k in list(picks)[share[0] :: share[1]]]))
+
+    rows: np.ndarray  # (b,) positions in the samples
+    partners: np.ndarray | None  # (b,) those of their partners, where the objective has such
+    views: list  # of each input uint8 (n, 3, h, w), a list of (3, h, w), or frozen crops (n, f)
+    colours: tuple | None  # what `jitter.jitter` wants beside the views
 
 
 class Batches:
-    """Batches of random crops, epoch after epoch without end, that can be taken up again anywhere.
+    """Batches of samples, epoch after epoch without end, that can be taken up again anywhere.
 
-    In an epoch every image comes `crops_per_image` times, in random order; a last batch of less
-    than half the size is left out, so that no step follows one or two images. `next` gives uint8
-    crops (b, 3, crop, crop), float labels (b,) or (b, k), and what `augment.jitter` wants beside
-    the crops (None without `colour_jitter`). Images may be features: then `next` gives those of a
-    random one of their crops, (b, f). Of several processes, given as `share` = (rank, processes),
-    all draw the same, and each cuts and gets every so manieth crop of the batch, but all labels.
+    In an epoch every sample comes `crops_per_image` times, in random order; a last batch of less
+    than half the size is left out, so that no step follows one or two images. Whole images come in
+    batches of similar length, each of `batch_size` or as many fewer as `batch_tokens` allows, all
+    of them in every epoch. Of several processes all draw the same, and each looks at every so
+    manieth sample of a batch.
+
+    `lengths`: of whole images, (n,), by which they are put together. `rank`, `world`: this process
+    and their number.
+    ValueError for unknown flips, and for a whole image longer than `batch_tokens`.
     """
 
     def __init__(
         self,
-        images: Sequence[np.ndarray],
-        labels: np.ndarray,
+        samples: Samples,
+        contract: Contract,
+        objective: Objective,
         *,
-        crop: int,
         batch_size: int,
-        crops_per_image: int,
-        generator: np.random.Generator,
-        prepare: Callable[[np.ndarray], np.ndarray] = np.asarray,
+        crops_per_image: int = 1,
+        batch_tokens: int | None = None,
+        lengths: Sequence[int] | None = None,
         flips: str = "horizontal",
         colour_jitter: bool = False,
-        share: tuple[int, int] = (0, 1),
+        generator: np.random.Generator,
+        rank: int = 0,
+        world: int = 1,
     ):
-        self.images, self.labels, self.batch_size, self.generator = (
-            images,
-            labels.astype(np.float32),
-            batch_size,
-            generator,
+        if flips not in FLIPS:
+            raise ValueError(f"flips is {flips!r}; there are {', '.join(FLIPS)}")
+        self.samples, self.contract, self.objective = samples, contract, objective
+        self.batch_size, self.flips, self.colour_jitter = batch_size, flips, colour_jitter
+        self.generator, self.rank, self.world = generator, rank, world
+        self.taken = 0  # batches in all
+        self.plan: list[np.ndarray] = []  # this epoch's batches, as positions in the samples
+        self.positions = np.tile(np.arange(len(samples.table)), crops_per_image)
+        self.buckets = None
+        if lengths is not None:
+            lengths = np.asarray(lengths)[self.positions]
+            buckets = buckets_of(lengths, batch_size=batch_size, tokens=batch_tokens)
+            self.buckets = [(self.positions[bucket], parts) for bucket, parts in buckets]
+        self.others = (
+            _others_of_its_content(samples.table) if "partner" in objective.parts else None
         )
-        self.crops = dict(crop=crop, prepare=prepare, flips=flips, share=share)
-        self.numbers, self.colour_jitter = (
-            np.tile(np.arange(len(images)), crops_per_image),
-            colour_jitter,
-        )
-        self.order, self.taken = self.numbers, 0  # of the epoch; batches taken in all
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        full, rest = divmod(len(self.numbers), self.batch_size)
+        if self.buckets is not None:
+            return sum(parts for _, parts in self.buckets)
+        full, rest = divmod(len(self.positions), self.batch_size)
         return max(1, full + (rest > 0 and rest >= self.batch_size / 2))
+
+    def smallest(self) -> int:
+        """Samples in the smallest batch that there may be."""
+        if self.buckets is not None:
+            return min(len(bucket) // parts for bucket, parts in self.buckets)
+        return min(-(-self.batch_size // 2), len(self.positions))
 
     def __iter__(self) -> "Batches":
         return self
 
-    def __next__(self) -> tuple[torch.Tensor, torch.Tensor, tuple | None]:
+    def __next__(self) -> Batch:
         if self.taken % len(self) == 0:
-            self.order = self.generator.permutation(self.numbers)
-        start = self.taken % len(self) * self.batch_size
-        numbers = self.order[start : start + self.batch_size]
-        if self.images[0].dtype == FEATURES:
-            crops, colours = (
-                random_features(
-                    self.images, numbers, generator=self.generator, share=self.crops["share"]
-                ),
-                None,
-            )
-        else:
-            crops, colours = (
-                random_crops(self.images, numbers, **self.crops, generator=self.generator),
-                None,
-            )
+            self.plan = self._new_epoch()
+        rows = self.plan[self.taken % len(self)]
+        partners = None if self.others is None else self._draw_partners(rows)
+        arrays = self._look_at(rows, partners)
+        colours = None
         if self.colour_jitter:
-            order, amounts = draw_jitter(self.generator, len(numbers))
-            first, step = self.crops["share"]
-            colours = order, amounts[first::step]
+            order, amounts = draw_jitter(self.generator, len(rows))
+            colours = order, amounts[self.rank :: self.world]
         self.taken += 1
-        return crops, torch.from_numpy(self.labels[numbers]), colours
+        inputs = [batch(one_input) for one_input in zip(*arrays, strict=True)]
+        return Batch(rows, partners, inputs, colours)
+
+    def _new_epoch(self):
+        if self.buckets is None:
+            order = self.generator.permutation(self.positions)
+            starts = range(0, len(self) * self.batch_size, self.batch_size)
+            return [order[start : start + self.batch_size] for start in starts]
+        batches = []
+        for bucket, parts in self.buckets:
+            batches += np.array_split(self.generator.permutation(bucket), parts)
+        return [batches[k] for k in self.generator.permutation(len(batches))]
+
+    def _draw_partners(self, rows):
+        """Of every row another one of its content."""
+        draws = self.generator.random(len(rows))
+        return np.array(
+            [
+                self.others[row][int(draw * len(self.others[row]))]
+                for row, draw in zip(rows, draws, strict=True)
+            ]
+        )
+
+    def _look_at(self, rows, partners):
+        """What the model takes of this process's samples, a list of arrays each. All places are
+        drawn, so that a sample's does not depend on the number of processes.
+        """
+        images = self.samples.parts["image"]
+        if is_frozen(images[0]):
+            picks = self.generator.integers(len(images[0]), size=len(rows))
+            mine = range(self.rank, len(rows), self.world)
+            return [[np.asarray(images[rows[k]])[[picks[k]]]] for k in mine]
+        arrays = []
+        for k, row in enumerate(rows):
+            shape = resized_shape(*images[row].shape[:2], self.contract)
+            place = draw_place(*shape, self.contract, self.flips, self.generator)
+            if k % self.world == self.rank:
+                parts = self._parts(row, None if partners is None else partners[k])
+                arrays.append(views(parts, self.contract, [place]))
+        return arrays
+
+    def _parts(self, row, partner):
+        sample = {}
+        for name in self.objective.parts:
+            images = self.samples.parts["image" if name == "partner" else name]
+            sample[name] = images[partner if name == "partner" else row]
+        return sample
 
     def state_dict(self) -> dict:
-        """The order of this epoch, how far it is taken, and the generator: tensors, numbers and
-        text.
-        """
+        """This epoch's batches, how many are taken, and the generator: tensors, numbers, text."""
         generator = json.dumps(self.generator.bit_generator.state)
-        return {"order": torch.from_numpy(self.order), "taken": self.taken, "generator": generator}
+        plan = [torch.from_numpy(rows) for rows in self.plan]
+        return {"plan": plan, "taken": self.taken, "generator": generator}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on where `state_dict` was asked for."""
-        self.order, self.taken = state["order"].numpy(), state["taken"]
+        self.plan = [rows.numpy() for rows in state["plan"]]
+        self.taken = state["taken"]
         self.generator.bit_generator.state = json.loads(state["generator"])
+
+
+def buckets_of(
+    lengths: np.ndarray, *, batch_size: int, tokens: int | None
+) -> list[tuple[np.ndarray, int]]:
+    """Samples of similar length: for each bucket their positions, and the number of batches in
+    which an epoch takes them.
+
+    A batch is padded to its longest sample, so it holds at most `tokens` // longest of them, and at
+    most `batch_size`. A bucket ends where samples become shorter than `ALIKE` times its longest,
+    but not before it fills a batch; what is left at the end joins the bucket before it.
+    ValueError for a sample longer than `tokens`.
+    """
+    if tokens is not None and lengths.max() > tokens:
+        raise ValueError(
+            f"the longest image makes {lengths.max()} tokens, over batch_tokens: {tokens}; raise that"
+        )
+    order = np.argsort(-lengths, kind="stable")
+    buckets: list[list[int]] = []
+    for position in order:
+        longest = lengths[buckets[-1][0]] if buckets else 0
+        full = buckets and len(buckets[-1]) >= _most(longest, batch_size, tokens)
+        if not buckets or (full and lengths[position] < ALIKE * longest):
+            buckets.append([])
+        buckets[-1].append(position)
+    if (
+        len(buckets) > 1
+        and len(buckets[-1]) < _most(lengths[buckets[-1][0]], batch_size, tokens) / 2
+    ):
+        buckets[-2] += buckets.pop()
+    return [
+        (np.array(bucket), -(-len(bucket) // _most(lengths[bucket[0]], batch_size, tokens)))
+        for bucket in buckets
+    ]
+
+
+def _most(longest, batch_size, tokens):
+    return batch_size if tokens is None else max(1, min(batch_size, tokens // longest))
+
+
+def _others_of_its_content(table: pd.DataFrame) -> list[np.ndarray]:
+    """For every row the positions of the other rows of its content."""
+    positions = pd.Series(np.arange(len(table)))
+    groups = positions.groupby(table.content.to_numpy()).apply(np.array)
+    return [
+        group[group != position]
+        for position, group in zip(positions, groups[table.content.to_numpy()], strict=True)
+    ]

@@ -1,5 +1,5 @@
-"""Features of a backbone that does not learn, computed once: what the parts behind it read of a few
-crops of every image.
+"""Frozen crops: what a backbone that does not learn makes of a few crops of every image, computed
+once.
 """
 
 import hashlib
@@ -12,14 +12,16 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from ..pixels.cache import PixelCache, shortage
-from .views import FEATURES, floats, inputs
+from ..models.hyperiqa import OnPooledStages
+from ..pixels import PixelCache
+from ..pixels.cache import shortage
+from .views import FROZEN, batch, evaluation_views, floats
 
-VERSION = 1  # part of every file's key: raise it when a model's `features` gives other numbers
+VERSION = 1  # part of every file's key: raise it when `pooled_features` gives other numbers
 
 
-class Features(Sequence):
-    """`features[i]` is float16 (crops, n), a view of a file."""
+class FrozenCrops(Sequence):
+    """`crops[i]` is float16 (k, n), a view of a file: k crops of image i."""
 
     def __init__(self, file: Path):
         self.file, self.values = file, np.load(file, mmap_mode="r")
@@ -30,73 +32,75 @@ class Features(Sequence):
     def __getitem__(self, i: int) -> np.ndarray:
         return self.values[i]
 
-    def subset(self, numbers: Sequence[int]) -> Sequence:
-        """Some of them, in the order of `numbers`."""
-        return torch.utils.data.Subset(self, [int(i) for i in numbers])
+
+def check_frozen(model) -> None:
+    """ValueError for a model of which more learns than what reads a fixed backbone's pooled stages."""
+    if not isinstance(model, OnPooledStages):
+        raise ValueError(
+            f"{type(model).__name__} cannot be trained on frozen crops; give frozen_crops: 0"
+        )
 
 
 @torch.inference_mode()
-def pyramid_features(model, images: PixelCache, *, crops: int, folder: Path) -> Features:
-    """What `model.features` gives of `crops` crops of each image, on the grid of evaluation; kept
-    in `folder`.
+def frozen_crops(model, images: PixelCache, *, crops: int, folder: Path) -> FrozenCrops:
+    """What `model.pooled_features` gives of `crops` crops of each image, on the grid of evaluation;
+    kept in `folder`.
 
     Keyed by the backbone's weights and by the images, so models on the same backbone share them.
+    They take 2 bytes a number, 27,248 numbers a crop for EfficientNet-Lite0.
     ValueError for a model whose head reads more than pooled stages, or for features beyond float16;
-    OSError for a disk too full, before they are computed where that can be told. They take 2 bytes
-    a number, 27,248 numbers a crop for EfficientNet-Lite0."""
-    if not hasattr(model, "features"):
-        raise ValueError(
-            f"{type(model).__name__} cannot be trained on fixed features; give features: 0"
-        )
-    contract, key = model.contract, hashlib.sha256(str(VERSION).encode())
+    OSError for a disk too full, before they are computed where that can be told.
+    """
+    check_frozen(model)
+    contract = model.contract
+    geometry = [contract.crop, contract.resize, contract.interpolation]
+    key = hashlib.sha256(str(VERSION).encode())
     for name, tensor in model.backbone.state_dict().items():
         key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    key.update(
-        json.dumps(
-            [images.file.name, crops, contract.crop, contract.resize, contract.interpolation]
-        ).encode()
-    )
+    key.update(json.dumps([images.file.name, crops, *geometry]).encode())
     file = Path(folder) / f"{key.hexdigest()[:16]}.features.npy"
     with FileLock(file.with_suffix(".lock")):
         if not file.is_file():
-            _write(
-                model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), images, crops, file
-            )
-    return Features(file)
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            _write(model.eval().to(device), images, crops, file)
+    return FrozenCrops(file)
 
 
 def _write(model, images, crops, file):
-    first = _of(model, images[0], crops)
-    needed, draft = len(images) * first.nbytes, file.with_suffix(".part")
+    """Compute all and write them, through a draft, one image after the other."""
+    first = _crops_of(model, images[0], crops)
+    needed = len(images) * first.nbytes
     if short := shortage(file.parent, needed):
         raise OSError(
-            f"the features cannot be kept in {file.parent}: {short}; free some space, or give "
-            f"fewer crops or features: 0"
+            f"frozen crops cannot be kept in {file.parent}: {short}; free some space, or give fewer "
+            "crops or frozen_crops: 0"
         )
+    draft = file.with_suffix(".part")
+    header = {
+        "descr": np.lib.format.dtype_to_descr(first.dtype),
+        "fortran_order": False,
+        "shape": (len(images), *first.shape),
+    }
     try:
-        with draft.open(
-            "wb"
-        ) as out:  # not a mapped file: a full disk is then an error, not the end of the process
-            kind = np.lib.format.dtype_to_descr(first.dtype)
-            shape = {"descr": kind, "fortran_order": False, "shape": (len(images), *first.shape)}
-            np.lib.format.write_array_header_1_0(out, shape)
-            for image in tqdm(
-                images, desc=f"features of {crops} crops, {needed / 1e9:.2g} GB", mininterval=5
-            ):
-                out.write(_of(model, image, crops).tobytes())
+        # Not a mapped file: a full disk is then an error, not the end of the process.
+        with draft.open("wb") as out:
+            np.lib.format.write_array_header_1_0(out, header)
+            title = f"features of {crops} crops, {needed / 1e9:.2g} GB"
+            for image in tqdm(images, desc=title, mininterval=5):
+                out.write(_crops_of(model, image, crops).tobytes())
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _of(model, image, crops):
+def _crops_of(model, image, crops):
     """float16 (crops, n)."""
-    (views,) = inputs(image, None, model.contract, crops)
-    found = (
-        model.features(floats(views, next(model.parameters()).device, torch.float32)).cpu().numpy()
-    )
-    if not np.abs(found).max() <= np.finfo(FEATURES).max:
+    (array,) = evaluation_views({"image": image}, model.contract, crops=crops)
+    pixels = floats(batch([array]), next(model.parameters()).device, torch.float32)
+    features = model.pooled_features(pixels).cpu().numpy()
+    largest = np.abs(features).max()
+    if not largest <= np.finfo(FROZEN).max:
         raise ValueError(
-            f"a feature of {np.abs(found).max():.3g} does not fit into float16; give features: 0"
+            f"a feature of {largest:.3g} does not fit into float16; give frozen_crops: 0"
         )
-    return found.astype(FEATURES)
+    return features.astype(FROZEN)

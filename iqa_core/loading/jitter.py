@@ -25,7 +25,8 @@ def jitter(pixels: torch.Tensor, order: list[int], amounts: torch.Tensor) -> tor
     `order`, by `amounts` (n, 4).
 
     To match torchvision's ColorJitter, which draws an order for every image and rounds to 8 bits
-    after every change."""
+    after every change.
+    """
     pixels = pixels.contiguous()  # planes, which change faster than pixels
     for change in order:
         pixels = CHANGES[change](pixels, amounts[:, change, None, None, None].to(pixels))

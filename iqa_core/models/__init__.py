@@ -1,102 +1,187 @@
 """Models by name: one file a system, the file name is the model's name, each with a
 `build(**kwargs)`.
 
-A model takes RGB images (b, 3, h, w) in [0, 1], some two of them, normalises inside, returns scores
-(b,), higher is better, and carries its `contract`: how images are brought to it, and what its
-scores mean.
+A model takes RGB images (b, 3, h, w) in [0, 1], some two of them, normalises inside, returns
+scores (b,), higher is better, and carries its `contract`: how images are brought to it, and what
+its scores mean. Where a step of its training is more than one image and one score, it also carries
+an `objective`.
 
 A model file also names, for the tests and docs/models.md that run over the registry: `PUBLISHED`,
 regular expressions that turn published state-dict keys into ours; `UNUSED`, regular expressions of
 parameters that published weights hold and no score depends on; `VARIANTS`, the published sizes by
-name; `REPORTED`, what their authors measured, with its source; `TEST_KWARGS`, small builds;
-`TEST_SWITCHES`, for every argument of `build` a change of the first of those that must show."""
+name; `REPORTED`, what their authors measured, with its source; `AUTHORS_DO`, what their code does
+with an image where that differs from here; `TEST_KWARGS`, small builds; `TEST_SWITCHES`, for every
+argument of `build` a change of the first of those that must show. docs/extending.md has an example.
+"""
 
 import importlib
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 PARTS = {"layers", "published", "pyramid", "weights"}  # shared by the models, no models themselves
-
-
 OF_LABELS = "the labels it is trained on"
 
 
 @dataclass
 class Contract:
-    """How images reach a model, and what its scores mean. Loading and evaluation read it and
-    nothing else.
+    """How images reach a model, and what its scores mean. `loading.views` alone reads the geometry,
+    for training, evaluation and everything else.
     """
 
     source: str  # where the protocol comes from
     crop: int | None = 224  # side of the square crops, pixels; None: whole images
-    crops: int | None = (
-        # crops an image in evaluation, a deterministic grid, scores averaged; None: as few as cover
-        # it
-        1
-    )
-    resize: int | tuple[int, int] | None = (
-        None  # before cropping: the shorter side, or (height, width), pixels; None: native
-    )
-    interpolation: tuple[str, str] = (
-        "bilinear",
-        "bilinear",
-    )  # of that resize, for the image and for its reference
-    reference: str | None = (
-        None  # the second input is another image: the "pristine" one, or the "degraded" one
-    )
-    context: int | None = (
-        None  # the second input is a wider view: the centre crop of this side, pixels
-    )
+    # crops an image in evaluation, a deterministic grid, scores averaged; None: as few as cover it
+    crops: int | None = 1
+    # before cropping: the shorter side, or (height, width), pixels; None: native
+    resize: int | tuple[int, int] | None = None
+    # of that resize, for the image and for its reference
+    interpolation: tuple[str, str] = ("bilinear", "bilinear")
+    reference: str | None = None  # the second input is another image: "pristine" or "degraded"
+    context: int | None = None  # the second input is a wider view: the centre crop of this side
     units: str = OF_LABELS  # of the predicted label
-    low: float | None = (
-        # scores lie, or are expected, between low and high; None where only the labels can say
-        None
-    )
+    # scores lie, or are expected, between low and high; None where only the labels can say
+    low: float | None = None
     high: float | None = None
     offset: float = 0.0  # predicted label = offset + scale x score
     scale: float = 1.0
-    calibration: dict | None = (
-        None  # of `metrics.fit_scale`: from predicted labels to another scale, as MOS of 1 to 5
-    )
+    # of `metrics.fit_scale`: from predicted labels to another scale, as MOS of 1 to 5
+    calibration: dict | None = None
 
     def changed(self, **fields: object) -> "Contract":
         """One with other values, where lists, as YAML and JSON have them, become tuples; TypeError
         for an unknown name.
         """
-        return replace(
-            self,
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in fields.items()
-            },
+        values = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        return replace(self, **values)
+
+
+def call(model, *views):
+    """What a model gives for its views."""
+    return model(*views)
+
+
+def same(outputs):
+    """Outputs that are scores (b,) already."""
+    return outputs
+
+
+def everything(model, stage: int):
+    """All parameters learn at every stage."""
+    return model.parameters()
+
+
+def patches(model, height: int, width: int) -> int:
+    """The length of an image in patches of 32 x 32 pixels: what it costs a model of whole images."""
+    return -(-height // 32) * -(-width // 32)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What one step of a model's training is, beside the recipe. Its functions are named functions
+    of a module, never lambdas: their names tell one training from another.
+
+    ValueError for a function without a name of its own.
+    """
+
+    # The images of a sample, in the order in which `forward` takes them: `image`; `pristine` and
+    # `degraded`, its references; `partner`, another image of the same content, drawn at each step.
+    parts: tuple[str, ...] = ("image",)
+    # (model, *views) -> outputs (b,) or (b, k), a row a sample; what several processes share.
+    forward: Callable = call
+    # "recipe": the recipe's loss of scores; else a name of `training.losses.LOSSES`, or a function
+    # (outputs, target, stage) -> cost.
+    loss: str | Callable = "recipe"
+    # (model, table) -> what outputs are held against (n, k); None: labels, on the recipe's scale.
+    # With a partner the loss gets (b, 2): the sample's own and its partner's.
+    targets: Callable | None = None
+    # outputs -> scores (b,), from which the log's mean absolute error is taken.
+    scores: Callable = same
+    # (model, stage) -> the parameters that learn at a stage of `Recipe.stages`.
+    learns: Callable = everything
+    stages: int = 1  # how many stages `learns` and `loss` tell apart
+    # (model, height, width) -> how long an image of that size is, for batches of whole images.
+    length: Callable = patches
+    # (model, samples, **options) -> predicted labels (n,); None: `evaluation.predict`.
+    predict: Callable | None = None
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if callable(value) and "<" in value.__qualname__:
+                raise ValueError(
+                    f"{name} is {value.__qualname__}: name a function of a module, so that a "
+                    "training can be told from another"
+                )
+
+    def identity(self) -> dict[str, str]:
+        """Every field as text, functions by module and name."""
+        return {
+            name: f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)
+            for name, value in vars(self).items()
+        }
+
+
+def objective_of(model) -> Objective:
+    """The objective that a model carries, or the usual one: one image, one score, the recipe's
+    loss.
+    """
+    return getattr(model, "objective", None) or Objective()
+
+
+def distribution(model, *views):
+    """Probabilities (b, bins) of a model that predicts votes."""
+    return model.distribution(*views)
+
+
+def mean_vote(outputs):
+    """Probabilities (b, bins) of the votes 1 to bins -> their means (b,)."""
+    return outputs @ outputs.new_tensor(range(1, outputs.shape[1] + 1))
+
+
+def votes(model, table):
+    """Shares (n, bins) of the votes 1, 2, ... in columns c1, c2, ... of a table.
+
+    ValueError where they are not there, or their mean is not the label.
+    """
+    bins = int(model.contract.high)
+    columns = [f"c{vote}" for vote in range(1, bins + 1)]
+    counts = table.reindex(columns=columns).to_numpy(float)
+    shares = counts / counts.sum(1, keepdims=True)
+    means = shares @ range(1, bins + 1)
+    if not abs(means - table.label.to_numpy(float)).max() <= 0.01:
+        raise ValueError(
+            f"emd learns votes: the table needs {columns[0]} to {columns[-1]}, and their mean as "
+            "its label"
         )
+    return shares
+
+
+VOTES = Objective(forward=distribution, loss="emd", targets=votes, scores=mean_vote)
 
 
 def list_models() -> list[str]:
     """Names that `create_model` knows."""
-    return sorted(
-        p.stem
-        for p in Path(__file__).parent.glob("*.py")
-        if not p.stem.startswith("_") and p.stem not in PARTS
-    )
+    stems = [path.stem for path in Path(__file__).parent.glob("*.py")]
+    return sorted(stem for stem in stems if not stem.startswith("_") and stem not in PARTS)
 
 
 def create_model(name: str, **kwargs):
     """Build the model `name`; kwargs go to its `build`. KeyError for an unknown name, TypeError for
     an unknown argument.
 
-    The model remembers both as `model.recipe`, so a run folder can rebuild it.
+    The model remembers both as `model.config`, so a run folder can rebuild it.
     """
     build = module_of(name).build
     known = list(inspect.signature(build).parameters)
     if unknown := sorted(set(kwargs) - set(known)):
         raise TypeError(f"{name} has no argument {', '.join(unknown)}; it has {', '.join(known)}")
     model = build(**kwargs)
-    model.recipe = {
-        "name": name,
-        "arguments": {k: v for k, v in kwargs.items() if k != "pretrained"},
-    }
+    arguments = {key: value for key, value in kwargs.items() if key != "pretrained"}
+    model.config = {"name": name, "arguments": arguments}
     return model
 
 
@@ -104,11 +189,10 @@ def title(model) -> str:
     """What a model that `create_model` made is called in tables and figures: HyperIQA (light head),
     SMART-IQA (tiny size).
     """
-    name = module_of(model.recipe["name"]).__doc__.partition(":")[0]
+    name = module_of(model.config["name"]).__doc__.partition(":")[0]
+    arguments = model.config["arguments"]
     return name + "".join(
-        f" ({value} {key})"
-        for key, value in model.recipe["arguments"].items()
-        if key in ("head", "size")
+        f" ({arguments[key]} {key})" for key in arguments if key in ("head", "size")
     )
 
 

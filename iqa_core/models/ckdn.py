@@ -10,15 +10,17 @@ code resizes restored images bicubically and references by nearest neighbour, in
 evaluation.
 
 Any timm pyramid that is a chain of layers can stand for ResNet-50. Of a ResNet the stem's norm and
-activation are left out, as published; of others nothing."""
+activation are left out, as published; of others nothing.
+"""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from copy import deepcopy
 
 import torch
 from torch import nn
 
-from . import Contract
+from . import Contract, Objective
 from .pyramid import Pyramid
 
 VARIANTS = {"CKDN": {}}
@@ -60,10 +62,12 @@ def build(
 class CKDN(nn.Module):
     """Quality-sensitive embedding of the restored image (QSE), degradation-tolerant embedding of
     its reference (DTE), and the convolutional score predictor of their difference (CSP); images of
-    any size, scores in 0..1."""
+    any size, scores in 0..1.
+    """
 
     def __init__(self, backbone: str, dropout: float, pretrained: bool):
         super().__init__()
+        self.objective = OBJECTIVE
         self.contract = Contract(
             "github.com/researchmm/CKDN: shorter side 329, centre crop of 288", crop=288, resize=329,
             interpolation=("bicubic", "nearest"), reference="degraded",
@@ -92,15 +96,15 @@ class CKDN(nn.Module):
 
         dr: the score against the degraded image, as `forward` gives it; fr: against the pristine
         one; nr: the probability that restored2 is the better one; diff: the mean squared difference
-        of both references' embeddings."""
+        of both references' embeddings.
+        """
         restored, degraded, restored2, pristine = self._normalised(
             restored, degraded, restored2, pristine
         )
         seen, student, teacher = self.qse(restored), self.dte(degraded), self.dte(pristine)
         relative = self.aux_fc(self.aux_csp(seen - self.qse(restored2)).mean((2, 3))).sigmoid()
-        dr, fr = self._score(torch.cat([seen - student, seen - teacher])).chunk(
-            2
-        )  # one batch: norms see both, as published
+        # One batch: norms see both, as published.
+        dr, fr = self._score(torch.cat([seen - student, seen - teacher])).chunk(2)
         return {
             "dr": dr,
             "fr": fr,
@@ -125,7 +129,8 @@ def stage1_loss(nr: torch.Tensor, target: torch.Tensor, target2: torch.Tensor) -
     that restored2 wins.
 
     `target`, `target2`: labels (b,) of restored and restored2, (Elo score - 900) / 1000. Trains QSE
-    and the aux parts."""
+    and the aux parts.
+    """
     return 0.5 * (nr - 1 / (1 + 10 ** ((target - target2) * 1000 / 400))).square().mean()
 
 
@@ -135,9 +140,49 @@ def stage2_loss(heads: dict[str, torch.Tensor], target: torch.Tensor) -> torch.T
 
     `diff` is a mean square already, so as published this distils by the fourth power of the feature
     difference: twice the difference costs sixteen times as much, and small ones cost nearly
-    nothing. Trains QSE, DTE, CSP and its linear layers."""
+    nothing. Trains QSE, DTE, CSP and its linear layers.
+    """
     errors = [(heads[name] - target).square().mean() for name in ("dr", "fr")]
     return sum(errors) + 30 * heads["diff"].square().mean()
+
+
+# ---- training: `heads` of a restored image, its degraded and pristine references, and a partner
+
+
+def four_heads(model: CKDN, *views: torch.Tensor) -> torch.Tensor:
+    """The heads dr, fr, nr and diff of a batch, (b, 4)."""
+    return torch.stack(list(model.heads(*views).values()), 1)
+
+
+def staged_loss(outputs: torch.Tensor, target: torch.Tensor, stage: int) -> torch.Tensor:
+    """The loss of a stage, 0 or 1, of heads (b, 4) and of labels of image and partner (b, 2)."""
+    dr, fr, nr, diff = outputs.unbind(1)
+    if stage == 0:
+        return stage1_loss(nr, *target.unbind(1))
+    return stage2_loss({"dr": dr, "fr": fr, "diff": diff}, target[:, 0])
+
+
+def score_of_heads(outputs: torch.Tensor) -> torch.Tensor:
+    """The score against the degraded reference (b,) of heads (b, 4)."""
+    return outputs[:, 0]
+
+
+def learning_parts(model: CKDN, stage: int) -> Iterator[nn.Parameter]:
+    """The parameters that learn: first QSE and the auxiliary predictor, then QSE, DTE and CSP."""
+    first = (model.qse, model.aux_csp, model.aux_fc)
+    second = (model.qse, model.dte, model.csp, model.fc)
+    for part in (first, second)[stage]:
+        yield from part.parameters()
+
+
+OBJECTIVE = Objective(
+    parts=("image", "degraded", "partner", "pristine"),
+    forward=four_heads,
+    loss=staged_loss,
+    scores=score_of_heads,
+    learns=learning_parts,
+    stages=2,
+)
 
 
 def _judge(channels, dropout):

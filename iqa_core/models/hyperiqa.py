@@ -8,7 +8,8 @@ ResNet-50.
 
 `head="light"` is ours, for data sets of a thousand images and minutes on a CPU. The image and every
 map are summed up by channel means and standard deviations, and the generated weights are a
-correction to learnt static ones."""
+correction to learnt static ones.
+"""
 
 import math
 from itertools import pairwise
@@ -73,7 +74,8 @@ def build(
     `frozen`: that many feature maps of the backbone, counted from the image, are made by weights
     that do not learn.
 
-    ValueError for another head or backbone."""
+    ValueError for another head or backbone.
+    """
     if head not in HEADS:
         raise ValueError(f"head is {head!r}; there are {', '.join(HEADS)}")
     return HEADS[head](backbone, pretrained, frozen)
@@ -83,7 +85,8 @@ class OnPooledStages(nn.Module):
     """A model whose parts behind the backbone read its stages only as means over small areas.
 
     Those means are its features: where the backbone does not learn they can be computed once, and
-    stand for the images."""
+    stand for the images.
+    """
 
     def __init__(self, backbone: Pyramid):
         super().__init__()
@@ -92,7 +95,8 @@ class OnPooledStages(nn.Module):
     def pooled(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Images (b, 3, 224, 224) in [0, 1], or their features (b, n) -> eight maps: the four
         stages by means of 7 x 7, to 8, 4, 2 and 1 a side (b, c, s, s), then the four stages at 7 a
-        side (b, c, 7, 7)."""
+        side (b, c, 7, 7).
+        """
         if images.ndim == 2:
             channels = self.backbone.channels
             shapes = [(width, side, side) for width, side in zip(channels, SIDES, strict=True)]
@@ -163,7 +167,8 @@ class HyperNetwork(nn.Module):
     network.
 
     A weight matrix is the row-major reading of a 3x3 convolution's (out in / 49, 7, 7) map, as
-    published weights expect."""
+    published weights expect.
+    """
 
     def __init__(self, *widths: int, dropout: float = 0.0):
         super().__init__()
@@ -200,7 +205,8 @@ def judge(
     between linear layers.
 
     `dropout` strikes after all sigmoids but the last; it knows no evaluation mode, the caller gives
-    0 there."""
+    0 there.
+    """
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         vector = torch.baddbmm(bias[..., None], weight, vector[..., None])[..., 0]
         if i < len(weights) - 1:
@@ -215,7 +221,8 @@ class Standardise(nn.Module):
     fixed.
 
     Batch norm would judge an image by its neighbours in the batch, and evaluate by averages that
-    lag behind the features."""
+    lag behind the features.
+    """
 
     def __init__(self, channels):
         super().__init__()
@@ -234,7 +241,8 @@ class LightHyperIQA(nn.Module):
 
     Channel means and deviations of the image itself and of every map, 20 numbers of each, are
     judged by a target network whose weights are learnt ones plus a tenth of those that the last map
-    generates."""
+    generates.
+    """
 
     def __init__(self, backbone: str, pretrained: bool, frozen: int):
         super().__init__()

@@ -14,12 +14,13 @@ zero (the default of the authors' TensorFlow), normal quality vectors and positi
 (as ViT).
 
 Any timm pyramid can stand for Inception-ResNet-v2: all four of its maps are brought to the grid of
-stride 16. That is ours."""
+stride 16. That is ours.
+"""
 
 import torch
 from torch import nn
 
-from . import Contract
+from . import Contract, Objective
 from .layers import Attention
 from .pyramid import Pyramid, timm_model
 
@@ -57,7 +58,8 @@ def build(
 
     `pretrained` takes the backbone's ImageNet weights, which never learn (1,672,672 of
     Inception-ResNet-v2 are kept); without it random features are compared, which is of use in tests
-    alone."""
+    alone.
+    """
     if size not in SIZES:
         raise ValueError(f"size is {size!r}; there are {', '.join(SIZES)}")
     maps = InceptionMaps if backbone.partition(".")[0] == "inception_resnet_v2" else PyramidMaps
@@ -70,7 +72,8 @@ class Frozen(nn.Module):
 
     Slight distortions are small differences of large features. bfloat16 would blur those of
     EfficientNet-lite0 at level 1 by .13 (white noise) to 2.7 (darken) of their own standard
-    deviation, measured on a demo photograph."""
+    deviation, measured on a demo photograph.
+    """
 
     def train(self, mode: bool = True):
         return super().train(False)
@@ -188,6 +191,7 @@ class IQT(nn.Module):
         super().__init__()
         source = f"the paper: as few crops of {crop} as cover the image, averaged"
         self.contract = Contract(source, crop=crop, crops=None, reference="pristine")
+        self.objective = Objective(parts=("image", "pristine"))
         self.features = features
         self.side = features.side(crop)
         self.difference = Tokens(features.channels, self.side, width, dropout)
@@ -216,7 +220,8 @@ class IQT(nn.Module):
         `cross` between them.
 
         Index 0 is the quality vector. The paper's figure is the mean over all of them, resized to
-        the image."""
+        the image.
+        """
         training = self.training
         lists = {"encoder": [], "decoder": [], "cross": []}
         try:

@@ -47,7 +47,8 @@ class Attention(nn.Module):
         width).
 
         `mask` (b, m): True where one of the others may be attended to. A list given as `maps`
-        receives the attention weights (b, heads, n, m)."""
+        receives the attention weights (b, heads, n, m).
+        """
         others = tokens if others is None else others
         query = self._by_head(self.query(tokens))
         key = self._by_head(self.key(others))

@@ -9,7 +9,8 @@ transformer and one convolution a stage are kept and do nothing. Crops at native
 contract; the authors' KonIQ-10k weights were trained, and their test figure made, on images
 squashed to 224 x 224, and loaded as `maniqa-koniq` they get those, though the authors' script for
 single images feeds them native crops. Widths follow the transformer's width w: maps of 4w channels,
-stages of w and w / 2, hidden layers of w in both."""
+stages of w and w / 2, hidden layers of w in both.
+"""
 
 import timm
 import torch
@@ -65,7 +66,8 @@ def build(
     `pretrained`: the backbone takes its ImageNet weights; the rest starts as PyTorch's layers do,
     position biases from a truncated normal of .02, as in the code.
 
-    ValueError for another kind of backbone, and for a crop that its windows do not divide."""
+    ValueError for another kind of backbone, and for a crop that its windows do not divide.
+    """
     return MANIQA(backbone, scale=scale, crop=crop, pretrained=pretrained)
 
 
@@ -99,7 +101,8 @@ class MANIQA(nn.Module):
         whose rounding scores hang.
 
         Where logits are in the hundreds one channel wins a softmax, and which one can turn on the
-        last bit."""
+        last bit.
+        """
         super().train(mode)
         for part in (self.tablock1, self.swintransformer1, self.tablock2, self.swintransformer2):
             for module in part.modules():

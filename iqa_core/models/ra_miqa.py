@@ -9,7 +9,8 @@ one vector is all it says.
 The code is followed, as its weights are: the region token starts from the pretrained position of
 the class token and the class token from noise, and the base's own position table stays beside the
 new one and learns nothing. One difference: the code leaves the frozen encoder's drop path of .1
-active in training; here it is in evaluation mode always."""
+active in training; here it is in evaluation mode always.
+"""
 
 import logging
 
@@ -71,7 +72,8 @@ def build(
 
     `backbone`: a timm vision transformer with one class token. `region`: SERE's ViT-S/16, or any
     timm model that gives feature maps. `pretrained` takes weights for both, SERE's from its
-    published file (FileNotFoundError telling where to put it)."""
+    published file (FileNotFoundError telling where to put it).
+    """
     return RAMIQA(backbone, region, pretrained)
 
 
@@ -172,7 +174,9 @@ def _base(name, pretrained):
         raise ValueError(
             f"backbone is {name!r}, no vision transformer of timm; one is 'vit_small_patch16_224'"
         )
-    vit = timm_model(name, pretrained=pretrained, num_classes=0, img_size=VIEW)
+    vit = timm_model(
+        name, pretrained=pretrained, num_classes=0, img_size=VIEW, dynamic_img_size=False
+    )
     if (
         vit.num_prefix_tokens != 1
         or vit.pos_embed is None

@@ -10,7 +10,8 @@ reads HyperIQA's local vector.
 
 Ours: `gate="static"`, the control without which nobody can say whether weights that adapt to the
 image are what helps, and any timm pyramid in place of Swin; `size="micro"`, a very small Swin that
-learns from scratch on a CPU."""
+learns from scratch on a CPU.
+"""
 
 import torch
 from torch import nn
@@ -93,7 +94,8 @@ def build(
     first and the last are those of the size unless given.
     `pretrained`: the backbone takes its ImageNet weights.
 
-    ValueError for an unknown size or gate, and for pretrained weights of micro: there are none."""
+    ValueError for an unknown size or gate, and for pretrained weights of micro: there are none.
+    """
     if size == "micro" and pretrained and backbone is None:
         raise ValueError("there are no pretrained weights of size micro; give pretrained=False")
     if size not in SIZES:

@@ -16,6 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from iqa_core.files import file_hash
+from iqa_core.hints import nearest
 
 from . import Contract, create_model, list_models, module_of, published
 
@@ -36,7 +37,8 @@ def from_published(name: str, state_dict: dict, **kwargs) -> nn.Module:
     `name`: of the model; `state_dict`: with published key names; kwargs as for `create_model`.
 
     ValueError naming all keys that do not fit: every entry must find its place and every parameter
-    be given, but for entries that a model computes itself."""
+    be given, but for entries that a model computes itself.
+    """
     model = create_model(name, **kwargs, pretrained=False)
     ours = _stored(model.state_dict())
     published_keys = {}  # our key -> published ones
@@ -98,7 +100,8 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
     Returns the folder.
 
     KeyError for an unknown name; ValueError for a file that does not fit, and for an `out` that
-    holds anything else."""
+    holds anything else.
+    """
     file = Path(file)
     row = _row_for(file, name, out=out)
     model_name = row.model if row else name
@@ -127,8 +130,8 @@ def _row_for(file, name, *, out):
     rows = {row.name: row for row in published.rows()}
     row = rows.get(name)
     if row is None and name not in list_models():
-        near = published.near(name, [*rows, *list_models()])
-        raise KeyError(f"neither weights nor a model are named {name!r}{near}")
+        hint = nearest(name, [*rows, *list_models()], most=3)
+        raise KeyError(f"neither weights nor a model are named {name!r}{hint}")
     if row is None and out is None and _stem(file) in rows:
         stem = _stem(file)
         raise ValueError(
@@ -225,7 +228,7 @@ def save(model: nn.Module, folder: Path) -> None:
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     # the library's own writer makes a file that only its owner can read
     (folder / "model.safetensors").write_bytes(to_bytes(tensors))
-    told = model.recipe | {"contract": asdict(model.contract)}
+    told = model.config | {"contract": asdict(model.contract)}
     (folder / "model.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 

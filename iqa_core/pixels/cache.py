@@ -24,24 +24,29 @@ from .read import Size, image_size, read_image, sides
 RULES = 2  # part of every cache's key: raise it when `read_image` or `resize` gives other pixels
 SPARE = 10**9  # bytes of a disk that a cache leaves free
 NOTHING = b"", {}  # no file is mapped, nothing in it compared
-_writing = (
-    threading.RLock()
-)  # a file lock holds off other processes but, on network disks, no threads; this one does
+RECORD = 40  # bytes of a record in the index: 5 integers of 64 bits
+# a file lock holds off other processes but, on network disks, no threads; this one does
+_writing = threading.RLock()
 
 
 class PixelCache(Sequence):
     """Decoded images of a list of files: `cache[i]` is uint8 (h, w, 3), a read-only view of one
     flat file.
 
-    `resize`, `interpolation`, `at_least`: what `resize` is to do with every image before it is
-    kept. An image is decoded when it is first asked for, or all by `fill`. The cache is keyed by
-    these rules and by path, size and time of change of every file, so a changed file makes a new
-    one. Any number of processes may read and fill it at once, and one may be killed at any moment:
-    an image counts as kept once a record with its place and checksum stands in the index, and the
-    checksum is compared when a process first reads the image; if it is wrong the file is decoded
-    again. Where the disk is short or refuses to be written, which a warning says once, nothing more
-    is kept and what is missing is decoded at every use. A store that is deleted, or replaced by
-    another, while caches are open gives no wrong pixels either."""
+    An image is decoded when it is first asked for, or all by `fill`. The cache is keyed by the
+    rules of resizing and by path, size and time of change of every file, so a changed file makes a
+    new one. Any number of processes may read and fill it at once, and one may be killed at any
+    moment: an image counts as kept once a record with its place and checksum stands in the index,
+    and the checksum is compared when a process first reads the image; if it is wrong the file is
+    decoded again. Where the disk is short or refuses to be written, which a warning says once,
+    nothing more is kept and what is missing is decoded at every use. A store that is deleted, or
+    replaced by another, while caches are open gives no wrong pixels either.
+
+    Args:
+        paths: of the image files.
+        folder: where the cache lies.
+        resize, interpolation, at_least: what `resize` is to do with every image before it is kept.
+    """
 
     def __init__(
         self,
@@ -59,18 +64,17 @@ class PixelCache(Sequence):
             for p in self.paths
         ]
         key = json.dumps([RULES, self.rule, stats])
-        self.file = (
-            Path(folder) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pixels"
-        )  # images, back to back
-        self.index = self.file.with_suffix(
-            ".index"
-        )  # 5 integers a record: an image's number, a row of _places
+        name = hashlib.sha256(key.encode()).hexdigest()[:16]
+        self.file = Path(folder) / f"{name}.pixels"  # images, back to back
+        # 5 integers a record: an image's number, a row of _places
+        self.index = self.file.with_suffix(".index")
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self._places = np.zeros(
-            (len(self.paths), 4), np.int64
-        )  # offset, height, width, checksum; height 0: not kept
+        # offset, height, width, checksum; height 0: not kept
+        self._places = np.zeros((len(self.paths), 4), np.int64)
         self._mapped = NOTHING  # the file's bytes; the checksums found right in them, by image
-        self._head, self._read, self._writes = b"", 0, True
+        self._head = b""  # the index's first record
+        self._read = 0  # bytes of the index
+        self._writes = True
         self._refresh()
 
     def __len__(self) -> int:
@@ -98,18 +102,19 @@ class PixelCache(Sequence):
 
         Several processes may do so together: each takes the images in an order of its own and
         leaves out what others did. ValueError or FileNotFoundError naming all the files that cannot
-        be read; the others are kept then, too."""
+        be read; the others are kept then, too.
+        """
         self._refresh()
         missing, needed = self._missing(), self.size_needed()
         if not missing or not self._room(needed):
             return self
         workers = workers or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
         pool = Parallel(workers, backend="threading", return_as="generator_unordered")
-        done = pool(
-            delayed(self._add)(i) for i in np.random.default_rng().permutation(missing).tolist()
-        )
+        order = np.random.default_rng().permutation(missing).tolist()
+        done = pool(delayed(self._add)(i) for i in order)
         bar = tqdm(done, desc=f"decode {needed / 1e9:.2g} GB", total=len(missing), mininterval=2)
-        if refused := sorted((error for error in bar if error), key=str):
+        refused = sorted((error for error in bar if error), key=str)
+        if refused:
             raise type(refused[0])("\n".join(map(str, refused)))
         return self
 
@@ -125,26 +130,22 @@ class PixelCache(Sequence):
 
     def subset(self, numbers: Sequence[int]) -> Sequence:
         """Some of the images, in the order of `numbers`, from this cache."""
-        from torch.utils.data import Subset  # seconds, which filling a cache does not need
-
-        return Subset(self, [int(i) for i in numbers])
+        return _Subset(self, [int(i) for i in numbers])
 
     def _missing(self):
         return np.flatnonzero(self._places[:, 1] == 0).tolist()
 
     def _bytes(self, i):
         try:
-            return 3 * math.prod(
-                sides(*image_size(self.paths[i])[::-1], self.rule["size"], self.rule["at_least"])
-            )
+            width, height = image_size(self.paths[i])
+            return 3 * math.prod(sides(height, width, self.rule["size"], self.rule["at_least"]))
         except ValueError:  # `fill` tells of it
             return 0
 
     def _add(self, i):
         try:
-            if (
-                self._writes and self._kept(i) is None
-            ):  # by the last append of this process; others may have added it since
+            # as of the last append of this process; others may have added it since
+            if self._writes and self._kept(i) is None:
                 self._decode(i)
         except (ValueError, FileNotFoundError) as error:
             return error
@@ -168,14 +169,12 @@ class PixelCache(Sequence):
         return True
 
     def _look(self, i, offset, height, width, checksum):
-        file, right = self._mapped
+        file, compared = self._mapped
         pixels = file[offset : offset + 3 * height * width]
-        if (
-            right.get(i) != checksum
-            and _signed(zlib.crc32(pixels), i, offset, height, width) != checksum
-        ):
-            return None
-        right[i] = checksum
+        if compared.get(i) != checksum:
+            if _signed(zlib.crc32(pixels), i, offset, height, width) != checksum:
+                return None
+            compared[i] = checksum
         return pixels.reshape(height, width, 3)
 
     def _decode(self, i):
@@ -184,9 +183,8 @@ class PixelCache(Sequence):
         if self._room(pixels.nbytes):
             try:
                 self._append(i, known, pixels)
-            except (
-                OSError
-            ) as error:  # a quota, a disk that filled up meanwhile, a folder that is gone
+            # a quota, a disk that filled up meanwhile, a folder that is gone
+            except OSError as error:
                 self._stop(error)
         pixels.flags.writeable = False
         return pixels
@@ -201,16 +199,14 @@ class PixelCache(Sequence):
             with open(self.file, "ab") as file:
                 place = (file.seek(0, os.SEEK_END), *pixels.shape[:2])
                 file.write(pixels)
+            record = [i, *place, _signed(checksum, i, *place)]
             with open(self.index, "ab") as file:
-                file.truncate(
-                    end := file.tell() // 40 * 40
-                )  # of a record cut short by a kill or a full disk
-                head = (
-                    [] if end else [-1, secrets.randbits(63), 0, 0, 0]
-                )  # no image's: it tells one store from the next
-                file.write(
-                    np.array([*head, i, *place, _signed(checksum, i, *place)], np.int64).tobytes()
-                )
+                # a record may have been cut short by a kill or a full disk
+                end = file.tell() // RECORD * RECORD
+                file.truncate(end)
+                if end == 0:  # the first is no image's: it tells one store from the next
+                    record = [-1, secrets.randbits(63), 0, 0, 0, *record]
+                file.write(np.array(record, np.int64).tobytes())
             self._refresh()
 
     def _refresh(self):
@@ -220,21 +216,22 @@ class PixelCache(Sequence):
         with _writing:
             try:
                 with open(self.index, "rb") as file:
-                    head, end = file.read(40), file.seek(0, os.SEEK_END)
+                    head = file.read(RECORD)
+                    end = file.seek(0, os.SEEK_END)
                     if head != self._head or end < self._read:
-                        self._head, self._read, self._places[:] = head, 0, 0
+                        self._head = head
+                        self._read = 0
+                        self._places[:] = 0
                     file.seek(self._read)
-                    records = np.frombuffer(
-                        file.read((end - self._read) // 40 * 40), np.int64
-                    ).reshape(-1, 5)
+                    added = file.read((end - self._read) // RECORD * RECORD)
+                records = np.frombuffer(added, np.int64).reshape(-1, 5)
                 size = self.file.stat().st_size  # after the index, whose records come last
             except FileNotFoundError:
                 return
             self._read += records.nbytes
             number, offset, height, width, _ = records.T
-            sound = (
-                (records >= 0).all(1) & (number < len(self)) & (offset + 3 * height * width <= size)
-            )
+            inside = offset + 3 * height * width <= size
+            sound = (records >= 0).all(1) & (number < len(self)) & inside
             self._places[number[sound]] = records[sound, 1:]
 
     def _room(self, needed):
@@ -251,12 +248,26 @@ class PixelCache(Sequence):
         with _writing:
             writes, self._writes = self._writes, False
         if writes:
-            fix = "free some space (delete this folder while nothing runs) and start again, or name another folder"
             warnings.warn(
                 f"no more decoded images are kept in {self.file.parent}, what is missing is "
-                f"decoded at every use: {why}; {fix}",
+                f"decoded at every use: {why}; free some space (delete this folder while nothing "
+                f"runs) and start again, or name another folder",
                 stacklevel=4,
             )
+
+
+class _Subset(Sequence):
+    """Some images of a sequence, in an order of their own."""
+
+    def __init__(self, images: Sequence, numbers: list[int]):
+        self.images = images
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.images[self.numbers[i]]
 
 
 def shortage(folder: Path, needed: int) -> str:

@@ -9,8 +9,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["parameters", "resume", "run"],
     submod_attrs={
         "run": [
-            "Run", "code_hash", "file_hash", "finished", "finished_runs", "load_model", "notebook_hash", "project_root",
-            "read_json", "run_folder", "start", "write_index",
+            "Run", "code_hash", "file_hash", "finished", "finished_runs", "load_model",
+            "notebook_hash", "project_root", "read_json", "run_folder", "start", "write_index",
         ],
         "parameters": ["check_parameters", "declared_parameters"],
     },

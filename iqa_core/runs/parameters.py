@@ -2,16 +2,18 @@
 strictly.
 
 With `ast`, because papermill's inspector drops `x: str | None = None` and garbles defaults that
-hold `#`. One name, one type, all the way from the YAML file to `params.json`."""
+hold `#`. One name, one type, all the way from the YAML file to `params.json`.
+"""
 
 import ast
-import difflib
 import io
 import json
 import re
 import tokenize
 from pathlib import Path
 from typing import NamedTuple
+
+from iqa_core.hints import nearest
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 
@@ -41,37 +43,35 @@ def declared_parameters(notebook: Path) -> dict[str, Parameter]:
     }
     declared = {}
     for node in ast.parse(source).body:
-        if not (
-            isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value
-        ):
+        is_declaration = isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if not is_declaration or not node.value:
             raise ValueError(
                 f"{notebook}: the parameters cell holds {ast.unparse(node)!r}; "
                 "only lines like `epochs: int = 3  # meaning, unit` are allowed"
             )
-        declared[node.target.id] = _parameter(
-            node, comments.get(node.end_lineno, ""), where=notebook
-        )
+        comment = comments.get(node.end_lineno, "")
+        declared[node.target.id] = _parameter(node, comment, where=notebook)
     return declared
 
 
-def check_parameters(notebook: Path, given: dict) -> dict:
-    """`given` with every value of exactly the declared type (an int is taken for a float, a bool
-    never for an int).
+def check_parameters(notebook: Path, values: dict) -> dict:
+    """`values` with each of exactly the declared type (an int is taken for a float, a bool never
+    for an int).
 
     Raises KeyError for a name the notebook does not declare, ValueError for a value of another
-    type."""
+    type.
+    """
     declared = declared_parameters(notebook)
-    for name in given:
+    where = Path(notebook).name
+    for name in values:
         if name not in declared:
-            close = difflib.get_close_matches(str(name), declared, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
+            hint = nearest(name, declared) or "."
             raise KeyError(
-                f"{Path(notebook).name} declares no parameter {name!r}{hint} It has: "
-                f"{', '.join(declared)}"
+                f"{where} declares no parameter {name!r}{hint} It has: {', '.join(declared)}"
             )
     return {
-        name: check_value(name, value, declared[name].type, where=Path(notebook).name)
-        for name, value in given.items()
+        name: check_value(name, value, declared[name].type, where=where)
+        for name, value in values.items()
     }
 
 
@@ -87,10 +87,9 @@ def check_value(name: str, value: object, wanted: object, *, where: str) -> obje
         return adapter.validate_python({name: value})[name]
     except ValidationError as error:
         text = wanted.__name__ if wanted in TYPES.values() else str(wanted)
-        number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value)
-        hint = (
-            f"; YAML reads {value} as text, write {float(value):.1e} with its dot" if number else ""
-        )
+        hint = ""
+        if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+            hint = f"; YAML reads {value} as text, write {float(value):.1e} with its dot"
         raise ValueError(
             f"{where}: {name} = {value!r} ({type(value).__name__}), but {text} is wanted{hint}"
         ) from error
@@ -113,7 +112,7 @@ def _parameters_cell(notebook: Path) -> str:
 
 
 def _parameter(node: ast.AnnAssign, comment: str, *, where: Path) -> Parameter:
-    annotation, name = ast.unparse(node.annotation), node.target.id
+    annotation = ast.unparse(node.annotation)
     try:
         wanted = eval(annotation, {"__builtins__": {}}, TYPES)
         default = ast.literal_eval(node.value)
@@ -123,6 +122,5 @@ def _parameter(node: ast.AnnAssign, comment: str, *, where: Path) -> Parameter:
             f"{where}: `{ast.unparse(node)}`: the type must be one of {allowed} and the default a "
             f"literal"
         ) from error
-    return Parameter(
-        annotation, wanted, check_value(name, default, wanted, where=Path(where).name), comment
-    )
+    default = check_value(node.target.id, default, wanted, where=Path(where).name)
+    return Parameter(annotation, wanted, default, comment)

@@ -33,27 +33,35 @@ def why_again(notebook: Path, parameters: dict, *, folder: Path, root: Path) -> 
     the time at which they finished."""
     if not ((folder / "_SUCCESS").is_file() and (folder / "params.json").is_file()):
         return "it has not finished yet"
-    then = runs.read_json(folder / "params.json")
-    was = then["parameters"]
-    now = {
-        name: parameter.default for name, parameter in declared_parameters(notebook).items()
-    } | parameters
-    if changed := [
-        name for name in now | was if was.get(name) != now.get(name) and name != "processes"
-    ]:
-        return "; ".join(f"{name} was {was.get(name)!r}, is {now.get(name)!r}" for name in changed)
-    if then.get("notebook_hash") != runs.notebook_hash(notebook):
+    before = runs.read_json(folder / "params.json")
+    defaults = {name: each.default for name, each in declared_parameters(notebook).items()}
+    changes = _changed_parameters(before["parameters"], defaults | parameters)
+    if changes:
+        return "; ".join(changes)
+    if before.get("notebook_hash") != runs.notebook_hash(notebook):
         return f"{notebook.name} has changed"
-    if then.get("code_hash") != runs.code_hash(root):
+    if before.get("code_hash") != runs.code_hash(root):
         return "iqa_core or a table of data/demo has changed"
-    return _changed_file(then, root=root) or _newer_run(then, folder=folder)
+    return _changed_file(before, root=root) or _newer_run(before, folder=folder)
 
 
-def _changed_file(then: dict, *, root: Path) -> str:
+def _changed_parameters(before: dict, now: dict) -> list[str]:
+    """Words on every parameter that is not as it was, but for the number of processes, which
+    changes no result.
+    """
+    names = [name for name in now | before if name != "processes"]
+    return [
+        f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _changed_file(before: dict, *, root: Path) -> str:
     """What has become of a file whose hash a run recorded when it wrote or read it; "" if all are
     still the same.
     """
-    for name, digest in then.get("files", {}).items():
+    for name, digest in before.get("files", {}).items():
         if not (root / name).is_file():
             return f"{name} is missing"
         if runs.file_hash(root / name) != digest:
@@ -61,18 +69,20 @@ def _changed_file(then: dict, *, root: Path) -> str:
     return ""
 
 
-def _newer_run(then: dict, *, folder: Path) -> str:
+def _newer_run(before: dict, *, folder: Path) -> str:
     """Which run of an earlier notebook finished after this one began, so that it may not have been
     read here; "" if none.
     """
-    begun = datetime.fromisoformat(then["date"]).timestamp()
-    for path in sorted(folder.parent.glob("*/_SUCCESS")):
-        newer = number(path.parent.name) < number(folder.name) and int(path.stat().st_mtime) > begun
+    begun = datetime.fromisoformat(before["date"]).timestamp()
+    for success in sorted(folder.parent.glob("*/_SUCCESS")):
+        other = success.parent
+        earlier_notebook = number(other.name) < number(folder.name)
+        if not earlier_notebook or int(success.stat().st_mtime) <= begun:
+            continue
         # two runs that name their files meet in those, whose hashes are compared
-        if newer and not (
-            "files" in then and "files" in runs.read_json(path.parent / "params.json")
-        ):
-            return f"{path.parent.name} has finished since"
+        both_name_files = "files" in before and "files" in runs.read_json(other / "params.json")
+        if not both_name_files:
+            return f"{other.name} has finished since"
     return ""
 
 

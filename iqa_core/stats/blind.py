@@ -19,62 +19,64 @@ def content_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.nda
     alone.
 
     Learnt on the rows that `split` calls train: no pixel, no content and no other label enters.
-    Discrete levels (training rows share them, two or more a (type, level), and there are at most 30
-    a type): the mean label per (type, level), k = 1. Continuous levels, k = 4: per type an isotonic
-    fit, whose direction the training rows choose, and polynomials of degree 1, 2 and 3, all held
-    constant beyond the levels trained on. Column 0 is the one of the four with the highest SRCC
-    over training rows in a 5-fold cross-validation by content, the rest follow in that order; show
-    column 0, partial out all (`partial_srcc`): isotonic alone leaves .31 to .36 to rules that see
-    no pixels. Two distortions (columns distortion2, level2): a linear fit on [1, min, max, product]
-    of the two single predictions, learnt on training pairs; the smaller of the two where training
-    has fewer than 8 pairs. No distortion (NaN or ""): the mean of such training rows, else the
-    highest training label. A type that training never shows alone: the mean label of distorted
-    training rows.
 
     table   columns distortion, level, `label`; optional distortion2, level2; content where levels
-    are continuous; image
-            where split is a frame. split   train, val or test for each row, in row order, or a
-            frame with image and split.
+            are continuous; image where split is a frame
+    split   train, val or test for each row, in row order, or a frame with image and split
+
+    Discrete levels (training rows share them, two or more a (type, level), and there are at most 30
+    a type): the mean label per (type, level), k = 1.
+
+    Continuous levels, k = 4: per type an isotonic fit, whose direction the training rows choose,
+    and polynomials of degree 1, 2 and 3, all held constant beyond the levels trained on. Column 0
+    is the one of the four with the highest SRCC over training rows in a 5-fold cross-validation by
+    content, the rest follow in that order; show column 0, partial out all (`partial_srcc`):
+    isotonic alone leaves .31 to .36 to rules that see no pixels.
+
+    Two distortions (columns distortion2, level2): a linear fit on [1, min, max, product] of the two
+    single predictions, learnt on training pairs; the smaller of the two where training has fewer
+    than 8 pairs. No distortion (NaN or ""): the mean of such training rows, else the highest
+    training label. A type that training never shows alone: the mean label of distorted training
+    rows.
+
     Errors: ValueError for a split that does not fit the table, for no distorted training row, for a
-    level that is missing."""
+    level that is missing.
+    """
     train = _aligned(table, split) == "train"
-    y = np.where(train, pd.to_numeric(table[label]), np.nan).astype(
-        float
-    )  # other rows' labels are gone from here on
-    names, levels, names2, levels2 = (
-        column for suffix in ("", "2") for column in _severity(table, suffix)
-    )
+    # Other rows' labels are gone from here on.
+    y = np.where(train, pd.to_numeric(table[label]), np.nan).astype(float)
+    severities = *_severity(table, ""), *_severity(table, "2")
+    names, levels, names2, _ = severities
     distorted = names != ""
-    if not np.isfinite(y[train]).all() or not (train & distorted).any():
+    judged = train & distorted
+    if not np.isfinite(y[train]).all() or not judged.any():
         raise ValueError(
-            f"{(train & distorted).sum()} distorted training rows, {np.isnan(y[train]).sum()} "
-            f"training labels "
+            f"{judged.sum()} distorted training rows, {np.isnan(y[train]).sum()} training labels "
             f"missing in {label!r}: the baseline needs training rows with a distortion and a label"
         )
-
-    def predict(rows, rule):
-        return _blind_rule(rule, rows, y, names, levels, names2, levels2)
-
-    single = train & distorted & (names2 == "")
+    single = judged & (names2 == "")
     cells = len(set(zip(names[single], levels[single], strict=True)))
     if single.sum() >= 2 * cells and cells <= 30 * len(set(names[single])):
-        return predict(train, "mean")[:, None]
-    rules = ["isotonic", *POLYNOMIALS]
+        return _blind_rule("mean", train, y, *severities)[:, None]
+
     contents, known = groups(table["content"], len(table))
     fold = contents % min(FOLDS, len(known))
-    judged = train & distorted
 
-    def unseen(rule):  # each training row predicted from the other folds
+    def srcc_on_unseen(rule):
+        """SRCC of a rule over training rows, each predicted from the other folds."""
         predicted = np.full(len(y), np.nan)
         for held_out in np.unique(fold[judged]):
             rest = train & (fold != held_out)
             if (rest & distorted).any():
-                predicted[fold == held_out] = predict(rest, rule)[fold == held_out]
+                of_fold = fold == held_out
+                predicted[of_fold] = _blind_rule(rule, rest, y, *severities)[of_fold]
         scored = judged & np.isfinite(predicted)
-        return np.nan_to_num(srcc(predicted[scored], y[scored]), nan=-1) if scored.any() else -1
+        if not scored.any():
+            return -1
+        return np.nan_to_num(srcc(predicted[scored], y[scored]), nan=-1)
 
-    rules.sort(key=unseen, reverse=True)
-    return np.column_stack([predict(train, rule) for rule in rules])
+    rules = sorted(["isotonic", *POLYNOMIALS], key=srcc_on_unseen, reverse=True)
+    return np.column_stack([_blind_rule(rule, train, y, *severities) for rule in rules])
 
 
 def boosted_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.ndarray:
@@ -91,12 +93,12 @@ def boosted_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.nda
     for suffix in ("", "2"):
         names, levels = _severity(table, suffix)
         columns += [np.where(names == name, levels, 0.0) for name in sorted(set(names) - {""})]
+    columns = np.column_stack(columns)
     rule = GradientBoostingRegressor(
         n_estimators=300, learning_rate=0.05, min_samples_leaf=10, random_state=0
     )
-    return rule.fit(np.column_stack(columns)[train], table[label].to_numpy(float)[train]).predict(
-        np.column_stack(columns)
-    )
+    rule.fit(columns[train], table[label].to_numpy(float)[train])
+    return rule.predict(columns)
 
 
 def _aligned(table: pd.DataFrame, split) -> np.ndarray:
@@ -127,13 +129,8 @@ def _severity(table: pd.DataFrame, suffix: str) -> tuple[np.ndarray, np.ndarray]
     if "distortion" + suffix not in table:
         return np.full(len(table), ""), np.full(len(table), np.nan)
     column = table["distortion" + suffix]
-    names = (
-        column.astype(object)
-        .where(column.notna(), "")
-        .astype(str)
-        .str.strip()
-        .to_numpy(dtype=object)
-    )
+    names = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    names = names.to_numpy(dtype=object)
     levels = pd.to_numeric(table["level" + suffix]).to_numpy(dtype=float, copy=True)
     for name in set(names) - {""}:
         if np.isnan(levels[names == name]).all():
@@ -142,8 +139,7 @@ def _severity(table: pd.DataFrame, suffix: str) -> tuple[np.ndarray, np.ndarray]
     if len(lost):
         raise ValueError(
             f"{len(lost)} rows have a distortion{suffix} but no level{suffix}, the first "
-            f"{names[lost[0]]!r} "
-            f"in row {lost[0]}: give its severity, or no distortion"
+            f"{names[lost[0]]!r} in row {lost[0]}: give its severity, or no distortion"
         )
     return names, levels
 
@@ -153,25 +149,27 @@ def _blind_rule(rule, rows, y, names, levels, names2, levels2) -> np.ndarray:
     distorted, pair = names != "", names2 != ""
     mean = y[rows & distorted].mean()
     alone = rows & distorted & ~pair
-    curves = {
-        name: _curve(rule, levels[alone & (names == name)], y[alone & (names == name)])
-        for name in sorted(set(names[alone]))
-    }
+    curves = {}
+    for name in sorted(set(names[alone])):
+        of_type = alone & (names == name)
+        curves[name] = _curve(rule, levels[of_type], y[of_type])
 
-    def one(names, levels):
+    def predict(names, levels):
         predicted = np.full(len(names), mean)
         for name, curve in curves.items():
             predicted[names == name] = curve(levels[names == name])
         return predicted
 
-    first, second = one(names, levels), one(names2, levels2)
+    first, second = predict(names, levels), predict(names2, levels2)
+    # Of two distortions: a linear fit, or the worse of the two where few pairs were trained on.
     low, high = np.minimum(first, second), np.maximum(first, second)
-    design, both = np.column_stack([np.ones(len(y)), low, high, low * high]), rows & pair
-    joint = (
-        design @ np.linalg.lstsq(design[both], y[both], rcond=None)[0] if both.sum() >= 8 else low
-    )
-    pristine = y[rows & ~distorted].mean() if (rows & ~distorted).any() else y[rows].max()
-    return np.where(~distorted, pristine, np.where(pair, joint, first))
+    joint, pairs = low, rows & pair
+    if pairs.sum() >= 8:
+        design = np.column_stack([np.ones(len(y)), low, high, low * high])
+        joint = design @ np.linalg.lstsq(design[pairs], y[pairs], rcond=None)[0]
+    pristine = rows & ~distorted
+    untouched = y[pristine].mean() if pristine.any() else y[rows].max()
+    return np.where(~distorted, untouched, np.where(pair, joint, first))
 
 
 def _curve(rule, level: np.ndarray, label: np.ndarray) -> Callable:

@@ -89,10 +89,8 @@ def midranks(codes: np.ndarray) -> np.ndarray:
 
 def plcc(predicted: np.ndarray, label: np.ndarray) -> float:
     """Pearson's linear correlation in [-1, 1]; NaN when either is constant."""
-    x, y = (
-        predicted - predicted[0],
-        label - label[0],
-    )  # a constant becomes exactly 0, whatever the rounding of its mean
+    # A constant becomes exactly 0 so, whatever the rounding of its mean.
+    x, y = predicted - predicted[0], label - label[0]
     x, y = x - x.mean(), y - y.mean()
     scale = np.sqrt((x @ x) * (y @ y))
     return float(np.clip(x @ y / scale, -1, 1)) if scale > 0 else np.nan
@@ -127,25 +125,33 @@ def bootstrap(
     """`statistic(*arrays)` on `draws` resamples: (draws,) or, for a statistic of m numbers, (draws,
     m).
 
-    Rows are drawn with replacement, the same rows of every array; with `group` (n,) whole groups
-    are drawn, as many as there are, each with all its rows. Fewer than two groups (or rows): NaN
-    and a RuntimeWarning. Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap; by
-    group: Davison and Hinkley 1997, section 3.8."""
+    arrays   (n,) each: rows are drawn with replacement, the same rows of every array
+    group    (n,), optional: whole groups are drawn then, as many as there are, each with all its
+             rows
+
+    Fewer than two groups (or rows): NaN and a RuntimeWarning.
+
+    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap; by group: Davison and
+    Hinkley 1997, section 3.8.
+    """
     arrays = [np.asarray(values) for values in arrays]
     number = groups(group, len(arrays[0]))[0]
-    rows, sizes = np.argsort(number, kind="stable"), np.bincount(number)
+    rows = np.argsort(number, kind="stable")
+    sizes = np.bincount(number)
     if len(sizes) < 2:
         warnings.warn(
             f"{len(sizes)} content or image to resample: no interval", RuntimeWarning, stacklevel=2
         )
         return np.full((draws, *np.shape(statistic(*arrays))), np.nan)
-    starts, generator, samples = np.cumsum(sizes) - sizes, np.random.default_rng(seed), []
+    starts = np.cumsum(sizes) - sizes
+    generator = np.random.default_rng(seed)
+    samples = []
     for _ in range(draws):
         picked = generator.integers(len(sizes), size=len(sizes))
         size = sizes[picked]
-        drawn = rows[
-            np.repeat(starts[picked] - np.cumsum(size) + size, size) + np.arange(size.sum())
-        ]
+        # The rows of the groups that were picked, one group after the other.
+        first = starts[picked] - np.cumsum(size) + size
+        drawn = rows[np.repeat(first, size) + np.arange(size.sum())]
         samples.append(statistic(*(values[drawn] for values in arrays)))
     return np.array(samples, dtype=float)
 
@@ -156,9 +162,9 @@ def percentile_interval(samples) -> tuple[float, float]:
     """
     samples = np.asarray(samples, dtype=float)
     samples = samples[np.isfinite(samples)]
-    return (
-        tuple(np.quantile(samples, [0.025, 0.975]).tolist()) if len(samples) else (np.nan, np.nan)
-    )
+    if not len(samples):
+        return np.nan, np.nan
+    return tuple(np.quantile(samples, [0.025, 0.975]).tolist())
 
 
 def t_interval(values) -> tuple[float, float]:
@@ -178,14 +184,15 @@ def resampled_interval(values, *, train: int, test: int) -> tuple[float, float]:
 
     Such splits share images, so their figures are less alone than k values look: the variance of
     the mean is taken as (1 / k + test / train) times theirs, where `test` images are tested a split
-    and `train` others learnt from or chosen by. Source: Nadeau and Bengio 2003, Machine Learning
-    52, 239, DOI 10.1023/A:1024068626366."""
+    and `train` others learnt from or chosen by.
+
+    Source: Nadeau and Bengio 2003, Machine Learning 52, 239, DOI 10.1023/A:1024068626366.
+    """
     values = np.asarray(values, dtype=float)
     low, high = t_interval(values)
     wider = np.sqrt(1 + len(values) * test / train)
-    return float(values.mean() - wider * (high - low) / 2), float(
-        values.mean() + wider * (high - low) / 2
-    )
+    half = wider * (high - low) / 2
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def correlation_interval(value: float, error: float, units: int) -> tuple[float, float]:
@@ -195,7 +202,10 @@ def correlation_interval(value: float, error: float, units: int) -> tuple[float,
     symmetric; it cannot leave [-1, 1]. `error` is the standard error of z = atanh(correlation):
     `standard_error(..., fisher=True)`, or that of the correlation over 1 - value^2. value +-1 is
     its own interval; an error that is not finite or fewer than two units: NaN. What it covers
-    beside plainer ones: docs/statistics.md. Source: Fisher 1921, Metron 1(4), 3."""
+    beside plainer ones: docs/statistics.md.
+
+    Source: Fisher 1921, Metron 1(4), 3.
+    """
     if units < 2 or not np.isfinite([value, error]).all():
         return np.nan, np.nan
     if abs(value) >= 1:
@@ -219,9 +229,11 @@ def standard_error(
     lack; one error for each number of the statistic; `fisher`: of their atanh. Resamples without a
     value (NaN) are left out; fewer than two units: NaN and a RuntimeWarning."""
     n = len(arrays[0])
-    units, draws = len(groups(content, n)[1]), affordable(draws, n)
+    units = len(groups(content, n)[1])
+    draws = affordable(draws, n)
     samples = bootstrap(statistic, *arrays, group=content, draws=draws, seed=seed)
-    samples = np.arctanh(np.clip(samples, -1 + 1e-12, 1 - 1e-12)) if fisher else samples
+    if fisher:
+        samples = np.arctanh(np.clip(samples, -1 + 1e-12, 1 - 1e-12))
     known = np.isfinite(samples)
     if not known.any():
         return np.full(samples.shape[1:], np.nan)[()], units, draws
@@ -231,10 +243,13 @@ def standard_error(
 def over_contents(statistic: Callable, *arrays: np.ndarray, content, least: int = 3) -> dict:
     """`statistic`, a correlation, within each content, averaged over contents.
 
-    Returns value (the mean), interval (95 %, Student's t over contents on Fisher's z scale), n and
-    contents (rows and contents behind them), left_out (contents of fewer than `least` rows) and
-    values {content: statistic}, in which a content whose statistic is undefined stands as NaN: it
-    is outside the mean, and a RuntimeWarning counts such contents."""
+    arrays, content   (n,) each; contents of fewer than `least` rows are left out
+
+    Returns a dict of value (the mean), interval (95 %, Student's t over contents on Fisher's z
+    scale), n and contents (rows and contents behind them), left_out (contents of fewer than `least`
+    rows) and values {content: statistic}, in which a content whose statistic is undefined stands as
+    NaN: it is outside the mean, and a RuntimeWarning counts such contents.
+    """
     number, names = groups(content, len(arrays[0]))
     members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
     members = {name: rows for name, rows in zip(names, members, strict=True) if len(rows) >= least}
@@ -243,19 +258,25 @@ def over_contents(statistic: Callable, *arrays: np.ndarray, content, least: int 
     }
     finite = [name for name in values if np.isfinite(values[name])]
     if not finite or len(finite) < len(values):
-        told = f"{len(values) - len(finite)} of {len(values)} contents with at least {least} rows have no value"
-        told += " (constant, or explained without rest): the mean is over the others"
-        warnings.warn(told, RuntimeWarning, stacklevel=3)
+        warnings.warn(
+            f"{len(values) - len(finite)} of {len(values)} contents with at least {least} rows "
+            "have no value (constant, or explained without rest): the mean is over the others",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     used = np.array([values[name] for name in finite])
     value = float(used.mean()) if len(used) else np.nan
-    error = (
-        used.std(ddof=1) / np.sqrt(len(used)) / max(1 - value**2, 1e-300)
-        if len(used) > 1
-        else np.nan
-    )
-    row = dict(value=value, interval=correlation_interval(value, error, len(used)))
-    row |= dict(n=sum(len(members[name]) for name in finite), contents=len(used))
-    return row | dict(left_out=len(names) - len(values), values=values)
+    error = np.nan
+    if len(used) > 1:
+        error = used.std(ddof=1) / np.sqrt(len(used)) / max(1 - value**2, 1e-300)
+    return {
+        "value": value,
+        "interval": correlation_interval(value, error, len(used)),
+        "n": sum(len(members[name]) for name in finite),
+        "contents": len(used),
+        "left_out": len(names) - len(values),
+        "values": values,
+    }
 
 
 def partial_srcc(
@@ -265,31 +286,44 @@ def partial_srcc(
     jointly.
 
     Everything is ranked, the ranks of prediction and label are regressed on those of the k baseline
-    columns (and a constant), and what is left of the two is correlated. With `content` this is done
-    within each content and averaged, with a 95 % t interval over contents; contents of k + 3 rows
-    or fewer are left out. Without, over all rows at once, with a bootstrap interval over images.
+    columns (and a constant), and what is left of the two is correlated.
 
-    baseline   (n,) or (n, k), e.g. from `content_blind`. Returns value, interval, n (rows used),
-    contents (number used; None without content), left_out, values ({content: value}; empty without
-    content) and draws (0 with content). A prediction that the baseline explains without rest, such
-    as the baseline itself, has NaN and a RuntimeWarning. Errors: as `vectors` and `groups`."""
+    predicted, label   (n,) each
+    baseline           (n,) or (n, k), e.g. from `content_blind`
+    content            (n,), optional: this is then done within each content and averaged; contents
+                       of k + 3 rows or fewer are left out. Without, over all rows at once.
+
+    Returns a dict of value, interval (95 %: t over contents; without content by bootstrap over
+    images), n (rows used), contents (number used; None without content), left_out, values
+    ({content: value}; empty without content) and draws (0 with content). A prediction that the
+    baseline explains without rest, such as the baseline itself, has NaN and a RuntimeWarning.
+
+    Errors: as `vectors` and `groups`.
+    """
     columns = np.asarray(baseline, dtype=float)
-    columns = columns[:, None] if columns.ndim == 1 else columns
+    if columns.ndim == 1:
+        columns = columns[:, None]
     named = {f"baseline_{i}": column for i, column in enumerate(columns.T)}
     ranked = [codes(values) for values in vectors(predicted=predicted, label=label, **named)]
     least, n = len(named) + 4, len(ranked[0])
     if content is not None:
-        return over_contents(_partial, *ranked, content=content, least=least) | dict(draws=0)
+        return {**over_contents(_partial, *ranked, content=content, least=least), "draws": 0}
     value = _partial(*ranked) if n >= least else np.nan
-    row = dict(
-        value=value, interval=(np.nan, np.nan), n=n, contents=None, left_out=0, values={}, draws=0
-    )
+    row = {"value": value, "interval": (np.nan, np.nan), "n": n}
+    row |= {"contents": None, "left_out": 0, "values": {}, "draws": 0}
     if not np.isfinite(value):
-        told = f"no partial correlation: {n} rows, {least} needed, or a prediction or label that the baseline explains"
-        warnings.warn(f"{told} without rest", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"no partial correlation: {n} rows, {least} needed, or a prediction or label that the "
+            "baseline explains without rest",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return row
-    error, units, draws = standard_error(_partial, *ranked, draws=draws, seed=seed, fisher=True)
-    return row | dict(interval=correlation_interval(value, error, units), draws=draws)
+    error, units, row["draws"] = standard_error(
+        _partial, *ranked, draws=draws, seed=seed, fisher=True
+    )
+    row["interval"] = correlation_interval(value, error, units)
+    return row
 
 
 def _partial(*ranked: np.ndarray) -> float:
@@ -297,9 +331,8 @@ def _partial(*ranked: np.ndarray) -> float:
     nothing is left.
     """
     ranks = np.column_stack([midranks(column) for column in ranked])
-    given = np.column_stack([np.ones(len(ranks)), ranks[:, 2:]])
-    rest = ranks[:, :2] - given @ np.linalg.lstsq(given, ranks[:, :2], rcond=None)[0]
-    nothing = (
-        np.linalg.norm(rest, axis=0) <= 1e-9 * len(ranks) ** 1.5
-    )  # ranks spread over about n ** 1.5 / sqrt(12)
+    baseline = np.column_stack([np.ones(len(ranks)), ranks[:, 2:]])
+    rest = ranks[:, :2] - baseline @ np.linalg.lstsq(baseline, ranks[:, :2], rcond=None)[0]
+    # Ranks vary by about n ** 1.5 / sqrt(12): beside that, this is rounding.
+    nothing = np.linalg.norm(rest, axis=0) <= 1e-9 * len(ranks) ** 1.5
     return np.nan if nothing.any() else plcc(rest[:, 0], rest[:, 1])

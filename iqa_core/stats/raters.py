@@ -20,56 +20,70 @@ def significant_pairs(predicted, label, *, label_std, votes, content=None) -> di
     (n - 1) / 2 pairs.
 
     A pair is different if |difference of labels| >= 1.645 sqrt(std1^2 / votes1 + std2^2 / votes2) >
-    0, else similar. label_std   standard deviation of an image's votes, in label units (KonIQ-10k
-    prints MOS on 0-100 and SD on 1-5!) votes       number of votes an image, (n,) or one number
-    Returns auc_different (do |differences of predictions| separate different from similar pairs),
-    auc_better (do signed ones order the different pairs), correct (share of different pairs that
-    are ordered as the labels order them; equal predictions are wrong), each in [0, 1]; intervals of
-    the three, 95 %, from the influence of each image, or of each content, on the figure
-    (infinitesimal jackknife), Student's t on Fisher's z scale of 2 x - 1; pairs, different
-    (counts), n, unit. Pairs that share an image are not independent; the published tests of these
-    figures take them to be. Time in O(n^2): see docs/statistics.md. No different or no similar
-    pair: NaN for what needs them, a RuntimeWarning. Errors: ValueError as `vectors` and `groups`,
-    for negative label_std and for votes below 1. Sources: Krasula, Fliegel, Le Callet and Klima
-    2016, DOI 10.1109/QoMEX.2016.7498936; threshold, ITU-T J.149; intervals, Efron 1982, DOI
-    10.1137/1.9781611970319, chapter 6."""
+    0, else similar. Pairs that share an image are not independent; the published tests of these
+    figures take them to be. Time in O(n^2): see docs/statistics.md.
+
+    label_std   standard deviation of an image's votes, in label units (KonIQ-10k prints MOS on
+                0-100 and SD on 1-5!)
+    votes       number of votes an image, (n,) or one number
+    content     (n,), optional: what each image shows
+
+    Returns a dict of
+    auc_different       do |differences of predictions| separate different from similar pairs?
+    auc_better          do signed ones order the different pairs?
+    correct             share of different pairs that are ordered as the labels order them; equal
+                        predictions are wrong. All three in [0, 1].
+    intervals           of the three, 95 %, from the influence of each image, or of each content, on
+                        the figure (infinitesimal jackknife), Student's t on Fisher's z scale of
+                        2 x - 1
+    pairs, different    counts
+    n, unit             rows; "content" or "image"
+    No different or no similar pair: NaN for what needs them, a RuntimeWarning.
+
+    Errors: ValueError as `vectors` and `groups`, for negative label_std and for votes below 1.
+
+    Source: Krasula, Fliegel, Le Callet and Klima 2016, DOI 10.1109/QoMEX.2016.7498936; threshold,
+    ITU-T J.149; intervals, Efron 1982, DOI 10.1137/1.9781611970319, chapter 6.
+    """
     x, y, noise = _standard_error(label, label_std, votes, predicted=predicted)
     number = groups(content, len(x))[0]
-    similar, better = (
-        np.zeros(BINS + 1),
-        np.zeros(2 * BINS + 1),
-    )  # histograms of |score|, and of score towards the better
+    # Histograms of |code| over similar pairs, and of the code towards the better over different.
+    similar = np.zeros(BINS + 1)
+    better = np.zeros(2 * BINS + 1)
     for _, _, code, apart, pair in _blocks(x, y, noise):
         similar += np.bincount(np.abs(code[pair & ~apart]), minlength=BINS + 1)
         better += np.bincount(code[apart] + BINS, minlength=2 * BINS + 1)
     counts = similar.sum(), better.sum()
     if min(counts) == 0:
-        told = f"{counts[1]:.0f} pairs of images differ significantly and {counts[0]:.0f} do not"
-        warnings.warn(f"{told}: what needs both kinds is NaN", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"{counts[1]:.0f} pairs of images differ significantly and {counts[0]:.0f} do not: "
+            "what needs both kinds is NaN",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     with np.errstate(invalid="ignore"):
-        points, tables, other = _areas(similar, better)
+        points, of_different, of_similar = _areas(similar, better)
+
+    # What each image adds to each figure, over the pairs that it stands in.
     influence = np.zeros((3, len(x)))
     for rows, columns, code, apart, pair in _blocks(x, y, noise):
-        shares = np.where(apart, tables[:, code + BINS], 0)
-        shares[0] += np.where(pair & ~apart, other[np.abs(code)], 0)
-        influence[:, rows] += shares.sum(axis=2)
-        influence[:, columns] += shares.sum(axis=1)
+        of_pairs = np.where(apart, of_different[:, code + BINS], 0)
+        of_pairs[0] += np.where(pair & ~apart, of_similar[np.abs(code)], 0)
+        influence[:, rows] += of_pairs.sum(axis=2)
+        influence[:, columns] += of_pairs.sum(axis=1)
     parts = np.array([np.bincount(number, row) for row in influence])
     units = parts.shape[1]
-    errors = np.sqrt((parts**2).sum(axis=1) * units / max(units - 1, 1)) / np.maximum(
-        2 * points * (1 - points), 1e-300
-    )  # of z
-    names = ("auc_different", "auc_better", "correct")
-    intervals = {
-        name: tuple((1 + end) / 2 for end in correlation_interval(2 * point - 1, error, units))
-        for name, point, error in zip(names, points, errors, strict=True)
-    }
-    result = dict(
-        zip(names, map(float, points), strict=True), intervals=intervals, pairs=int(sum(counts))
-    )
-    return result | dict(
-        different=int(counts[1]), n=len(x), unit="image" if content is None else "content"
-    )
+    errors = np.sqrt((parts**2).sum(axis=1) * units / max(units - 1, 1))
+    errors_of_z = errors / np.maximum(2 * points * (1 - points), 1e-300)
+
+    result, intervals = {}, {}
+    names = "auc_different", "auc_better", "correct"
+    for name, point, error in zip(names, points, errors_of_z, strict=True):
+        result[name] = float(point)
+        low, high = correlation_interval(2 * point - 1, error, units)
+        intervals[name] = (1 + low) / 2, (1 + high) / 2
+    result |= {"intervals": intervals, "pairs": int(sum(counts)), "different": int(counts[1])}
+    return result | {"n": len(x), "unit": "image" if content is None else "content"}
 
 
 def _standard_error(label, label_std, votes, **more) -> list[np.ndarray]:
@@ -91,7 +105,8 @@ def _blocks(x, y, noise) -> Iterator[tuple]:
     code: the difference of predictions d as a whole number, BINS d / (|d| + scale), rising towards
     the image with the better label: a rising map, so that the AUCs stay, which no outlier can
     squeeze."""
-    n, centred = len(x), x - np.median(x)
+    n = len(x)
+    centred = x - np.median(x)
     scale = np.median(np.abs(centred)) or np.abs(centred).mean() or 1.0
     size = max(1, BLOCK // max(n, 1))
     for start in range(0, n, size):
@@ -99,14 +114,10 @@ def _blocks(x, y, noise) -> Iterator[tuple]:
         difference = x[rows, None] - x[columns]
         gap = y[rows, None] - y[columns]
         pair = np.arange(start, n) > np.arange(rows.start, rows.stop)[:, None]
-        apart = (
-            pair
-            & (np.abs(gap) >= SIGNIFICANT * np.hypot(noise[rows, None], noise[columns]))
-            & (gap != 0)
-        )
-        code = np.rint(BINS * difference / (np.abs(difference) + scale)).astype(
-            np.int32
-        ) * np.where(gap < 0, -1, 1)
+        threshold = SIGNIFICANT * np.hypot(noise[rows, None], noise[columns])
+        apart = pair & (np.abs(gap) >= threshold) & (gap != 0)
+        code = np.rint(BINS * difference / (np.abs(difference) + scale)).astype(np.int32)
+        code = code * np.where(gap < 0, -1, 1)
         yield rows, columns, code, apart, pair
 
 
@@ -120,15 +131,14 @@ def _areas(similar, better) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     different = better[BINS:] + better[BINS::-1]
     different[0] /= 2
-    folded = np.abs(np.arange(-BINS, BINS + 1))
-    placed = np.array(
-        [below(similar)[folded], (1 - below(better))[::-1], np.arange(-BINS, BINS + 1) > 0]
-    )
+    signed = np.arange(-BINS, BINS + 1)
+    placed = np.array([below(similar)[np.abs(signed)], (1 - below(better))[::-1], signed > 0])
     points = placed @ better / better.sum()
-    tables = (
-        np.array([[1], [2], [1]]) * (placed - points[:, None]) / better.sum()
-    )  # better pairs meet each other: twice
-    return points, tables, (1 - below(different) - points[0]) / similar.sum()
+    # Different pairs meet each other in the second figure: each counts there twice.
+    times = np.array([[1], [2], [1]])
+    of_different = times * (placed - points[:, None]) / better.sum()
+    of_similar = (1 - below(different) - points[0]) / similar.sum()
+    return points, of_different, of_similar
 
 
 # ---- what the raters' noise leaves possible
@@ -138,38 +148,44 @@ def noise_ceiling(counts, *, draws: int = 100, seed: int = 0) -> dict:
     """How well the raters agree with themselves: SRCC of the mean votes of two random halves of
     each image's raters.
 
-    counts   (n, k) whole numbers: votes for the grades 1..k, an image two or more; (KonIQ-10k's
-    file has shares: multiply
-             by c_total and round).
-    Returns split_half (mean over `draws` splits, votes drawn without replacement), spearman_brown =
-    2 r / (1 + r), the correlation to expect between these labels and those of as many other raters,
-    ceiling = its square root, what the true quality itself would reach with these labels (both hold
-    for Pearson and are near for SRCC), n, votes (median) and draws. Sources: Spearman 1910, DOI
-    10.1111/j.2044-8295.1910.tb00206.x, and Brown 1910, DOI 10.1111/j.2044-8295.1910.tb00207.x.
-    Errors: ValueError for other shapes, shares instead of numbers, fewer than two votes."""
+    counts   (n, k) whole numbers: votes for the grades 1..k, an image two or more (KonIQ-10k's
+             file has shares: multiply by c_total and round)
+
+    Returns a dict of
+    split_half        mean over `draws` splits, votes drawn without replacement
+    spearman_brown    2 r / (1 + r), the correlation to expect between these labels and those of as
+                      many other raters
+    ceiling           its square root, what the true quality itself would reach with these labels;
+                      both hold for Pearson and are near for SRCC
+    n, votes, draws   rows; votes of an image (median); splits
+
+    Errors: ValueError for other shapes, shares instead of numbers, fewer than two votes.
+
+    Source: Spearman 1910, DOI 10.1111/j.2044-8295.1910.tb00206.x, and Brown 1910, DOI
+    10.1111/j.2044-8295.1910.tb00207.x.
+    """
     counts = np.asarray(counts, dtype=float)
     whole = np.rint(counts).astype(int)
-    if (
-        counts.ndim != 2
-        or np.abs(counts - whole).max(initial=0) > 1e-6
-        or whole.min(initial=0) < 0
-        or (whole.sum(1) < 2).any()
-    ):
+    are_votes = np.abs(counts - whole).max(initial=0) <= 1e-6 and whole.min(initial=0) >= 0
+    if counts.ndim != 2 or not are_votes or (whole.sum(1) < 2).any():
         raise ValueError(
             f"counts has shape {counts.shape} and sums from "
             f"{counts.sum(-1).min(initial=np.inf):g}: pass votes (n, grades) as "
             "whole numbers, two or more an image (shares: multiply by the number of votes and "
             "round)"
         )
-    generator, grades = np.random.default_rng(seed), np.arange(1, whole.shape[1] + 1)
+    generator = np.random.default_rng(seed)
+    grades = np.arange(1, whole.shape[1] + 1)
     total, votes = whole @ grades, whole.sum(axis=1)
 
     def halves():
-        wanted, rest, drawn = votes // 2, votes.copy(), 0
+        """Mean votes of two halves of each image's raters, drawn grade by grade."""
+        wanted, rest, drawn = votes // 2, votes, 0
         for grade, number in zip(grades, whole.T, strict=True):
             rest = rest - number
             taken = generator.hypergeometric(number, rest, wanted)
-            wanted, drawn = wanted - taken, drawn + grade * taken
+            wanted = wanted - taken
+            drawn = drawn + grade * taken
         return drawn / (votes // 2), (total - drawn) / (votes - votes // 2)
 
     return _ceiling(halves, len(total), votes, draws)
@@ -180,8 +196,10 @@ def drawn_ceiling(label, *, label_std, votes, draws: int = 100, seed: int = 0) -
     number alone.
 
     The two halves are drawn: label +- normal noise of label_std / sqrt(votes), as halves of the
-    same votes lie opposite about their mean. label_std in label units. Errors: ValueError as
-    `significant_pairs`."""
+    same votes lie opposite about their mean. label_std in label units.
+
+    Errors: ValueError as `significant_pairs`.
+    """
     y, noise = _standard_error(label, label_std, votes)
     generator = np.random.default_rng(seed)
 
@@ -195,5 +213,5 @@ def drawn_ceiling(label, *, label_std, votes, draws: int = 100, seed: int = 0) -
 def _ceiling(halves, n, votes, draws) -> dict:
     half = float(np.mean([srcc(*halves()) for _ in range(draws)]))
     whole = 2 * max(half, 0) / (1 + max(half, 0))
-    result = dict(split_half=half, spearman_brown=whole, ceiling=float(np.sqrt(whole)))
-    return result | dict(n=n, votes=float(np.median(votes)), draws=draws)
+    result = {"split_half": half, "spearman_brown": whole, "ceiling": float(np.sqrt(whole))}
+    return result | {"n": n, "votes": float(np.median(votes)), "draws": draws}

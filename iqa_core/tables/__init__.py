@@ -1,1 +1,37 @@
-"""Numbers for tables, from run files and labels: no matplotlib, no torch."""
+"""Numbers for tables, from predictions, labels and run files: no matplotlib, no torch.
+
+`agreement`: every method on the same test images; `text`: the same for people; `variants`: what a
+model's parts earn over several trainings; `transfer`: trained here, tested there; `images`: small
+tables of a set's images; `files`: runs read side by side, a table as CSV and LaTeX."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=[
+        "agreement",
+        "cells",
+        "files",
+        "images",
+        "text",
+        "trainings",
+        "transfer",
+        "variants",
+    ],
+    submod_attrs={
+        "agreement": ["differences", "headline", "over_splits", "results", "splits_headline"],
+        "cells": ["has_blind_rule"],
+        "files": ["export", "read_runs", "read_tests", "share_images"],
+        "images": [
+            "by_distortion",
+            "by_label",
+            "content_blind_column",
+            "entropy_agreement",
+            "label_name",
+            "mean_stage_weights",
+        ],
+        "text": ["readable", "results_caption", "results_tex", "verdicts"],
+        "transfer": ["on_left_out", "transfers"],
+        "variants": ["ablations", "readable_ablations", "seed_differences", "shuffle_loss"],
+    },
+)

@@ -4,6 +4,11 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["checkpoint", "log", "losses", "processes", "recipe", "schedules"],
-    submod_attrs={"fit": ["check_options", "fit", "seed_everything"], "log": ["chosen"]},
+    submodules=["checkpoint", "losses", "prepare", "processes", "recipe", "schedules"],
+    submod_attrs={
+        "fit": ["fit", "seed_everything"],
+        "log": ["chosen"],
+        "recipe": ["Recipe"],
+        "processes": ["Forward"],
+    },
 )

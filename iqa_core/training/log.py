@@ -2,45 +2,68 @@
 
 import torch
 
-from ..loading.views import FEATURES
+from ..loading.views import is_frozen
 
 
-def opening(fabric, model, groups: list[dict], tables: dict, data, told: dict) -> str:
-    """Model, data, steps and device, a line each. `tables`: of the sets, by name; `told`: the
-    arguments of `training.fit`.
-    """
-    learning = [sum(p.numel() for p in group["params"] if p.requires_grad) for group in groups]
-    fixed, contract = sum(p.numel() for p in model.parameters()) - sum(learning), model.contract
-    hinge = f" + {told['rank_weight']:g} x hinge" if told["rank_weight"] else ""
-    size = f"resized to {contract.resize}" if contract.resize else "as they are"
-    crops = f"crops of {contract.crop} pixels, images {size}"
-    source = (
-        f"features of {len(data.images[0])} fixed {crops}"
-        if data.images[0].dtype == FEATURES
-        else crops
-    )
-    device = (
-        torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else fabric.device
-    )
+def opening(training) -> str:
+    """Model, data, input, steps and device of a training (`step.Training`), a line each."""
+    model, recipe, sets = training.model, training.recipe, training.sets
     lines = (
-        f"model: {type(model).__name__}; {learning[0]:,} parameters "
-        f"({', '.join(told['backbone_parts'])}) learn at "
-        f"{told['backbone_lr']:g}, {learning[1]:,} at {told['head_lr']:g}, {fixed:,} are fixed",
-        "data: " + "; ".join(f"{name} {_set(table)}" for name, table in tables.items()),
-        f"input: {source}; label = {contract.offset:.4g} + {contract.scale:.4g} score",
-        f"steps: {told['epochs']} epochs of {len(data)} with {told['batch_size']} crops; loss "
-        f"{told['loss']}{hinge}, "
-        f"{told['optimizer']}, schedule {told['schedule']}, seed {told['seed']}; weights chosen on "
-        f"{told['select']}",
-        f"device: {device}, processes {fabric.world_size}, precision {told['precision']}, torch "
-        f"{torch.__version__}",
+        _model(model, recipe, training.groups),
+        "data: " + "; ".join(f"{name} {_set(samples.table)}" for name, samples in sets.items()),
+        _input(model.contract, training.batches),
+        _steps(recipe, training.batches, training.loss),
+        _device(training.fabric, recipe),
     )
     return "\n".join(lines)
 
 
+def _model(model, recipe, groups):
+    slow, fast = (sum(p.numel() for p in group["params"] if p.requires_grad) for group in groups)
+    fixed = sum(p.numel() for p in model.parameters()) - slow - fast
+    return (
+        f"model: {type(model).__name__}; {slow:,} parameters ({', '.join(recipe.backbone_parts)}) "
+        f"learn at {recipe.backbone_lr:g}, {fast:,} at {recipe.head_lr:g}, {fixed:,} are fixed"
+    )
+
+
 def _set(table):
     contents = f" of {table.content.nunique():,} contents" if "content" in table else ""
-    return f"{len(table):,} images{contents}, labels {table.label.min():.4g} to {table.label.max():.4g}"
+    labels = f"labels {table.label.min():.4g} to {table.label.max():.4g}"
+    return f"{len(table):,} images{contents}, {labels}"
+
+
+def _input(contract, batches):
+    size = f"resized to {contract.resize}" if contract.resize else "as they are"
+    text = f"whole images {size}"
+    if contract.crop:
+        text = f"crops of {contract.crop} pixels, images {size}"
+    image = batches.samples.parts["image"][0]
+    if is_frozen(image):
+        text = f"frozen: {len(image)} fixed {text}"
+    if len(batches.objective.parts) > 1:
+        text = f"{', '.join(batches.objective.parts)}: {text}"
+    return f"input: {text}; label = {contract.offset:.4g} + {contract.scale:.4g} score"
+
+
+def _steps(recipe, batches, loss):
+    hinge = f" + {recipe.rank_weight:g} x hinge" if recipe.rank_weight else ""
+    stages = f" in stages of {', '.join(map(str, recipe.stages))}" if recipe.stages else ""
+    return (
+        f"steps: {recipe.epochs} epochs{stages} of {len(batches)} with {recipe.batch_size} images; "
+        f"loss {loss}{hinge}, {recipe.optimizer}, schedule {recipe.schedule}, seed {recipe.seed}; "
+        f"weights chosen on {recipe.select}"
+    )
+
+
+def _device(fabric, recipe):
+    device = fabric.device
+    if device.type == "cuda":
+        device = torch.cuda.get_device_name(device)
+    return (
+        f"device: {device}, processes {fabric.world_size}, precision {recipe.precision}, "
+        f"torch {torch.__version__}"
+    )
 
 
 def column(select: str) -> str:
@@ -54,37 +77,39 @@ def chosen(rows: list[dict], select: str = "val") -> dict:
 
     Keys selected_on, selected_epoch, selected_step and, on another set than val, <set>_srcc and
     <set>_plcc of the chosen row and <set>_srcc_val_selected, <set>_plcc_val_selected of the row
-    that val would have chosen."""
+    that val would have chosen.
+    """
     best = [row for row in rows if row["best"]][-1]
-    told = {"selected_on": select, "selected_epoch": best["epoch"], "selected_step": best["step"]}
+    choice = {
+        "selected_on": select,
+        "selected_epoch": best["epoch"],
+        "selected_step": best["step"],
+    }
     if select == "val":
-        return told
-    own, names = [row for row in rows if row["val_best"]][-1], (f"{select}_srcc", f"{select}_plcc")
-    return (
-        told
-        | {name: best[name] for name in names}
-        | {f"{name}_val_selected": own[name] for name in names}
-    )
+        return choice
+    val_best = [row for row in rows if row["val_best"]][-1]
+    for name in (f"{select}_srcc", f"{select}_plcc"):
+        choice[name] = best[name]
+        choice[f"{name}_val_selected"] = val_best[name]
+    return choice
 
 
 def ending(rows: list[dict], steps: int, select: str) -> str:
     """Why it stopped and which row was chosen; where another set than val chose, also what val's
     choice gives there.
     """
-    last, told, name = rows[-1], chosen(rows, select), column(select)
+    last, choice, name = rows[-1], chosen(rows, select), column(select)
     best = [row for row in rows if row["best"]][-1]
-    why = (
-        "all epochs are done"
-        if last["step"] == steps
-        else f"no better row since epoch {best['epoch']}"
-    )
-    lines = [f"stopped after epoch {last['epoch']}, step {last['step']}: {why}"]
-    lines.append(
-        f"weights chosen on {select}: epoch {best['epoch']}, step {best['step']}, {name} "
-        f"{best[name]:.4f}"
-    )
+    why = "all epochs are done"
+    if last["step"] < steps:
+        why = f"no better row since epoch {best['epoch']}"
+    lines = [
+        f"stopped after epoch {last['epoch']}, step {last['step']}: {why}",
+        f"weights chosen on {select}: epoch {best['epoch']}, step {best['step']}, "
+        f"{name} {best[name]:.4f}",
+    ]
     if select != "val":
-        honest = told[f"{name}_val_selected"]
+        honest = choice[f"{name}_val_selected"]
         lines.append(
             f"chosen on val they give {name} {honest:.4f}; choosing on {select} itself adds "
             f"{best[name] - honest:+.4f}"

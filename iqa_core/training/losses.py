@@ -2,7 +2,8 @@
 the model's own units.
 
 All are finite with finite gradients for constant predictions, for equal labels and for a batch of
-one."""
+one.
+"""
 
 import math
 
@@ -38,7 +39,8 @@ def rank(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     differences in a pair.
 
     A pair in the right order costs what dp exceeds dt by, one in the wrong order |dp| + |dt|. The
-    SMART-IQA code's."""
+    SMART-IQA code's.
+    """
     dp, dt = _differences(predicted), _differences(target)
     sign = torch.where(dp < 0, -1.0, 1.0)
     return _mean((dp.abs() - sign * dt).relu(), dt != 0)
@@ -50,7 +52,8 @@ def fidelity(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
     p = sigmoid(dt) by the labels; q = sigmoid(1.702 dp / (sqrt(2) 0.1)), the logistic reading of a
     normal distribution function, by the scores. Tsai et al. 2007, doi 10.1145/1277741.1277808;
-    scales as in the SMART-IQA code. 0 to 1."""
+    scales as in the SMART-IQA code. 0 to 1.
+    """
     dp, dt = _differences(predicted) * (1.702 / (math.sqrt(2) * NOISE)), _differences(target)
     both = (
         (F.logsigmoid(dp) + F.logsigmoid(dt)) / 2
@@ -64,7 +67,8 @@ def hinge(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     `rank_weight` adds to a loss.
 
     The alpha term of the SMART-IQA report, without its pairs of equal labels, which cost 0.1
-    whatever is predicted."""
+    whatever is predicted.
+    """
     dp, dt = _differences(predicted), _differences(target)
     return _mean((MARGIN - dp * dt.sign()).relu(), dt != 0)
 
@@ -87,3 +91,9 @@ def _mean(cost, pairs):
 
 
 LOSSES = {loss.__name__: loss for loss in (l1, l2, plcc, rank, fidelity, emd)}
+UNITLESS = {
+    "plcc",
+    "rank",
+    "fidelity",
+}  # any shift, or any linear map, of the scores costs the same
+OF_VOTES = {"emd"}  # those that compare distributions (b, k), not scores

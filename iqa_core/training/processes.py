@@ -1,9 +1,11 @@
 """One training by the processes that torchrun started, or by this one alone.
 
 Every process draws the whole batch, process r of w works on crops r, r + w, ..., and losses are
-taken over the whole batch."""
+taken over the whole batch.
+"""
 
 import os
+from collections.abc import Callable
 
 import timm
 import torch
@@ -18,9 +20,9 @@ def start(precision: str) -> Fabric:
     """
     world = int(os.environ.get("WORLD_SIZE", 1))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    strategy = (
-        DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
-    )  # published networks have unused ones
+    strategy = "auto"
+    if world > 1:
+        strategy = DDPStrategy(find_unused_parameters=True)  # published networks have unused ones
     fabric = Fabric(
         accelerator="auto",
         devices=local,
@@ -32,32 +34,45 @@ def start(precision: str) -> Fabric:
     return fabric
 
 
-def share(fabric: Fabric, seed: int, *, at_most: int) -> tuple[int, int]:
-    """(rank, number) of the processes; each draws other random numbers in the network. ValueError
-    for more than `at_most`.
-    """
-    if fabric.world_size > at_most:
+def check_batches(fabric: Fabric, smallest: int) -> None:
+    """ValueError for more processes than there are samples in the smallest batch."""
+    if fabric.world_size > smallest:
         raise ValueError(
-            f"{fabric.world_size} processes for batches of which some hold {at_most} crops; give "
-            f"each process two"
+            f"{fabric.world_size} processes for batches of which some hold {smallest} images; give "
+            "each process two"
         )
+
+
+def own_dropout(fabric: Fabric, seed: int) -> None:
+    """Lets each process draw other random numbers in the network."""
     if fabric.global_rank > 0:
         torch.manual_seed(seed + fabric.global_rank)
-    return fabric.global_rank, fabric.world_size
 
 
-def set_up(fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple:
-    """Network and optimizer as Fabric wraps them. Batch norms of several GPUs share their
-    statistics; on CPUs, where PyTorch cannot, each process normalises by its own crops, and the
-    first one's running averages are kept."""
+class Forward(nn.Module):
+    """A model and the function that calls it in a step, as one module: what DDP wraps."""
+
+    def __init__(self, model: nn.Module, function: Callable):
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, *views):
+        return self.function(self.model, *views)
+
+
+def set_up(
+    fabric: Fabric, model: nn.Module, function: Callable, optimizer: torch.optim.Optimizer
+) -> tuple:
+    """The network, which calls function(model, *views), and the optimizer, as Fabric wraps them.
+
+    Batch norms of several GPUs share their statistics; on CPUs, where PyTorch cannot, each process
+    normalises by its own crops, and the first one's running averages are kept.
+    """
     if fabric.world_size > 1 and fabric.device.type == "cuda":
-        timm.layers.convert_sync_batchnorm(
-            model
-        )  # in place; PyTorch's own would drop timm's activations
-    network, optimizer = fabric.setup(model.to(memory_format=torch.channels_last), optimizer)
-    if hasattr(model, "distribution"):
-        network.mark_forward_method("distribution")
-    return network, optimizer
+        # In place; PyTorch's own would drop timm's activations.
+        timm.layers.convert_sync_batchnorm(model)
+    model.to(memory_format=torch.channels_last)
+    return fabric.setup(Forward(model, function), optimizer)
 
 
 def agree(fabric: Fabric, taken: int) -> None:
@@ -89,7 +104,8 @@ def gathered(fabric: Fabric, own: torch.Tensor, number: int) -> torch.Tensor:
     rows alone.
 
     A loss of them, times the number of processes, has that loss's gradient once DDP has averaged
-    over processes."""
+    over processes.
+    """
     if fabric.world_size == 1:
         return own
     most = -(-number // fabric.world_size)  # processes behind the last crop have one less

@@ -1,218 +1,152 @@
-"""What a training is given: checked, told apart from another, and brought to the model."""
+"""What a training is given besides its model and its data."""
 
-import difflib
-import hashlib
-import inspect
-from dataclasses import asdict
-from functools import partial
+from itertools import accumulate
+from numbers import Number
+from typing import Any, Literal
 
-import numpy as np
-import torch
-from torch import nn
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
-from ..loading.views import FEATURES
-from ..models import OF_LABELS
-from ..runs.parameters import check_value
-from .losses import LOSSES
-from .schedules import SCHEDULES
-
-OPTIMIZERS = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": partial(torch.optim.SGD, momentum=0.9),
-}
-LABEL_SCALES = ("standardised", "raw", "unit")
-GIVEN = {
-    "epochs",
-    "batch_size",
-    "crops_per_image",
-    "backbone_lr",
-    "head_lr",
-    "weight_decay",
-    "seed",
-    "monitor",
-}
-GIVEN |= {
-    "checkpoint",
-    "say",
-}  # arguments of fit that notebooks have parameters for, or give themselves
-RATES = ("backbone_lr", "head_lr", "weight_decay", "backbone_weight_decay", "rank_weight")
-COUNTS = (
-    "epochs", "batch_size", "crops_per_image", "validate_every", "validate_steps", "accumulate", "patience", "decay_epochs",
-)  # fmt: skip
+from ..hints import nearest
 
 
-def check(model: nn.Module, sets: dict, told: dict) -> None:
-    """Refuses, as `training.fit` says, empty `sets` (name -> images and table), impossible
-    arguments, and unfit models.
+class Recipe(BaseModel):
+    """How a model is trained. Defaults are the workbook's own; files of params/ hold published ones.
+
+    Values are of exactly these types, but an int is taken for a float. ValueError names what is
+    wrong and what is allowed, for unknown names the nearest one. docs/reproduction.md tells which
+    published recipe uses what.
     """
-    for name, (images, table) in sets.items():
-        if not len(images) or len(images) != len(table):
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    # ---- how much
+    epochs: PositiveInt  # passes over the training images
+    stages: list[PositiveInt] | None = None  # epochs of each stage of the model's objective
+    batch_size: PositiveInt  # images a step
+    accumulate: PositiveInt = 1  # parts in which a step is computed where memory is short
+    batch_tokens: PositiveInt | None = None  # of whole images: the longest times their number
+    crops_per_image: PositiveInt = 1  # times that an image comes in one pass
+    flips: Literal["none", "horizontal", "vertical", "all"] = "horizontal"  # `loading.views.FLIPS`
+    colour_jitter: bool = False  # of brightness, contrast, saturation, hue: `loading.jitter`
+
+    # ---- what is learnt
+    # `losses` has each formula and its source; None: the objective's own, l1 for scores
+    loss: Literal["l1", "l2", "plcc", "rank", "fidelity", "emd"] | None = None
+    rank_weight: NonNegativeFloat = 0.0  # times `losses.hinge`, added to the loss
+    # what scores are held against: standardised labels or, where the contract has bounds, the
+    # training set's range brought to those; raw labels; that range brought to 0 to 1
+    label_scale: Literal["standardised", "raw", "unit"] = "standardised"
+
+    # ---- how it is learnt
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd has momentum .9
+    backbone_lr: NonNegativeFloat  # peak rate of the parts that `backbone_parts` names
+    head_lr: NonNegativeFloat  # peak rate of all others
+    weight_decay: NonNegativeFloat
+    backbone_weight_decay: NonNegativeFloat | None = None  # None: weight_decay
+    backbone_parts: list[str] = ["backbone"]
+    schedule: Literal["cosine", "constant", "step", "smart", "hyperiqa", "maniqa"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1)  # fraction of all steps, of the first three schedules
+    decay_epochs: PositiveInt = 6  # of schedule step: epochs from one tenth to the next
+    clip: PositiveFloat | None = 2.0  # largest norm of the gradient; None: no clipping
+    rebuild_optimizer: bool = False  # HyperIQA's code: moments are forgotten after every epoch
+    exhausted_filter: bool = False  # HyperIQA's code: the head learns in the first epoch only
+
+    # ---- how it is watched and chosen
+    validate_every: PositiveInt = 1  # epochs between two rows
+    validate_steps: PositiveInt | None = None  # in place of that: steps between two rows
+    random_validation: bool = False  # crops at random places, new ones in every row
+    patience: PositiveInt | None = None  # rows without a better one that end the training
+    select: str = "val"  # the set that chooses the weights: val, or a name of `monitor`
+
+    # ---- how it is run
+    seed: int = 0  # of crops, order and dropout
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
+    checkpoint_minutes: NonNegativeFloat = 10.0  # the longest time without a checkpoint
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, values: Any) -> Any:
+        """No unknown names; NumPy's numbers as Python's, for sweeps over np.logspace."""
+        for name in values:
+            if name not in cls.model_fields:
+                raise ValueError(_unknown(name, cls.model_fields))
+        return {
+            name: value.item() if isinstance(value, Number) and hasattr(value, "item") else value
+            for name, value in values.items()
+        }
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Recipe":
+        if self.stages and sum(self.stages) != self.epochs:
+            total = sum(self.stages)
             raise ValueError(
-                f"the {name} part has {len(images)} images and {len(table)} rows; give it images, "
-                f"one a row"
+                f"stages are {self.stages}, {total} epochs together, but epochs is {self.epochs}; "
+                "let the stages add up to it"
             )
-    if wrong := {name: told[name] for name in COUNTS if told[name] is not None and told[name] < 1}:
-        raise ValueError(f"{wrong}: at least 1 is wanted")
-    if wrong := {
-        name: told[name] for name in RATES if told[name] is not None and not told[name] >= 0
-    }:
-        raise ValueError(f"{wrong}: 0 or more is wanted")
-    if not 0 <= told["warmup"] < 1:
-        raise ValueError(
-            f"warmup is {told['warmup']}, a fraction of all steps: 0 to below 1 is wanted"
-        )
-    if told["clip"] is not None and told["clip"] <= 0:
-        raise ValueError(
-            f"clip is {told['clip']}; a largest norm above 0 is wanted, null for no clipping"
-        )
-    choices = dict(
-        optimizer=OPTIMIZERS,
-        schedule=SCHEDULES,
-        loss=LOSSES,
-        label_scale=LABEL_SCALES,
-        select=set(sets) - {"train"},
-    )
-    for name, known in choices.items():
-        if told[name] not in known:
-            raise KeyError(f"{name} is {told[name]!r}; there are {', '.join(known)}")
-    features = {name for name, (images, _) in sets.items() if images[0].dtype == FEATURES}
-    if features and (features != set(sets) or not hasattr(model, "features")):
-        given = ", ".join(sorted(features))
-        raise ValueError(
-            f"{given} given as features: all sets must be, and {type(model).__name__} must read "
-            f"them"
-        )
-    if features and (told["colour_jitter"] or told["random_validation"]):
-        raise ValueError(
-            "features are of fixed crops: colour_jitter and random_validation need images"
-        )
-    if not model.contract.crop or model.contract.reference or model.contract.context:
-        raise ValueError(
-            "fit trains on crops of single images; this model takes whole images or two of them"
-        )
+        return self
+
+    @classmethod
+    def from_parameters(cls, parameters: dict) -> "Recipe":
+        """The recipe of a notebook's parameters: those that are fields of a recipe, and `options`,
+        which may hold all other fields.
+
+        KeyError for an option that no recipe has, or for which the notebook has a parameter;
+        ValueError for a value that is not allowed.
+        """
+        options = parameters.get("options", {})
+        fields = {name: value for name, value in parameters.items() if name in cls.model_fields}
+        for name in options:
+            if name in fields:
+                raise KeyError(f"options: the notebook has a parameter {name}; set that instead")
+            if name not in cls.model_fields:
+                known = [field for field in cls.model_fields if field not in fields]
+                raise KeyError(f"options: {_unknown(name, known)}")
+        try:
+            return cls(**fields, **options)
+        except ValidationError as error:
+            raise ValueError(in_words(error)) from None
+
+    def stage(self, epoch: int) -> int:
+        """The number from 0 of the stage in which an epoch, counted from 0, lies."""
+        ends = accumulate(self.stages or [self.epochs])
+        return sum(end <= epoch for end in ends)
+
+    def identity(self) -> dict:
+        """What tells two trainings apart: every value but how often a checkpoint is written."""
+        return self.model_dump(exclude={"checkpoint_minutes"})
 
 
-def check_options(fit, options: dict) -> None:
-    """Refuses, before any work is done, options that are no arguments of `fit`, not of their type,
-    or given by notebooks.
-
-    KeyError with the names there are, ValueError for a value of another type.
-    """
-    arguments = {
-        name: argument
-        for name, argument in inspect.signature(fit).parameters.items()
-        if name not in GIVEN
-    }
-    known = [name for name, argument in arguments.items() if argument.kind is argument.KEYWORD_ONLY]
-    for name, value in options.items():
-        if name in GIVEN:
-            raise KeyError(
-                f"options: the notebook gives {name} itself; set its parameter of that name"
-            )
-        if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise KeyError(
-                f"options: training.fit has no {name!r}{hint} It has: {', '.join(known)}"
-            )
-        check_value(name, value, arguments[name].annotation, where="options")
+def _unknown(name, known):
+    hint = nearest(name, known) or "."
+    return f"no recipe has {name!r}{hint} It has: {', '.join(known)}"
 
 
-def to_label_units(contract, predicted: np.ndarray, label) -> None:
-    """Sets the contract's offset and scale to the line that takes these predictions nearest to the
-    labels; a rising one.
-    """
-    slope, start = np.polyfit(predicted, label, 1)
-    if slope > 0:
-        contract.offset, contract.scale = (
-            float(start + slope * contract.offset),
-            float(slope * contract.scale),
-        )
+def in_words(error: ValidationError) -> str:
+    """Pydantic's complaints about a recipe as one sentence each: name, value, what is allowed."""
+    sentences = []
+    for fault in error.errors():
+        name, value = ".".join(map(str, fault["loc"])), fault["input"]
+        sentence = f"{name} = {value!r} ({type(value).__name__}): {fault['msg']}"
+        if not name:
+            sentence = fault["msg"].removeprefix("Value error, ")
+        if isinstance(value, str) and _is_number(value):
+            sentence += f"; YAML reads {value} as text, write {float(value):.1e} with its dot"
+        sentences.append(sentence)
+    return "; ".join(sentences)
 
 
-def identity(model: nn.Module, tables: dict, image: np.ndarray) -> dict:
-    """What of a model, the tables and the kind of images (one of which is given) must be the same
-    to go on, as plain values.
-    """
-    kind = getattr(model, "recipe", {"name": type(model).__name__})
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    scale = {"offset", "scale", "units"}  # which training itself sets
-    contract = {name: value for name, value in asdict(model.contract).items() if name not in scale}
-    kind_of_images = f"features {image.shape}" if image.dtype == FEATURES else "images"
-    names = {
-        "images": kind_of_images,
-        "model": f"{kind}, parameters {_digest(str(shapes))}",
-        "contract": str(contract),
-    }
-    return names | {
-        f"table of {name}": f"{len(table)} rows, {_digest(table.to_csv())}"
-        for name, table in tables.items()
-    }
-
-
-def _digest(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def targets(model: nn.Module, table, loss: str, how: str) -> np.ndarray:
-    """What scores are held against (n,), distributions (n, bins) for emd; the contract is given the
-    scale.
-    """
-    labels, contract = table.label.to_numpy(float), model.contract
-    if loss == "emd":
-        contract.offset, contract.scale = 0.0, 1.0
-        return _votes(model, table, labels)
-    low, width = float(np.min(labels)), float(np.ptp(labels)) or 1.0
-    scales = {
-        "standardised": (float(np.mean(labels)), float(np.std(labels)) or 1.0),
-        "raw": (0.0, 1.0),
-        "unit": (low, width),
-    }
-    contract.offset, contract.scale = scales[how]
-    contract.units = OF_LABELS
-    if (
-        contract.low is not None and how == "standardised"
-    ):  # a score that cannot be below 0 never meets standardised labels
-        contract.scale = width / (contract.high - contract.low)
-        contract.offset = low - contract.scale * contract.low
-    return (labels - contract.offset) / contract.scale
-
-
-def _votes(model, table, labels):
-    if not hasattr(model, "distribution"):
-        raise ValueError(
-            f"emd compares distributions; {type(model).__name__} predicts a score, choose another "
-            f"loss"
-        )
-    columns = [f"c{vote}" for vote in range(1, int(model.contract.high) + 1)]
-    votes = table.reindex(columns=columns).to_numpy(float)
-    votes = votes / votes.sum(1, keepdims=True)
-    if not np.abs(votes @ np.arange(1, len(columns) + 1) - labels).max() <= 0.01:
-        raise ValueError(
-            f"emd learns votes: the table needs {columns[0]} to {columns[-1]}, and their mean as "
-            f"its label"
-        )
-    return votes
-
-
-def groups(model: nn.Module, names, rates: tuple, decays: tuple) -> list[dict]:
-    """Two parameter groups, the parts named and the rest, with their learning rates and weight
-    decays.
-    """
-    if unknown := [name for name in names if not isinstance(getattr(model, name, None), nn.Module)]:
-        known = ", ".join(name for name, _ in model.named_children())
-        raise KeyError(
-            f"{type(model).__name__} has no part {', '.join(unknown)} to learn as backbone; it has "
-            f"{known}"
-        )
-    backbone = {id(p) for name in names for p in getattr(model, name).parameters()}
-    split = (
-        [p for p in model.parameters() if id(p) in backbone],
-        [p for p in model.parameters() if id(p) not in backbone],
-    )
-    decays = [decays[1] if decays[0] is None else decays[0], decays[1]]
-    return [
-        {"params": p, "lr": rate, "weight_decay": d}
-        for p, rate, d in zip(split, rates, decays, strict=True)
-    ]
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

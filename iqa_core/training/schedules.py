@@ -28,7 +28,8 @@ def learning_rate(
     hyperiqa: the backbone's constant; the head's a tenth from epoch 8, a hundredth from 11, a
     thousandth from 14 (github.com/SSL92/hyperIQA, had its optimizer still held the head). maniqa: a
     cosine meant for 50 epochs but taken by steps, so it swings to 0 and back every 100 steps
-    (github.com/IIGROUP/MANIQA). KeyError for an unknown name."""
+    (github.com/IIGROUP/MANIQA). KeyError for an unknown name.
+    """
     if name not in SCHEDULES:
         raise KeyError(f"no schedule {name!r}; there are {', '.join(SCHEDULES)}")
     if name in OURS and place.step < warmup * place.steps:

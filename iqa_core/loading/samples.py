@@ -1,0 +1,87 @@
+"""What a training or a test is given: a table, and the images that its rows name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from torch.utils.data import Subset
+
+from ..models import Contract, objective_of
+from ..pixels import PixelCache
+from .features import frozen_crops as crops_of_a_fixed_backbone
+from .views import COMPANIONS, resizing
+
+COLUMNS = {"image": "image", "pristine": "reference", "degraded": "degraded"}  # part: column
+
+
+class Samples(NamedTuple):
+    """Rows of a table with their images: `parts` maps a name to as many images as there are rows.
+
+    Parts: `image`, always; `pristine` and `degraded`, for models that compare. Images are uint8
+    (h, w, 3), as in `pixels.PixelCache`, or frozen crops float16 (k, n) (`loading.frozen_crops`).
+    The table has a column label and, optionally, content.
+    """
+
+    parts: dict[str, Sequence]
+    table: pd.DataFrame
+
+    def take(self, rows: Sequence[int]) -> "Samples":
+        """Those rows, by their positions, in that order."""
+        rows = [int(row) for row in rows]
+        parts = {name: Subset(images, rows) for name, images in self.parts.items()}
+        return Samples(parts, self.table.iloc[rows])
+
+
+def open_samples(
+    table: pd.DataFrame,
+    model,
+    *,
+    root: Path,
+    frozen_crops: int = 0,
+) -> Samples:
+    """The samples of a table as `model` reads them, decoded once and kept in data/cache of `root`.
+
+    `frozen_crops`: not 0, of every image what the model's fixed backbone makes of so many crops.
+    ValueError where the table lacks the column of a reference that the model or its objective
+    needs, or has gaps there; other errors as `PixelCache.fill` and `loading.frozen_crops`.
+    """
+    folder = Path(root) / "data/cache"
+    parts = {
+        part: _images(table, part, model.contract, root=Path(root), folder=folder)
+        for part in wanted_parts(model)
+    }
+    if frozen_crops:
+        parts["image"] = crops_of_a_fixed_backbone(
+            model, parts["image"], crops=frozen_crops, folder=folder
+        )
+    return Samples(parts, table)
+
+
+def wanted_parts(model, objective=None) -> list[str]:
+    """The parts that the samples of a model need: for its predictions and for its training."""
+    objective = objective or objective_of(model)
+    names = ["image", model.contract.reference, *objective.parts]
+    return list(dict.fromkeys(name for name in names if name and name != "partner"))
+
+
+def check_column(table: pd.DataFrame, part: str) -> str:
+    """The column that names the images of a part; ValueError where a table lacks it or has gaps."""
+    column = COLUMNS[part]
+    if column not in table or table[column].isna().any() or (table[column] == "").any():
+        raise ValueError(
+            f"the model compares with the {part} image: the table needs a column `{column}`, filled "
+            "in every row; choose a set that has it, or a model that judges an image by itself"
+        )
+    return column
+
+
+def _images(table, part, contract: Contract, *, root, folder):
+    """The images of a part, one a row; a reference that several rows share is kept once."""
+    column = check_column(table, part)
+    names, rows = np.unique(table[column].to_numpy(str), return_inverse=True)
+    if part not in COMPANIONS:
+        names, rows = table[column], None
+    kept = PixelCache([root / name for name in names], folder, **resizing(contract, part)).fill()
+    return kept if rows is None else Subset(kept, rows.tolist())

@@ -1,0 +1,216 @@
+"""The verbs that the training notebooks share: open the data of a run, build its network, test what
+it has learnt.
+
+A notebook writes the loop itself, `for row in training.fit(...)`, and what it asks of the results.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import datasets, evaluation, metrics, runs, splits
+from .loading import Samples, check_frozen, open_samples
+from .models import create_model, title, weights
+from .training import Recipe
+
+
+@dataclass(frozen=True)
+class Data:
+    """A table and the part, train, val or test, of each of its rows."""
+
+    name: str
+    table: pd.DataFrame
+    part: pd.Series  # of every row; NaN where a split leaves a row out
+    split_hash: str
+    root: Path
+
+    def rows(self, part: str) -> np.ndarray:
+        """The positions of a part's rows in the table."""
+        return np.flatnonzero(self.part == part)
+
+    def of(self, part: str) -> pd.DataFrame:
+        """The rows of a part."""
+        return self.table.iloc[self.rows(part)]
+
+    def summary(self) -> pd.DataFrame:
+        """A row a part: images, contents, where the table has such, and the mean label."""
+        counted = {"images": ("image", "size"), "label": ("label", "mean")}
+        if "content" in self.table:
+            counted["contents"] = ("content", "nunique")
+        groups = self.table.groupby(self.part.rename("part"))
+        return groups.agg(**counted).loc[list(splits.PARTS)].round(1)
+
+    def examples(self, number: int = 12) -> pd.DataFrame:
+        """So many training rows, from all over the table."""
+        rows = self.of("train")
+        return rows.iloc[:: max(1, len(rows) // number)].iloc[:number]
+
+
+def open_data(record: runs.Run, data_set: str, split: str, *, columns: Sequence[str] = ()) -> Data:
+    """The table and split of a run, by name; the run records both, and images that the set makes
+    itself are made.
+
+    FileNotFoundError for a table or split that is not there, KeyError for one of `columns` that the
+    table lacks, ValueError as `splits.load_split`.
+    """
+    root = runs.project_root()
+    table = datasets.saved_table(data_set, root=root)
+    if lacking := [column for column in columns if column not in table]:
+        known = ", ".join(table)
+        raise KeyError(f"{data_set} has no column {', '.join(lacking)}; there are {known}")
+    file = root / f"data/splits/{split}.csv"
+    part = splits.load_split(file, table)
+    record.uses(file, root / f"data/tables/{data_set}.csv")
+    label_kind = table.label_kind.iloc[0]
+    split_hash = runs.file_hash(file)
+    record.record(set=data_set, split=split, split_hash=split_hash, label_kind=label_kind)
+    datasets.make_images(data_set, table, root=root)
+    return Data(data_set, table, part, split_hash, root)
+
+
+def build_network(
+    record: runs.Run,
+    name: str,
+    arguments: dict,
+    *,
+    contract: dict,
+    frozen_crops: int = 0,
+    start_from: str = "",
+):
+    """The network of a run: model `name` of `arguments`, its contract changed by `contract`.
+
+    frozen_crops   not 0: its backbone does not learn, and each image is judged by so many crops
+    start_from     a finished run of the same model, whose weights it begins with
+
+    ValueError for a model that cannot learn on frozen crops, and for weights of another model;
+    FileNotFoundError for a run that has not finished.
+    """
+    network = create_model(name, **arguments)
+    network.contract = network.contract.changed(**contract)
+    if frozen_crops:
+        check_frozen(network)
+        network.contract = network.contract.changed(crops=frozen_crops)
+        network.backbone.requires_grad_(False)
+    if start_from:
+        _start_from(record, network, start_from)
+    record.record(
+        model=f"{name} {arguments}",
+        method=method_of(network, frozen_crops),
+        parameters_count=sum(p.numel() for p in network.parameters()),
+        crops=network.contract.crops,
+    )
+    return network
+
+
+def _start_from(record, network, run):
+    """Gives a network the weights of a finished run, which the run records."""
+    other = runs.load_model(run)
+    if other.config != network.config:
+        raise ValueError(f"start_from: {run} is {other.config}, not {network.config}")
+    network.load_state_dict(other.state_dict())
+    record.uses(runs.finished(run) / "model.safetensors")
+
+
+def method_of(network, frozen_crops: int = 0) -> str:
+    """What a trained network is called in tables and figures."""
+    return title(network) + (", fixed backbone" if frozen_crops else "")
+
+
+def open_sets(
+    record: runs.Run,
+    data: Data,
+    network,
+    *,
+    frozen_crops: int = 0,
+    monitor: Sequence[str] = (),
+) -> dict[str, Samples]:
+    """The samples that a network is trained, chosen and tested on: train, val, test, and all of
+    every set that `monitor` names. Images are decoded once and kept in data/cache.
+    """
+    samples = open_samples(data.table, network, root=data.root, frozen_crops=frozen_crops)
+    sets = {part: samples.take(data.rows(part)) for part in splits.PARTS}
+    for name in monitor:
+        table = datasets.saved_table(name, root=data.root)
+        sets[name] = open_samples(table, network, root=data.root, frozen_crops=frozen_crops)
+        record.uses(data.root / f"data/tables/{name}.csv")
+    return sets
+
+
+def watched(sets: dict[str, Samples], recipe: Recipe, monitor: Sequence[str]) -> dict[str, Samples]:
+    """What `training.fit` watches: the sets that `monitor` names, and test where the recipe chooses
+    on it, as published code does (the log then says what that adds).
+    """
+    names = [*monitor, "test"] if recipe.select == "test" else list(monitor)
+    return {name: sets[name] for name in names}
+
+
+def predict_and_save(
+    record: runs.Run,
+    network,
+    sets: dict[str, Samples],
+    *,
+    recipe: Recipe,
+    chosen: dict,
+    scale_label: str,
+) -> pd.DataFrame:
+    """Predictions for val and test, columns image, split, label and predicted; written to
+    predictions.csv, the network beside it, with a scale fitted on val's `scale_label`.
+
+    `chosen`: which row of the training chose the weights (`training.chosen`). Where the recipe
+    validates at random places, the crops are those of that row.
+    """
+    random = (recipe.seed, chosen["selected_step"]) if recipe.random_validation else None
+    parts = []
+    for name in ("val", "test"):
+        rows = sets[name].table[["image", "label"]].copy()
+        rows.insert(1, "split", name)
+        rows["predicted"] = evaluation.predict_samples(
+            network, sets[name], random=random, progress=True
+        )
+        parts.append(rows)
+    predictions = pd.concat(parts)
+    predictions.to_csv(record.path("predictions.csv"), index=False)
+    truth = sets["val"].table[scale_label]
+    network.contract.calibration = metrics.fit_scale(parts[0].predicted, truth)
+    weights.save(network, record.folder)
+    device = str(next(network.parameters()).device)
+    record.record(device=device, selected_on=chosen["selected_on"])
+    return predictions
+
+
+def of_test(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The test predictions alone: columns image, and one named as the method."""
+    rows = predictions.loc[predictions.split == "test", ["image", "predicted"]]
+    return rows.rename(columns={"predicted": method})
+
+
+def open_baseline(record: runs.Run, run: str, data: Data, method: str) -> tuple[dict, pd.DataFrame]:
+    """What a finished run recorded, and its test predictions (columns image and its method), to
+    compare with.
+
+    FileNotFoundError for a run that has not finished; ValueError for one of another split, or of
+    the same method as this run, whose names would be the same in every table.
+    """
+    folder = runs.finished(run)
+    facts = runs.read_json(folder / "params.json")
+    if facts["split_hash"] != data.split_hash:
+        raise ValueError(f"{run} is of another split: train it on this run's")
+    if facts["method"] == method:
+        raise ValueError(f"{run} is another {method}: their names would be the same in every table")
+    record.uses(folder / "predictions.csv")
+    predictions = of_test(pd.read_csv(folder / "predictions.csv"), facts["method"])
+    if missing := set(data.of("test").image) - set(predictions.image):
+        raise ValueError(f"{run} lacks {len(missing)} of the test images; train it again")
+    return facts, predictions
+
+
+def recipe_of(notebook_stem: str, namespace: dict) -> Recipe:
+    """The recipe that a notebook's parameters make, from its `globals()`: refused here before
+    anything is begun; errors as `Recipe.from_parameters`.
+    """
+    notebook = runs.project_root() / f"notebooks/{notebook_stem}.ipynb"
+    declared = runs.declared_parameters(notebook)
+    return Recipe.from_parameters({name: namespace[name] for name in declared})

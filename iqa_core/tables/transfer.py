@@ -1,0 +1,42 @@
+"""Trained here, tested there: types of distortion that a training left out, and other sets."""
+
+import pandas as pd
+
+from .trainings import mean_agreement, predictions_of
+
+
+def on_left_out(tested: pd.DataFrame, table: pd.DataFrame, kinds: list[str]) -> pd.DataFrame:
+    """Predictions of the images that have each of `kinds` of distortion, one kind after the other.
+
+    tested   columns variant, seed, image, predicted, label.
+    table    columns image, distortion and, optionally, distortion2, content: an image has a kind
+             as its first or second distortion.
+
+    Returns rows for `transfers` (columns trained, tested and seen: False for that of the variant
+    `without-<kind>`) and, as its column variant names training and kind, for `seed_differences`.
+    """
+    parts = []
+    for kind in kinds:
+        has_kind = table.reindex(columns=["distortion", "distortion2"]).eq(kind).any(axis=1)
+        images = table[has_kind].reindex(columns=["image", "content"])
+        rows = tested.merge(images, on="image").rename(columns={"variant": "trained"})
+        seen = rows.trained != f"without-{kind}"
+        parts.append(rows.assign(tested=kind, seen=seen, variant=rows.trained + ", " + kind))
+    return pd.concat(parts)
+
+
+def transfers(tested: pd.DataFrame) -> pd.DataFrame:
+    """One row for what was trained on and what was tested: agreement averaged over trainings, with
+    the columns of `ablations`.
+
+    tested   columns trained, tested, seed, image, predicted, label, optionally content and seen:
+             whether the training had such images, else whether both are of one name.
+    """
+    rows = []
+    for (trained, name), group in tested.groupby(["trained", "tested"], sort=False):
+        truth = group.drop_duplicates("image").set_index("image")
+        predictions = predictions_of(group, trained, column="trained")
+        agreement, _ = mean_agreement(predictions, truth, "label")
+        seen = group.seen.iloc[0] if "seen" in group else trained == name
+        rows.append({"trained": trained, "tested": name, "seen": bool(seen)} | agreement)
+    return pd.DataFrame(rows)

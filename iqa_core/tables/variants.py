@@ -1,0 +1,244 @@
+"""Variants of one model, each trained with several seeds and tested on the same images: a row a
+variant, and which of them differ.
+"""
+
+import numpy as np
+import pandas as pd
+
+from ..stats import (
+    boosted_blind,
+    compare,
+    compare_seeds,
+    content_blind,
+    holm,
+    own_contents,
+    partial_srcc,
+    t_interval,
+)
+from .cells import (
+    BLIND,
+    BOOSTED,
+    LABELS,
+    STATISTICS,
+    cell,
+    has_blind_rule,
+    labels_in,
+    with_interval,
+)
+from .trainings import (
+    by_content,
+    headline_statistic,
+    mean_agreement,
+    mean_difference,
+    mean_interval,
+    predictions_of,
+    without_seeds,
+)
+
+DIFFERENCES = ["label", "variant", "than", "n", "units", "trainings", "difference", "low", "high"]
+DIFFERENCES += ["p", "p_holm", "found"]
+
+
+def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS) -> pd.DataFrame:
+    """One row a label and variant, averaged over its trainings, then one a training (column seed,
+    else NaN).
+
+    tested   columns variant, seed, image, predicted, for the test images of `part`; optionally
+             draw, repetitions within a training.
+    part     the part of each table row.
+
+    Returns columns label, variant, seed, n, contents, seeds, and the value, _low and _high of srcc
+    (over all images, bootstrap), content_srcc (mean SRCC within contents), partial (given the
+    content-blind baseline, within contents) and gain (how much of it exceeds a boosted blind rule).
+    Values are averaged over the trainings first, so the intervals, t over contents, are of these
+    trainings; seed_sd, the standard deviation of the headline (content_srcc, else srcc) over
+    trainings, is beside them. Sets without contents or distortions have fewer columns; with both
+    there are two more variants, rules that see no pixel.
+
+    Errors: ValueError for trainings of a variant on different images.
+    """
+    runs = {name: predictions_of(tested, name) for name in tested.variant.unique()}
+    images = next(iter(runs.values())).index
+    truth = table.set_index("image")
+    blind = own_contents(truth.loc[images]) is not None and has_blind_rule(table)
+    rows = []
+    for label in labels_in(table, labels):
+        if not blind:
+            rows += _rows_of_label(label, runs, truth, None)
+            continue
+        named, parts = table[part.notna()], part.dropna()
+        baseline = pd.DataFrame(content_blind(named, parts, label=label), index=named.image)
+        baseline = baseline.loc[images]
+        boosted = pd.Series(boosted_blind(named, parts, label=label), named.image)[images]
+        rules = {BLIND: without_seeds(baseline[0]), BOOSTED: without_seeds(boosted)}
+        rows += _rows_of_label(label, {**runs, **rules}, truth, baseline)
+    data = pd.DataFrame(rows)
+    # Rules have no trainings: one row each, without a number of seeds.
+    rules = data.variant.isin([BLIND, BOOSTED])
+    data["seeds"] = data.seeds.mask(rules)
+    return data[~rules | data.seed.isna()].reset_index(drop=True)
+
+
+def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
+    """The variants' rows of `ablations` for people: figures with their intervals as text, and how
+    much the trainings of a variant differ.
+    """
+    means = data[data.seed.isna()]
+    rows = means.to_dict("records")
+    trainings = [f"{seeds:.0f}" if np.isfinite(seeds) else "--" for seeds in means.seeds]
+    shown = pd.DataFrame({"label": means.label, "variant": means.variant, "trainings": trainings})
+    for name, title in {**STATISTICS, "gain": "more than boosted"}.items():
+        if name in means:
+            shown[title] = [cell(row, name) for row in rows]
+    sd = [f"{sd:.3f}" if np.isfinite(sd) else "--" for sd in means.seed_sd]
+    shown.insert(4, "sd over seeds", sd)
+    return shown.set_index(["label", "variant"])
+
+
+def seed_differences(
+    tested: pd.DataFrame, table: pd.DataFrame, pairs, *, labels=LABELS
+) -> pd.DataFrame:
+    """One row a label and pair of variants of `tested` (as for `ablations`): how much the first
+    exceeds the second.
+
+    The difference of what `ablations` has: the mean SRCC within contents, else that over all
+    images. With two or more trainings of each, these and the contents are random effects
+    (`stats.compare_seeds`). With fewer it is between two trained networks, the first of each: an
+    interval by contents, no p, and nothing is concluded. Where an optional column `networks` says
+    that both are tests of the same networks, seeds are no noise: the interval is paired, over
+    contents, of these networks.
+
+    Returns columns label, variant, than, n, units (contents of three images or more, else images),
+    trainings, difference, low, high, p, p_holm (over the pairs of a label), found.
+    """
+    rows = []
+    for label in labels_in(table, labels):
+        of_label = [_difference(tested, table, label, *pair) for pair in pairs]
+        adjusted = holm([row["p"] for row in of_label])
+        for row, p_holm in zip(of_label, adjusted, strict=True):
+            same_networks = row.pop("same_networks")
+            apart = row["low"] > 0 or row["high"] < 0 if same_networks else p_holm < 0.05
+            found = "apart" if apart else "not told apart"
+            if row["trainings"] < 2 and not same_networks:
+                found = "one training: nothing is concluded"
+            rows.append(row | {"p_holm": p_holm, "found": found})
+    return pd.DataFrame(rows, columns=DIFFERENCES)
+
+
+def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=LABELS) -> pd.DataFrame:
+    """One row a label: the SRCC that the first variant of `pair` loses as the second, the same
+    networks with their stage weights shuffled between images.
+
+    tested   as for `ablations`.
+
+    Returns columns label, n, units, trainings, draws, intact (its SRCC), lost, low, high (t over
+    contents, trainings and draws averaged first; without contents by bootstrap of images), least
+    and most (of a single training), found.
+    """
+    intact, shuffled = (predictions_of(tested, name) for name in pair)
+    truth = table.set_index("image").loc[intact.index]
+    content = own_contents(truth)
+    seeds = intact.columns.unique(0)
+    rows = []
+    for label in labels_in(table, labels):
+        lost, (low, high), units = mean_difference(intact, shuffled, truth[label], content)
+        single = [
+            mean_difference(intact[[seed]], shuffled[[seed]], truth[label], content)[0]
+            for seed in seeds
+        ]
+        agreement, _ = mean_agreement(intact, truth, label)
+        rows.append(
+            {
+                "label": label,
+                "n": len(truth),
+                "units": units,
+                "trainings": len(seeds),
+                "draws": shuffled.shape[1] // len(seeds),
+                "intact": agreement[headline_statistic(content)],
+                "lost": lost,
+                "low": low,
+                "high": high,
+                "least": min(single),
+                "most": max(single),
+                "found": "lost" if low > 0 else "gained" if high < 0 else "not told from nothing",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+# ---- rows under one label
+
+
+def _rows_of_label(label, runs, truth, baseline):
+    """Rows of `ablations`: of each variant its mean, then each training.
+
+    baseline   columns of the content-blind baseline by image; None where there is none.
+    """
+    partials = {}
+    if baseline is not None:
+        for name, predictions in runs.items():
+            if name != BLIND:  # nothing is left of the baseline itself
+                partials[name] = _partials(predictions, truth, label, baseline)
+    rows = []
+    for name, predictions in runs.items():
+        mean, single = mean_agreement(predictions, truth, label)
+        if name in partials:
+            within = partials[name].dropna(axis=1)
+            interval = mean_interval(within.mean())
+            mean |= with_interval("partial", within.mean().mean(), interval)
+            single["partial"] = within.mean(axis=1)
+            if name != BOOSTED:
+                gains = (within.mean() - partials[BOOSTED].mean()).dropna()
+                mean |= with_interval("gain", gains.mean(), t_interval(gains))
+        rows.append({"label": label, "variant": name, "seed": np.nan} | mean)
+        counts = {column: mean[column] for column in ("n", "contents", "seeds")}
+        for seed, values in single.to_dict("index").items():
+            rows.append({"label": label, "variant": name, "seed": seed} | counts | values)
+    return rows
+
+
+def _partials(predictions, truth, label, baseline):
+    """Partial SRCC given the baseline, by training (draws averaged) and content."""
+    truth, baseline = truth.loc[predictions.index], baseline.loc[predictions.index].to_numpy()
+    parts = {
+        run: partial_srcc(predictions[run], truth[label], baseline, content=truth.content)
+        for run in predictions
+    }
+    return by_content(parts).groupby(level="seed").mean()
+
+
+def _difference(tested, table, label, variant, than):
+    """A row of `seed_differences`, and whether both are tests of the same networks."""
+    first, second = predictions_of(tested, variant), predictions_of(tested, than)
+    if set(first.index) != set(second.index):
+        raise ValueError(
+            f"{variant} and {than} were tested on different images; there is no paired difference"
+        )
+    second = second.loc[first.index]
+    truth = table.set_index("image").loc[first.index]
+    trainings = min(first.shape[1], second.shape[1])
+    row = {"label": label, "variant": variant, "than": than}
+    row |= {"n": len(truth), "trainings": trainings}
+
+    networks = tested.get("networks", tested.variant).groupby(tested.variant).first()
+    if networks[variant] == networks[than]:
+        value, (low, high), units = mean_difference(
+            first, second, truth[label], own_contents(truth)
+        )
+        row |= {"units": units, "difference": value, "low": low, "high": high, "p": np.nan}
+        return row | {"same_networks": True}
+
+    # The interval within contents needs no draws.
+    draws = 2000 if own_contents(truth) is None else 2
+    content = truth.get("content")
+    runs, other = first.T.to_numpy(), second.T.to_numpy()
+    if trainings > 1:
+        compared = compare_seeds(runs, other, truth[label], content=content, draws=draws)
+    else:
+        compared = compare(runs[0], other[0], truth[label], content=content, draws=draws)
+    part = compared["within"] or compared
+    low, high = part["interval"]
+    row |= {"units": part.get("contents", compared["units"])}
+    row |= {"difference": part["difference"], "low": low, "high": high}
+    row |= {"p": part["p"] if trainings > 1 else np.nan}
+    return row | {"same_networks": False}

@@ -1,0 +1,243 @@
+"""What is settled before the first step of a training: whether data, model and recipe go together,
+what scores are held against, which parameters learn at which rate, and what tells it from another.
+"""
+
+import hashlib
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..loading.features import check_frozen
+from ..loading.samples import COLUMNS, Samples, wanted_parts
+from ..loading.views import grid, is_frozen
+from ..models import OF_LABELS, Objective
+from .losses import LOSSES, OF_VOTES, hinge
+from .recipe import Recipe
+
+OPTIMIZERS = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,  # decay within the gradient
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
+
+
+# ---- what is refused
+
+
+def check(model: nn.Module, objective: Objective, recipe: Recipe, sets: dict[str, Samples]) -> None:
+    """Refuses what could only fail later: empty or uneven sets, parts that lack, labels that are no
+    numbers, and a recipe that this model, its objective or these sets cannot follow.
+
+    sets    "train", "val" and those that are watched
+
+    KeyError or ValueError naming what is wrong and the fix.
+    """
+    for name, samples in sets.items():
+        _check_set(
+            name, samples, wanted_parts(model, objective if name == "train" else Objective())
+        )
+    if recipe.select not in sets or recipe.select == "train":
+        choices = ", ".join(name for name in sets if name != "train")
+        raise KeyError(f"select is {recipe.select!r}; there are {choices}")
+    if "partner" in objective.parts:
+        _check_partners(sets["train"].table)
+    _check_frozen(model, recipe, sets)
+    _check_loss(model, objective, recipe)
+    _check_stages(model, objective, recipe)
+    contract = model.contract
+    if contract.crop:
+        grid(contract.crop, contract.crop, crop=contract.crop, crops=contract.crops)
+    elif recipe.random_validation:
+        raise ValueError("random_validation is of crops; this model reads whole images")
+    if recipe.batch_tokens and contract.crop:
+        raise ValueError("batch_tokens is of whole images; this model reads crops, leave it out")
+
+
+def _check_set(name, samples, parts):
+    images = samples.parts.get("image", ())
+    rows = len(samples.table)
+    if not rows or any(len(some) != rows for some in samples.parts.values()) or not len(images):
+        raise ValueError(
+            f"the {name} part has {len(images)} images and {rows} rows; give it images, one a row"
+        )
+    for part in parts:
+        if part not in samples.parts:
+            raise ValueError(
+                f"the {name} part has no {part} images, which the model compares with; "
+                f"loading.open_samples opens those of the table's column `{COLUMNS[part]}`"
+            )
+    if not np.isfinite(samples.table.label.to_numpy(float)).all():
+        wrong = int((~np.isfinite(samples.table.label.to_numpy(float))).sum())
+        raise ValueError(f"{wrong} labels of the {name} part are no numbers; drop those rows")
+
+
+def _check_partners(table):
+    if "content" not in table:
+        raise ValueError("partners share a content: the training table needs a column `content`")
+    counts = table.content.value_counts()
+    if counts.min() < 2:
+        raise ValueError(
+            f"content {counts.idxmin()} has one training image, so that has no partner; drop it"
+        )
+
+
+def _check_frozen(model, recipe, sets):
+    frozen = [name for name, samples in sets.items() if is_frozen(samples.parts["image"][0])]
+    if not frozen:
+        return
+    check_frozen(model)
+    if len(frozen) < len(sets):
+        raise ValueError(f"{', '.join(frozen)} given as frozen crops: all sets must be")
+    if recipe.colour_jitter or recipe.random_validation:
+        raise ValueError("frozen crops are fixed: colour_jitter and random_validation need images")
+
+
+def _check_loss(model, objective, recipe):
+    if objective.loss == "recipe":
+        if recipe.loss in OF_VOTES:
+            raise ValueError(
+                f"{recipe.loss} compares distributions; {type(model).__name__} predicts a score, "
+                "choose another loss"
+            )
+        return
+    name = objective.loss if isinstance(objective.loss, str) else objective.loss.__name__
+    if recipe.loss not in (None, name) or recipe.rank_weight:
+        raise ValueError(
+            f"{type(model).__name__} as it is built learns by {name}; leave loss and rank_weight out"
+        )
+
+
+def _check_stages(model, objective, recipe):
+    stages = len(recipe.stages) if recipe.stages else 1
+    if stages != objective.stages:
+        kind = type(model).__name__
+        if objective.stages == 1:
+            raise ValueError(f"{kind} is trained in one stage; leave stages out")
+        raise ValueError(
+            f"{kind} is trained in {objective.stages} stages; give stages, the epochs of each"
+        )
+
+
+# ---- what scores are held against
+
+
+def set_targets(
+    model: nn.Module, objective: Objective, recipe: Recipe, table
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets of the loss (n,) or (n, k), and labels in score units (n,), of a training's table;
+    the model's contract is given the scale: label = offset + scale x score.
+    """
+    labels, contract = table.label.to_numpy(float), model.contract
+    if objective.targets is not None:
+        contract.offset, contract.scale = 0.0, 1.0
+        return objective.targets(model, table), labels
+    low, width = float(np.min(labels)), float(np.ptp(labels)) or 1.0
+    contract.offset, contract.scale = {
+        "standardised": (float(np.mean(labels)), float(np.std(labels)) or 1.0),
+        "raw": (0.0, 1.0),
+        "unit": (low, width),
+    }[recipe.label_scale]
+    contract.units = OF_LABELS
+    if contract.low is not None and recipe.label_scale == "standardised":
+        # A score that cannot be below 0 never meets standardised labels.
+        contract.scale = width / (contract.high - contract.low)
+        contract.offset = low - contract.scale * contract.low
+    scores = (labels - contract.offset) / contract.scale
+    return scores, scores
+
+
+def loss_of(objective: Objective, recipe: Recipe):
+    """The loss of a step: (outputs, target, stage) -> cost; and its name."""
+    if callable(objective.loss):
+        return objective.loss, objective.loss.__name__
+    name = (recipe.loss or "l1") if objective.loss == "recipe" else objective.loss
+    loss = LOSSES[name]
+
+    def cost_of(outputs, target, stage):
+        cost = loss(outputs, target)
+        if recipe.rank_weight:
+            cost = cost + recipe.rank_weight * hinge(outputs, target)
+        return cost
+
+    return cost_of, name
+
+
+def to_label_units(contract, predicted: np.ndarray, label) -> None:
+    """Sets the contract's offset and scale to the line that takes these predictions nearest to the
+    labels; a rising one.
+    """
+    slope, start = np.polyfit(predicted, label, 1)
+    if slope > 0:
+        contract.offset = float(start + slope * contract.offset)
+        contract.scale = float(slope * contract.scale)
+
+
+# ---- what learns
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+    """Two parameter groups, the parts that `backbone_parts` names and the rest, with their rates
+    and decays. KeyError for a part that the model does not have.
+    """
+    names = recipe.backbone_parts
+    unknown = [name for name in names if not isinstance(getattr(model, name, None), nn.Module)]
+    if unknown:
+        known = ", ".join(name for name, _ in model.named_children())
+        kind = type(model).__name__
+        raise KeyError(
+            f"{kind} has no part {', '.join(unknown)} to learn as backbone; it has {known}; name "
+            "some of them in backbone_parts"
+        )
+    inside = {id(p) for name in names for p in getattr(model, name).parameters()}
+    backbone = [p for p in model.parameters() if id(p) in inside]
+    head = [p for p in model.parameters() if id(p) not in inside]
+    decay = recipe.backbone_weight_decay
+    decay = recipe.weight_decay if decay is None else decay
+    return [
+        {"params": backbone, "lr": recipe.backbone_lr, "weight_decay": decay},
+        {"params": head, "lr": recipe.head_lr, "weight_decay": recipe.weight_decay},
+    ]
+
+
+def idle_parameters(
+    model: nn.Module, objective: Objective, recipe: Recipe, groups: list[dict], epoch: int
+) -> list[nn.Parameter]:
+    """The parameters that do not learn in an epoch, counted from 0: those of other stages, and the
+    head's once HyperIQA's filter is exhausted.
+    """
+    learning = {id(p) for p in objective.learns(model, recipe.stage(epoch))}
+    idle = [p for p in model.parameters() if id(p) not in learning]
+    if recipe.exhausted_filter and epoch > 0:
+        idle += groups[1]["params"]
+    return idle
+
+
+# ---- what tells it from another
+
+
+def identity(
+    model: nn.Module, objective: Objective, recipe: Recipe, sets: dict[str, Samples]
+) -> dict:
+    """What must be the same for a training to go on, as plain values."""
+    kind = getattr(model, "config", {"name": type(model).__name__})
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    scale = {"offset", "scale", "units"}  # which training itself sets
+    contract = {key: value for key, value in asdict(model.contract).items() if key not in scale}
+    image = sets["train"].parts["image"][0]
+    values = recipe.identity() | {
+        "model": f"{kind}, parameters {_digest(str(shapes))}",
+        "contract": str(contract),
+        "objective": str(objective.identity()),
+        "images": f"frozen crops {image.shape}" if is_frozen(image) else "images",
+    }
+    for name, samples in sets.items():
+        table = samples.table
+        values[f"table of {name}"] = f"{len(table)} rows, {_digest(table.to_csv())}"
+    return values
+
+
+def _digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
