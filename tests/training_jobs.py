@@ -24,7 +24,9 @@ from iqa_core.loading import Samples
 from iqa_core.models import Contract
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["training_jobs", "torch.utils.tensorboard", "timm.layers"])
+SERVER.set_forkserver_preload(
+    ["training_jobs", "objective_jobs", "torch.utils.tensorboard", "timm.layers"]
+)
 
 
 def run(job, *arguments, processes=1):
