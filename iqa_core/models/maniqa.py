@@ -27,8 +27,8 @@ DROP = 0.1  # dropout, and the largest drop path of a stage
 VARIANTS = {"MANIQA": {}}
 REPORTED = (
     "LIVE .982 / .983, CSIQ .961 / .968, TID2013 .937 / .943, KADID-10k .944 / .946 (the paper, "
-    "SRCC / PLCC); released weights: KADID-10k .939 / .939, KonIQ-10k .930 / .946, one random split "
-    "each, best test epoch (the code's README)"
+    "SRCC / PLCC); released weights: KADID-10k .939 / .939, KonIQ-10k .930 / .946, one random "
+    "split each, best test epoch (the code's README)"
 )
 AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
     "reads by OpenCV, which obeys the orientation. KonIQ-10k weights were trained and tested on "
