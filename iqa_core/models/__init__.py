@@ -76,7 +76,7 @@ def everything(model, stage: int):
 
 
 def patches(model, height: int, width: int) -> int:
-    """The length of an image in patches of 32 x 32 pixels: what it costs a model of whole images."""
+    """The length of an image in patches of 32 x 32 pixels: what whole images cost a model."""
     return -(-height // 32) * -(-width // 32)
 
 

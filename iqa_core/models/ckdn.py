@@ -69,7 +69,8 @@ class CKDN(nn.Module):
         super().__init__()
         self.objective = OBJECTIVE
         self.contract = Contract(
-            "github.com/researchmm/CKDN: shorter side 329, centre crop of 288", crop=288, resize=329,
+            "github.com/researchmm/CKDN: shorter side 329, centre crop of 288",
+            crop=288, resize=329,
             interpolation=("bicubic", "nearest"), reference="degraded",
             units="(Elo score - 900) / 1000 on PIPAL", low=0.0, high=1.0,
         )  # fmt: skip

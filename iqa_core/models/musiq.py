@@ -492,7 +492,7 @@ def _one_size(images):
     shapes = set(_shapes(images))
     if len(shapes) > 1:
         raise ValueError(
-            f"attention is shown for images of one size, not {sorted(shapes)[:3]}; ask image by image"
+            f"attention is shown for images of one size, not {sorted(shapes)[:3]}; ask one by one"
         )
     return images if isinstance(images, torch.Tensor) else torch.stack(list(images))
 
