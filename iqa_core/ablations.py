@@ -8,16 +8,17 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from . import runs, splits, study, training
-from .attention import stage_weights
+from . import evaluation, runs, splits, study, training
+from .attention import STAGES, stage_weights
 from .files import read_json
-from .loading import Samples, evaluation_views, floats
+from .loading import Samples, evaluation_views, floats, open_samples
 from .loading.views import FROZEN, batch
 from .models import create_model, objective_of
 from .models.smart_iqa import AdaptiveGate
@@ -55,12 +56,6 @@ class Job:
     def trained_by(self) -> str:
         """The name of the job that trains the network."""
         return f"full-seed{self.seed}" if self.tests_only else self.name
-
-    @property
-    def random(self) -> tuple[int, int] | None:
-        """What seeds the places of a further test's crops, each variant's its own; None: a grid."""
-        of_variant = self.seed, zlib.crc32(self.variant.encode())
-        return of_variant if self.recipe.random_validation else None
 
     def build(self, record: runs.Run) -> nn.Module:
         """Its network before the training, of which the run takes note."""
@@ -197,6 +192,24 @@ def _has_adaptive_gate(model):
     return isinstance(getattr(model, "gate", None), AdaptiveGate)
 
 
+def overview(jobs: Sequence[Job], divided: dict[str, study.Data], variants: dict) -> pd.DataFrame:
+    """A row a variant: its split, training images, trainings (0 where the full model's networks are
+    tested), and what differs from the full model.
+
+    divided   data by the name of the split
+    """
+    rows = []
+    for variant in dict.fromkeys(job.variant for job in jobs):
+        of_variant = [job for job in jobs if job.variant == variant]
+        split = of_variant[0].split
+        row = {"variant": variant, "split": split}
+        row["train images"] = len(divided[split].rows("train"))
+        row["trainings"] = sum(not job.tests_only for job in of_variant)
+        row["what differs from full"] = variants.get(variant, "")
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def figure_groups(variants: dict) -> dict[str, list[str]]:
     """The variants that are drawn together: `ladder`, those of another network but for the kind of
     gate; `controls`, those with another gate or none; `settings`, those of the same network.
@@ -251,7 +264,24 @@ def _left_out_names(kinds):
     return ["all-types", *(f"without-{kind}" for kind in kinds)] if kinds else []
 
 
-# ---- what was predicted
+# ---- what is predicted
+
+
+def predict_otherwise(record: runs.Run, job: Job, network, data: study.Data) -> None:
+    """A job that only tests, done: predictions.csv of the test images, and the end of its run.
+
+    network   the full model's, trained with the job's seed
+    """
+    network.contract = network.contract.changed(**job.contract)
+    test = study.open_sets(record, data, network)["test"]
+    # Crops at random places are each variant's own, so that two such variants differ by them.
+    places = job.seed, zlib.crc32(job.variant.encode())
+    random = places if job.recipe.random_validation else None
+    predicted = evaluation.predict_samples(network, test, random=random, progress=True)
+    rows = test.table[["image", "label"]].assign(split="test", predicted=predicted)
+    rows.to_csv(record.path("predictions.csv"), index=False)
+    record.record(seed=job.seed)
+    record.finish({"networks_of": job.trained_by})
 
 
 def read_predictions(record: runs.Run, jobs: Sequence[Job]) -> pd.DataFrame:
@@ -265,6 +295,32 @@ def read_predictions(record: runs.Run, jobs: Sequence[Job]) -> pd.DataFrame:
         networks = "full" if job.tests_only else job.variant
         parts.append(rows.assign(split=job.split, networks=networks))
     return pd.concat(parts, ignore_index=True)
+
+
+def predict_shuffled(
+    record: runs.Run, jobs: Sequence[Job], data: study.Data, *, draws: int = 3
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The test images of finished trainings, judged with the stage weights of other test images,
+    drawn at random several times.
+
+    Returns the predictions (columns image, variant "full, shuffled", seed, draw, predicted), and
+    the mean stage weights of each image (columns stage1 to stage4, seed).
+    """
+    generator = np.random.default_rng(0)
+    predictions, gates = [], []
+    for job in jobs:
+        network = study.load_network(record.path(job.name))
+        test = study.open_sets(record, data, network, frozen_crops=job.frozen_crops)["test"]
+        number = len(test.table)
+        orders = np.array([generator.permutation(number) for _ in range(draws)])
+        if (orders != np.arange(number)).mean() <= 0.5:
+            raise ValueError(f"{number} test images are too few: most keep their own weights")
+        scores, weights = shuffled(network, test.parts["image"], orders)
+        for draw, predicted in enumerate(scores):
+            rows = test.table[["image"]].assign(variant="full, shuffled", seed=job.seed)
+            predictions.append(rows.assign(draw=draw, predicted=predicted))
+        gates.append(pd.DataFrame(weights.mean(1), columns=STAGES).assign(seed=job.seed))
+    return pd.concat(predictions), pd.concat(gates)
 
 
 @torch.inference_mode()
@@ -308,6 +364,24 @@ def sets_and_runs(transfer: list[str]) -> tuple[list[str], list[str]]:
     ]
 
 
+def predict_sets(
+    record: runs.Run, jobs: Sequence[Job], tables: dict[str, pd.DataFrame], *, root: Path
+) -> pd.DataFrame:
+    """All images of other sets, judged by the networks of finished trainings: columns image, label,
+    content, seed, tested (the set's name), predicted; empty for no sets.
+    """
+    parts = [pd.DataFrame()]
+    for name, table in tables.items():
+        for job in jobs:
+            network = study.load_network(record.path(job.name))
+            samples = open_samples(table, network, root=root, frozen_crops=job.frozen_crops)
+            rows = table.reindex(columns=["image", "label", "content"])
+            rows = rows.assign(seed=job.seed, tested=name)
+            predicted = evaluation.predict_samples(network, samples, progress=True)
+            parts.append(rows.assign(predicted=predicted))
+    return pd.concat(parts)
+
+
 def read_transfers(parameters: dict) -> pd.DataFrame:
     """The rows of transfer.csv of the runs that `transfer` names, for one matrix with that of
     `parameters`; empty without such runs.
@@ -326,8 +400,8 @@ def read_transfers(parameters: dict) -> pd.DataFrame:
         for key in POLICY:
             if theirs.get(key) != parameters[key]:
                 raise ValueError(
-                    f"run {name} has {key} {theirs.get(key)}, not {parameters[key]}: one matrix has "
-                    "one crop policy; run one of them anew"
+                    f"run {name} has {key} {theirs.get(key)}, not {parameters[key]}: one matrix "
+                    "has one crop policy; run one of them anew"
                 )
         if data_set in rows_of:
             raise ValueError(

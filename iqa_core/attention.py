@@ -75,8 +75,8 @@ def stage_weights(
 
 
 def entropy(weights: np.ndarray) -> np.ndarray:
-    """Shannon's entropy in bits of weights (..., 4) -> (...): 2 where all are equal, 0 where one has
-    everything. The entropy of mean weights is at least the mean of the entropies.
+    """Shannon's entropy in bits of weights (..., 4) -> (...): 2 where all are equal, 0 where one
+    has everything. The entropy of mean weights is at least the mean of the entropies.
 
     ValueError for weights below 0 or not of sum 1.
     """
@@ -245,8 +245,7 @@ def gradient_maps(model, image: np.ndarray) -> np.ndarray:
         slopes = torch.autograd.grad(score, stages, allow_unused=True)
         maps = []
         for stage, slope in zip(stages, slopes, strict=True):
-            stage = stage.detach()
-            product = stage * (0 if slope is None else slope)
+            product = stage.detach() * (0 if slope is None else slope)
             maps.append(product.sum(1) * (stage.shape[-1] / crops.shape[-1]) ** 2)
         return maps
 

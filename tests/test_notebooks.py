@@ -13,7 +13,8 @@ from iqa_core.runs.parameters import declared_parameters
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 HEAD = ("Question", "Reads", "Writes", "Expect")
-CELLS, CODE_LINES, CELL_LINES, IN_A_ROW = 30, 150, 20, 2
+CELLS, CODE_LINES, CELL_LINES, IN_A_ROW = 30, 120, 15, 2
+EXPECT_WORDS = 60
 
 
 def faults(path):
@@ -77,6 +78,9 @@ def opening(path, cells, code, trees):
     for word in HEAD:
         if not re.search(rf"\b{word}\b", text(cells[0])):
             yield f"the first cell does not say *{word}*"
+    expect = text(cells[0]).partition("*Expect*")[2].split()
+    if len(expect) > EXPECT_WORDS:
+        yield f"*Expect* has {len(expect)} words, {EXPECT_WORDS} are allowed: time, number, source"
     if not all(isinstance(node, ast.Import | ast.ImportFrom) for node in trees[0].body):
         yield "the first code cell holds more than imports"
     if "parameters" not in code[1]["metadata"].get("tags", []):
@@ -267,7 +271,8 @@ BAD = {
     "is an absolute path": (4, ("code", "open('/data/x')\nprint(seed)")),
     "it changes sys.path": (4, ("code", "sys.path.insert(0, '..')\nprint(seed)")),
     "is no Python": (4, ("code", "%pip install x")),
-    "has 21 lines, 20 are allowed": (4, ("code", "print(seed)\n" * 21)),
+    "has 16 lines, 15 are allowed": (4, ("code", "print(seed)\n" * 16)),
+    "[*]Expect[*] has 61 words, 60 are": (0, ("markdown", GOOD[0][1] + " more" * 59)),
     "`## Fit` does not say why": (5, ("markdown", "This was the seed.\n\n## Fit\n")),
     "has no ## sections": (5, ("markdown", "Because.")),
     "never calls run.finish": (6, ("code", "print(seed)")),
@@ -289,7 +294,7 @@ def test_names_sizes_and_outputs(tmp_path):
     long = [*GOOD[:6], *[("markdown", "a"), ("code", "print(seed)\n" * 12)] * 13, *GOOD[6:]]
     found = " ".join(faults(written(tmp_path, long)))
     assert "35 cells, 30 are allowed" in found
-    assert "code lines, 150 are allowed" in found
+    assert "code lines, 120 are allowed" in found
     path = written(tmp_path, GOOD)
     path.write_text(
         path.read_text().replace(
