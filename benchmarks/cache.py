@@ -25,11 +25,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from iqa_core.loading import Batches
+from iqa_core.loading import Batches, Samples
+from iqa_core.models import Contract, Objective
 from iqa_core.pixels.cache import PixelCache
 from iqa_core.runs import project_root
 
@@ -110,11 +112,16 @@ def epoch(way: str, files: list[Path], copies: list[Path], folder: Path) -> floa
     start = cpu()
     if way == "cache":
         cache, labels = PixelCache(files, folder, resize=SIZE), np.zeros(len(files))
-        options = dict(
-            crop=224, batch_size=96, crops_per_image=CROPS, generator=np.random.default_rng(0)
+        table = pd.DataFrame({"label": labels})
+        data = Batches(
+            Samples({"image": cache}, table),
+            Contract("this benchmark"),
+            Objective(),
+            batch_size=96,
+            crops_per_image=CROPS,
+            generator=np.random.default_rng(0),
         )
-        data = Batches(cache, labels, **options)
-        count = sum(len(crops) for crops, *_ in itertools.islice(data, len(data)))
+        count = sum(len(batch.rows) for batch in itertools.islice(data, len(data)))
     else:
         data = (
             Decoded(files, resize=True)

@@ -7,11 +7,11 @@ one process, turn by turn. With a GPU Swin-Base in batches of 96, some minutes; 
 Swin-Tiny in batches of 8, two minutes or so, which does not answer the question.
 
 published, kept     fp32; images resized once, then flip, crop and jitter by PIL, no workers; the
-loss is read at every step:
-                    SMART-IQA's code
+                    loss is read at every step: SMART-IQA's code
 published, decoded  the same, but a JPEG of 1024 x 768 decoded and resized for every crop:
-HyperIQA's code workbook            `loading.Batches` and the step of `training.fit`: crops leave
-the CPU as uint8, the device jitters them
+                    HyperIQA's code
+workbook            `loading.Batches` and the step of `training.fit`: crops leave the CPU as uint8,
+                    the device jitters them
 
 fp32 is PyTorch's default: TF32 not in matrix products, but in convolutions. Printed are medians
 over rounds; `times published` compares with "published, kept" within a round. Peak memory is that
@@ -30,11 +30,11 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from iqa_core import training
-from iqa_core.loading import Batches
+from iqa_core.loading import Batches, Samples
 from iqa_core.loading import jitter as augment
-from iqa_core.models import create_model
-from iqa_core.training import processes, recipe
+from iqa_core.models import Contract, Objective, create_model
+from iqa_core.training import Recipe
+from iqa_core.training.step import set_up, take_step
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
@@ -97,16 +97,21 @@ def batches(way: str, photos: tuple, size: int, *, colours: bool):
         return itertools.chain.from_iterable(
             itertools.repeat(torch.utils.data.DataLoader(data, size, shuffle=True))
         )
-    options = dict(
-        crop=224,
+    return Batches(
+        kept(photos),
+        Contract("this benchmark"),
+        Objective(),
         batch_size=size,
         crops_per_image=20,
         colour_jitter=colours,
         generator=np.random.default_rng(0),
     )
-    return Batches(
-        [np.asarray(image) for image in photos[1]], np.full(len(photos[1]), 0.5), **options
-    )
+
+
+def kept(photos: tuple) -> Samples:
+    """The resized images as a training gets them."""
+    images = [np.asarray(image) for image in photos[1]]
+    return Samples({"image": images}, pd.DataFrame({"label": np.linspace(0, 1, len(images))}))
 
 
 def cpu_of_data(name: str, photos: tuple, size: int):
@@ -117,42 +122,54 @@ def cpu_of_data(name: str, photos: tuple, size: int):
 
     def measure(colours):
         start = time.process_time()
-        crops, *_, amounts = next(data[colours])
+        batch = next(data[colours])
         if name == "workbook, all on the CPU":
-            crops = crops.to(memory_format=torch.channels_last).float() / 255
-            crops = augment.jitter(crops, *amounts) if colours else crops
+            crops = batch.views[0].to(memory_format=torch.channels_last).float() / 255
+            crops = augment.jitter(crops, *batch.colours) if colours else crops
         return time.process_time() - start, np.nan
 
     return measure
 
 
+def workbook(way: str, model: nn.Module, photos: tuple, size: int, *, colours: bool):
+    """A training of the workbook, set up."""
+    recipe = Recipe(
+        epochs=10_000,
+        batch_size=size,
+        crops_per_image=20,
+        backbone_lr=5e-7,
+        head_lr=5e-6,
+        weight_decay=2e-4,
+        clip=1.0,
+        colour_jitter=colours,
+        precision="bf16-mixed" if "bf16" in way else "32-true",
+    )
+    sets = {"train": kept(photos)}
+    return set_up(model, Objective(), recipe, sets, np.random.default_rng(0))
+
+
 def training_step(way: str, photos: tuple, size: int, *, swin: str, count: int):
     """Measures seconds of a step, mean of `count`, and GiB of GPU memory."""
-    others, data = (
-        torch.cuda.memory_allocated(),
-        [batches(way, photos, size, colours=colours) for colours in (False, True)],
-    )
+    others = torch.cuda.memory_allocated()
     model = create_model("smart_iqa", size=swin, pretrained=False).train()
-    optimizer = recipe.OPTIMIZERS["adamw"](
-        recipe.groups(model, ["backbone"], (5e-7, 5e-6), (2e-4, 2e-4))
-    )
     if way in (KEPT, DECODED):
         model.to(DEVICE).backbone.normalise = nn.Identity()  # the loader has done it
+        data = [batches(way, photos, size, colours=colours) for colours in (False, True)]
+        optimizer = torch.optim.AdamW(model.parameters(), 5e-6, weight_decay=2e-4)
     else:
-        fabric = processes.start("bf16-mixed" if "bf16" in way else "32-true")
         learner = torch.compile(model, dynamic=False) if "compiled" in way else model
-        network, optimizer = processes.set_up(fabric, learner, optimizer)
+        trainings = [workbook(way, learner, photos, size, colours=c) for c in (False, True)]
 
-    def step(batch):
+    def step(colours):
+        if way not in (KEPT, DECODED):
+            take_step(trainings[colours], trainings[colours].batches.taken)
+            return
+        crops, labels = next(data[colours])
         optimizer.zero_grad()
-        if way in (KEPT, DECODED):
-            loss = nn.functional.l1_loss(model(batch[0].to(DEVICE)), batch[1].to(DEVICE))
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            loss.item()
-        else:
-            training._backward(fabric, network, *batch, loss="l1", rank_weight=0.0, parts=1)
-            fabric.clip_gradients(network, optimizer, max_norm=1.0, error_if_nonfinite=False)
+        loss = nn.functional.l1_loss(model(crops.to(DEVICE)), labels.to(DEVICE))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        loss.item()
         optimizer.step()
 
     def measure(colours):
@@ -161,7 +178,7 @@ def training_step(way: str, photos: tuple, size: int, *, swin: str, count: int):
             torch.cuda.reset_peak_memory_stats()
         held, start = torch.cuda.memory_allocated(), time.perf_counter()
         for _ in range(count):
-            step(next(data[colours]))
+            step(colours)
         torch.get_device_module(DEVICE).synchronize()
         return (time.perf_counter() - start) / count, (
             torch.cuda.max_memory_allocated() - held + own

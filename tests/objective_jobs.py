@@ -29,7 +29,7 @@ def case(name, *, epochs):
         return model, _samples(SIZES), training.Recipe(**recipe, backbone_parts=["patches"])
     if name == "musiq votes":
         model = create_model("musiq", scales=[], patch_encoder="linear", bins=10, **small)
-        recipe = recipe | dict(backbone_parts=["patches"], batch_tokens=12)
+        recipe = recipe | dict(backbone_parts=["patches"], batch_tokens=18)
         return model, _voted(_samples(SIZES)), training.Recipe(**recipe)
     if name == "iqt":
         model = create_model(

@@ -321,15 +321,15 @@ REAL = """\
 import torch
 from iqa_core import runs, training
 from iqa_core.apps import distributed
-from training_jobs import SGD, Swin, data
+from training_jobs import SGD, Swin, data, fit
 record = runs.start("02_x", globals())
 torch.set_default_dtype(torch.float64)
 training.seed_everything(0)
 model, images, val = Swin(), data(20, size=(70, 66)), data(7, seed=1, size=(66, 66))"""
 REAL_FIT = """\
 distributed.train(record, processes)
-given = SGD | dict(epochs=1, batch_size=4, checkpoint=record.path("last.ckpt"), say=record.note)
-for row in training.fit(model, *images, *val, **given):
+given = SGD | dict(epochs=1, batch_size=4, checkpoint=record.path("last.ckpt"), log=record.note)
+for row in fit(model, *images, *val, **given):
     record.log(row)"""
 
 

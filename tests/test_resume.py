@@ -205,7 +205,7 @@ def test_only_the_first_process_writes(project, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     second = runs.start("01_x", {"experiment": "lab", "run": "a"})
     second.log({"epoch": 1, "val_srcc": 0.5})
-    second.say("x")
+    second.note("x")
     second.record(a=1)
     second.finish({})
     assert second.rows and {path: path.read_bytes() for path in first.folder.iterdir()} == before

@@ -24,7 +24,9 @@ from iqa_core.loading import Samples
 from iqa_core.models import Contract
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["training_jobs", "torch.utils.tensorboard", "timm.layers"])
+SERVER.set_forkserver_preload(
+    ["training_jobs", "objective_jobs", "torch.utils.tensorboard", "timm.layers"]
+)
 
 
 def run(job, *arguments, processes=1):
@@ -114,7 +116,7 @@ def killed_training(rank, root: Path, where: str, minutes: float) -> None:
     model.register_forward_pre_hook(counted)
     _lay_traps(where)
     options = OPTIONS | dict(
-        checkpoint=record.path("last.ckpt"), checkpoint_minutes=minutes, log=record.say
+        checkpoint=record.path("last.ckpt"), checkpoint_minutes=minutes, log=record.note
     )
     for row in fit(model, *data(), *data(25, seed=1, noise=15.0), **options):
         record.log(row)

@@ -24,6 +24,7 @@ from iqa_core.apps import sweep
 from iqa_core.hints import nearest
 from iqa_core.runs import resume as resuming
 from iqa_core.runs.parameters import check_parameters, declared_parameters
+from iqa_core.training.recipe import Recipe
 
 KERNEL = "python3"  # the kernelspec that the ipykernel wheel puts into this environment
 
@@ -258,6 +259,9 @@ def _job(path: Path, *, root: Path, overrides: dict) -> Job:
         declared = declared_parameters(notebook)
         replaced = {name: value for name, value in overrides.items() if name in declared}
         parameters = check_parameters(notebook, by_place | values | replaced)
+        if "options" in declared:  # refused before anything runs
+            defaults = {name: parameter.default for name, parameter in declared.items()}
+            Recipe.from_parameters(defaults | parameters)
     except (KeyError, ValueError, FileNotFoundError) as error:
         where = f"params/{path.parent.name}/{path.name}"
         raise type(error)(f"{where}: {error.args[0]}") from error

@@ -8,7 +8,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["cache", "read"],
     submod_attrs={
-        "read": ["FORMATS", "Size", "image_size", "image_sizes", "read_image", "resize", "sides"],
+        "read": [
+            "ENLARGED", "FORMATS", "MEGAPIXELS", "Size", "image_size", "image_sizes", "read_image",
+            "resize", "sides",
+        ],
         "cache": ["PixelCache"],
     },
-)
+)  # fmt: skip

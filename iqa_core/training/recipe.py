@@ -1,8 +1,9 @@
 """What a training is given besides its model and its data."""
 
+from itertools import accumulate
+from numbers import Number
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -79,7 +80,7 @@ class Recipe(BaseModel):
             if name not in cls.model_fields:
                 raise ValueError(_unknown(name, cls.model_fields))
         return {
-            name: value.item() if isinstance(value, np.generic) else value
+            name: value.item() if isinstance(value, Number) and hasattr(value, "item") else value
             for name, value in values.items()
         }
 
@@ -116,8 +117,8 @@ class Recipe(BaseModel):
 
     def stage(self, epoch: int) -> int:
         """The number from 0 of the stage in which an epoch, counted from 0, lies."""
-        ends = np.cumsum(self.stages or [self.epochs])
-        return int(np.searchsorted(ends, epoch, side="right"))
+        ends = accumulate(self.stages or [self.epochs])
+        return sum(end <= epoch for end in ends)
 
     def identity(self) -> dict:
         """What tells two trainings apart: every value but how often a checkpoint is written."""
