@@ -10,6 +10,7 @@ import pytest
 from conftest import REPOSITORY
 
 from iqa_core.runs.parameters import declared_parameters
+from iqa_core.training import Recipe
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 HEAD = ("Question", "Reads", "Writes", "Expect")
@@ -68,7 +69,9 @@ def sizes(cells, code):
     if total > CODE_LINES:
         yield f"{total} code lines, {CODE_LINES} are allowed"
     for number, cell in enumerate(cells, start=1):
-        if cell["cell_type"] == "code" and len(lines(cell)) > CELL_LINES:
+        if cell["cell_type"] != "code" or cell is code[1]:  # a line for each parameter
+            continue
+        if len(lines(cell)) > CELL_LINES:
             yield f"cell {number} has {len(lines(cell))} lines, {CELL_LINES} are allowed"
 
 
@@ -184,6 +187,8 @@ def parameters(path, trees):
         isinstance(node, ast.Attribute) and ast.unparse(node) == f"{started(trees)}.parameters"
         for node in rest
     )
+    if any(ast.unparse(node.func) == "study.recipe_of" for node in calls(trees)):
+        used |= {"options", *Recipe.model_fields}
     for name, parameter in declared.items():
         if not parameter.comment:
             yield f"parameter {name} has no comment with meaning and unit"
