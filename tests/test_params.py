@@ -63,18 +63,6 @@ def test_an_experiment_gives_a_number_to_expect(folder):
     assert any(re.search(r"(?i)\bexpect\W[^\n]*(?<!\w)\d*\.?\d", text) for text in told)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_training_of_a_file_has_a_recipe(path):
-    parameters = execute.check_file(path, root=REPOSITORY)
-    if "options" not in parameters:
-        return
-    training.Recipe.from_parameters(parameters)
-    for change in parameters.get("variants", {}).values():
-        changed = parameters | change
-        changed["options"] = parameters["options"] | change.get("options", {})
-        training.Recipe.from_parameters(changed)
-
-
 TRAININGS = ("02_train_baseline", "03_train_smart_iqa")
 TRAINED = [
     path
@@ -107,7 +95,7 @@ def test_corrected_recipes_are_the_notebooks_but_for_network_sizes_rates_flips_a
     of_the_set = {"data_set", "split", "arguments", "contract", "scale_label", "seed"}
     sizes = {"epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "options"}
     assert set(own) <= of_the_set | sizes | (
-        {"features", "baseline", "weight_decay"} if smart else {"measures"}
+        {"frozen_crops", "baseline", "weight_decay"} if smart else {"measures"}
     )
     assert set(own["options"]) <= {"flips", "validate_every"} | ({"clip"} if smart else set())
 
