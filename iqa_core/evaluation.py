@@ -123,7 +123,7 @@ def _check(contract, images, reference, *, crops, scaled):
         )
     if scaled and not contract.calibration:
         raise ValueError(
-            "this model has no calibration; trained by notebook 02, where val labels are, it gets one"
+            "this model has no calibration; notebooks that train give it one, where val labels are"
         )
     if crops is not None and not contract.crop:
         raise ValueError("this model reads whole images; leave `crops=` out")

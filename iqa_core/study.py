@@ -84,12 +84,16 @@ def build_network(
 ):
     """The network of a run: model `name` of `arguments`, its contract changed by `contract`.
 
+    arguments      those that the notebook declares are its own model's; another model, of which
+                   nothing else is said, is built as it is
     frozen_crops   not 0: its backbone does not learn, and each image is judged by so many crops
     start_from     a finished run of the same model, whose weights it begins with
 
     ValueError for a model that cannot learn on frozen crops, and for weights of another model;
     FileNotFoundError for a run that has not finished.
     """
+    if arguments == _arguments_of_another(record, name):
+        arguments = {}
     network = create_model(name, **arguments)
     network.contract = network.contract.changed(**contract)
     if frozen_crops:
@@ -105,6 +109,17 @@ def build_network(
         crops=network.contract.crops,
     )
     return network
+
+
+def _arguments_of_another(record, name):
+    """The arguments that a run's notebook declares, where those are of another model than `name`;
+    else None.
+    """
+    notebook = runs.read_json(record.path("params.json"))["notebook"]
+    declared = runs.declared_parameters(runs.project_root() / f"notebooks/{notebook}.ipynb")
+    if "model" not in declared or declared["model"].default == name:
+        return None
+    return declared["arguments"].default
 
 
 def _start_from(record, network, run):

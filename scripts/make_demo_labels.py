@@ -28,13 +28,21 @@ from iqa_core.full_reference import fr_measure
 ROOT = Path(__file__).resolve().parents[1]
 MADE_WITH = ("piq", "ssimulacra2", "pillow", "scikit-image", "scipy", "numpy", "torch")
 NAMES = (  # of its distortions; the labels hang on this list and its order
-    "brighten", "color_saturation_2", "contrast", "darken", "gaussian_blur", "impulse_noise", "jpeg", "jpeg2000",
-    "motion_blur", "pixelate", "quantization", "white_noise",
-)  # fmt: skip
-LOWEST = {
-    "gaussian_blur": 2,
-    "motion_blur": 2,
-}  # level 1 of these (sigma .1, length 1) changes hardly a pixel
+    "brighten",
+    "color_saturation_2",
+    "contrast",
+    "darken",
+    "gaussian_blur",
+    "impulse_noise",
+    "jpeg",
+    "jpeg2000",
+    "motion_blur",
+    "pixelate",
+    "quantization",
+    "white_noise",
+)
+# level 1 of these (sigma .1, length 1) changes hardly a pixel
+LOWEST = {"gaussian_blur": 2, "motion_blur": 2}
 VERSIONS = 4  # of each distortion type; the last of them gets a second distortion
 
 
@@ -43,7 +51,8 @@ def recipes(photos: list[str]) -> pd.DataFrame:
     distortion2, level2.
 
     The parameter is log-uniform between the type's lowest level (`LOWEST`, else 1) and level 5;
-    seeded by the photograph's name."""
+    seeded by the photograph's name.
+    """
     rows = []
     for photo in sorted(photos):
         content = Path(photo).stem

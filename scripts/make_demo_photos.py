@@ -4,7 +4,8 @@ Most come out of Debian packages (`apt-get download`, unpacked in a temporary fo
 installed scikit-image and scikit-learn. Each picture is cropped, reduced to 512x384 (never
 enlarged), taken to sRGB and written as PNG, with its author, licence and SHA-256 in photos.csv and,
 for people, in CREDITS.md. Nothing else in the project needs this script: its results are tracked.
-Run it on Debian 12: `python scripts/make_demo_photos.py`."""
+Run it on Debian 12: `python scripts/make_demo_photos.py`.
+"""
 
 import csv
 import hashlib
@@ -405,8 +406,10 @@ PHOTOS = [
 
 HEAD = """# The demo photographs: authors and licences
 
-Made from `photos.csv` by `scripts/make_demo_photos.py`; do not edit. Every photograph keeps its own licence, and so
-does every distorted copy that the project makes of it: what derives from a CC-BY-SA photograph is under that same licence.
+Made from `photos.csv` by `scripts/make_demo_photos.py`; do not edit. Every photograph keeps \
+its own licence, and so
+does every distorted copy that the project makes of it: what derives from a CC-BY-SA photograph is \
+under that same licence.
 The authors endorse neither the project nor what it does to their pictures.
 
 | file | title | author | licence | source | changes |

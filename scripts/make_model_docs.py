@@ -1,15 +1,18 @@
 """Writes docs/models.md from the model registry: parameters, GMACs, inputs, scores, papers,
 reported results.
 
-`python scripts/make_model_docs.py` after a change of a model; `make test-slow` says when the file
-is stale."""
+`python scripts/make_model_docs.py` after a change of a model; tests/test_pages.py says when the
+page is stale.
+"""
 
+import functools
 import inspect
 import json
 import re
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,38 +21,44 @@ from iqa_core.models.smart_iqa import SIZES
 
 FILE = Path(__file__).resolve().parents[1] / "docs/models.md"
 NATIVE = (384, 512)  # height, width of the image by which models of whole images are counted
+# backbones that are tried: what a model takes is asked of its `build`
+PYRAMID = "resnet18"
+TRANSFORMER = "vit_tiny_patch16_224"
 
-HEAD = """\
+HEAD = f"""\
 # Models
 
-Made from the registry by `scripts/make_model_docs.py`; edit the model files, not this page. Every model is one file in
-`iqa_core/models/`, built by `create_model(name, **arguments)`.
+Made from the registry by `scripts/make_model_docs.py`; edit the model files, not this page. Every
+model is one file in `iqa_core/models/`, built by `create_model(name, **arguments)`.
 
-*Parameters*: all of the network, frozen and idle ones included. *Not in a score*: of these, those on which no score depends;
-published weights hold them, and each file declares them as `UNUSED` (CKDN's serve the first stage of its training).
-*Learnable*: those that are not frozen.
-*GMACs*: billions of multiply-adds of matrix products and convolutions for one forward pass on one crop, or on a whole image of
-{width}x{height} where crops are not taken, counted on the built network (the SMART-IQA reports print such numbers as "FLOPs").
+*Parameters*: all of the network, frozen and idle ones included. *Not in a score*: of these, those
+on which no score depends; published weights hold them, and each file declares them as `UNUSED`
+(CKDN's serve the first stage of its training). *Learnable*: those that are not frozen.
+*GMACs*: billions of multiply-adds of matrix products and convolutions for one forward pass on one
+crop, or on a whole image of {NATIVE[1]}x{NATIVE[0]} where crops are not taken, counted on the built
+network (the SMART-IQA reports print such numbers as "FLOPs").
 Published weights: `python -m iqa_core weights list`.
 """
 INPUTS = """
 ## Inputs and scores
 
-How an image reaches the network, which `evaluation.predict` follows. Images are RGB in [0, 1]; each network normalises them
-itself. Where several crops are taken they stand on a fixed grid, so a score is the same every time; the authors' codes mostly
-draw them at random. Scores are higher for better images. *Range*: what the network or its labels' scale fixes; *open* where
-only the labels can say. `weights list` has the range of each published file.
+How an image reaches the network, which training and evaluation follow. Images are RGB in [0, 1];
+each network normalises them itself. Where several crops are taken they stand on a fixed grid, so a
+score is the same every time; the authors' codes mostly draw them at random. Scores are higher for
+better images. *Range*: what the network or its labels' scale fixes; *open* where only the labels
+can say. `weights list` has the range of each published file.
 """
 PAPERS = """
 ## Papers and reported results
 
-Reported by others, SRCC / PLCC unless said, under the protocol named; nothing here was measured by this project.
+Reported by others, SRCC / PLCC unless said, under the protocol named; nothing here was measured by
+this project.
 """
 ARGUMENTS = """
 ## Arguments
 
-`create_model(name, ...)` takes these. `backbone`: a timm pyramid (ResNet, EfficientNet, Swin, ...) for `hyperiqa`, `smart_iqa`,
-`iqt` and `ckdn`, a vision transformer for `maniqa` and `ra_miqa`, anything for `miqa_baseline`. `pretrained=False` uses no
+`create_model(name, ...)` takes these. *Backbones*, by their names in timm: a pyramid (ResNet,
+EfficientNet, Swin, ...) or a vision transformer, as `build` takes them. `pretrained=False` uses no
 network.
 """
 CHANGES = """
@@ -66,158 +75,253 @@ def main() -> None:
 
 def text() -> str:
     """The whole page."""
-    built = {
-        (name, variant): create_model(name, **arguments, pretrained=False).eval()
-        for name in list_models()
-        for variant, arguments in module_of(name).VARIANTS.items()
-    }
-    names = list(dict.fromkeys(name for name, _ in built))
-    alike = {}  # networks by what is said of their inputs
-    for (_, variant), model in built.items():
-        alike.setdefault(tuple(contract(model.contract)), []).append(variant)
-    return "\n".join([
-        HEAD.format(height=NATIVE[0], width=NATIVE[1]),
-        table(
-            ["network", "built by", "parameters", "not in a score", "learnable", "GMACs"],
-            [[variant, f"`{call(name, variant)}`", *counts(name, model)] for (name, variant), model in built.items()],
-        ),
+    networks = {}
+    macs = {}
+    for name in list_models():
+        for variant in module_of(name).VARIANTS:
+            networks[name, variant], macs[name, variant] = counted(name, variant)
+    hyper = networks["hyperiqa", "HyperIQA"]
+    smart = networks["smart_iqa", "SMART-IQA-B"]
+    parts = [
+        HEAD,
+        size_table(networks, macs),
         INPUTS,
-        table(
-            ["network", "image", "scores", "range", "source"],
-            [[", ".join(variants), *told] for told, variants in alike.items()],
-        ),
+        input_table(networks),
         PAPERS,
-        table(["model", "paper", "reported"], [[f"`{name}`", paper(name), module_of(name).REPORTED] for name in names]),
+        paper_table(),
         ARGUMENTS,
-        table(["model", "arguments and their defaults"], [[f"`{name}`", arguments(name)] for name in names]),
+        argument_table(),
         CHANGES,
-        table(["", "HyperIQA", "SMART-IQA-B"], changes(built["hyperiqa", "HyperIQA"], built["smart_iqa", "SMART-IQA-B"])),
-        "",
-    ])  # fmt: skip
+        table(["", "HyperIQA", "SMART-IQA-B"], changes(hyper, smart)),
+    ]
+    return "\n".join(parts) + "\n"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# ---- parameters and multiply-adds
+
+
+@functools.cache
+@torch.no_grad()
+def counted(name: str, variant: str) -> tuple[nn.Module, float]:
+    """A network and the GMACs of a forward pass.
+
+    On torch's meta device, where tensors have shapes and no numbers, which takes a second; networks
+    that look at numbers cannot be counted there, and are built for real.
+    """
+    arguments = module_of(name).VARIANTS[variant]
+    try:
+        with torch.device("meta"):
+            network = create_model(name, **arguments, pretrained=False).eval()
+            return network, gmacs(network)
+    except RuntimeError:
+        network = create_model(name, **arguments, pretrained=False).eval()
+        return network, gmacs(network)
+
+
+def gmacs(network: nn.Module) -> float:
+    """Billions of multiply-adds of a forward pass, attention products included."""
+    contract = network.contract
+    size = (contract.crop, contract.crop) if contract.crop else NATIVE
+    sizes = [size]
+    if contract.reference:
+        sizes.append(size)
+    if contract.context:
+        sizes.append((contract.context, contract.context))
+    images = [torch.rand(1, 3, *size) for size in sizes]
+    # fused kernels of attention are not counted
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network(*images)
+    return counter.get_total_flops() / 2e9
+
+
+def size_table(networks: dict, macs: dict) -> str:
+    """How each network is built, and how large it is."""
+    rows = []
+    for (name, variant), network in networks.items():
+        sizes = [f"{count:,}" for count in parameter_counts(name, network)]
+        rows.append([variant, f"`{call(name, variant)}`", *sizes, f"{macs[name, variant]:.2f}"])
+    head = ["network", "built by", "parameters", "not in a score", "learnable", "GMACs"]
+    return table(head, rows)
 
 
 def call(name: str, variant: str) -> str:
     """The Python call that builds a variant."""
-    arguments = "".join(
-        f", {key}={_literal(value)}" for key, value in module_of(name).VARIANTS[variant].items()
-    )
-    return f'create_model("{name}"{arguments})'
+    arguments = module_of(name).VARIANTS[variant]
+    parts = [literal(name), *(f"{key}={literal(value)}" for key, value in arguments.items())]
+    return f"create_model({', '.join(parts)})"
 
 
-def counts(name: str, model: torch.nn.Module) -> list[str]:
-    """Parameters in all, not in a score, trained; GMACs of a forward pass."""
-    named = list(model.named_parameters())
-    unused = sum(
-        p.numel()
-        for key, p in named
-        if any(re.search(rule, key) for rule in module_of(name).UNUSED)
-    )
-    trained = sum(p.numel() for _, p in named if p.requires_grad)
-    return [
-        f"{sum(p.numel() for _, p in named):,}",
-        f"{unused:,}",
-        f"{trained:,}",
-        f"{gmacs(model):.2f}",
-    ]
+def parameter_counts(name: str, network: nn.Module) -> tuple[int, int, int]:
+    """Parameters in all, of these not in a score, and of all those that learn."""
+    unused = re.compile("|".join(module_of(name).UNUSED) or r"(?!)")
+    total, idle, learnable = 0, 0, 0
+    for key, parameter in network.named_parameters():
+        count = parameter.numel()
+        total += count
+        idle += count if unused.search(key) else 0
+        learnable += count if parameter.requires_grad else 0
+    return total, idle, learnable
 
 
-@torch.no_grad()
-def gmacs(model: torch.nn.Module) -> float:
-    """Billions of multiply-adds of a forward pass, attention products included."""
-    sides = [(model.contract.crop,) * 2 if model.contract.crop else NATIVE]
-    sides += (
-        [sides[0]]
-        if model.contract.reference
-        else [(model.contract.context,) * 2]
-        if model.contract.context
-        else []
-    )
-    with (
-        sdpa_kernel(SDPBackend.MATH),
-        FlopCounterMode(display=False) as counter,
-    ):  # fused kernels are not counted
-        model(*(torch.rand(1, 3, *side) for side in sides))
-    return counter.get_total_flops() / 2e9
+# ---- contracts in words
 
 
-def contract(c: Contract) -> list[str]:
-    """In words: how the image is brought to the network, what is averaged, the range and units, the
-    source.
-    """
-    size = (
-        f"shorter side to {c.resize}"
-        if isinstance(c.resize, int)
-        else f"resized to {c.resize}"
-        if c.resize
-        else "native size"
-    )
-    if c.resize and c.interpolation != ("bilinear", "bilinear"):
-        size += f" ({c.interpolation[0]}" + (
-            f", its reference {c.interpolation[1]})" if c.reference else ")"
-        )
-    image = [size, f"crops of {c.crop}" if c.crop else "whole image"]
-    image += [f"with its {c.reference} image"] if c.reference else []
-    image += [f"with its centre {c.context} as context"] if c.context else []
-    crops = (
-        "one"
-        if c.crops == 1
-        else "mean of as few crops as cover it"
-        if c.crops is None
-        else f"mean of {c.crops} crops"
-    )
-    limits = "open" if c.low is None else f"{c.low:g} to {c.high:g}"
-    return [", ".join(image), crops, f"{limits}; {c.units}", c.source]
+def input_table(networks: dict) -> str:
+    """What each network is given and what its scores mean; networks that agree share a row."""
+    variants = {}
+    for (_, variant), network in networks.items():
+        variants.setdefault(tuple(contract_in_words(network.contract)), []).append(variant)
+    rows = [[", ".join(names), *words] for words, names in variants.items()]
+    return table(["network", "image", "scores", "range", "source"], rows)
 
 
-def arguments(name: str) -> str:
-    """The parameters of a model's build."""
-    parameters = inspect.signature(module_of(name).build).parameters.values()
-    return ", ".join(f"`{p.name}={_literal(p.default)}`" for p in parameters)
+def contract_in_words(contract: Contract) -> list[str]:
+    """How the image is brought to the network, what is averaged, range and units, the source."""
+    image = [resize_in_words(contract)]
+    image.append(f"crops of {contract.crop}" if contract.crop else "whole image")
+    if contract.reference:
+        image.append(f"with its {contract.reference} image")
+    if contract.context:
+        image.append(f"with its centre {contract.context} as context")
+    if contract.crops is None:
+        crops = "mean of as few crops as cover it"
+    elif contract.crops == 1:
+        crops = "one"
+    else:
+        crops = f"mean of {contract.crops} crops"
+    limits = "open" if contract.low is None else f"{contract.low:g} to {contract.high:g}"
+    return [", ".join(image), crops, f"{limits}; {contract.units}", contract.source]
+
+
+def resize_in_words(contract: Contract) -> str:
+    """How large the image is made, and by which filter where it is not the usual one."""
+    if not contract.resize:
+        return "native size"
+    if isinstance(contract.resize, int):
+        size = f"shorter side to {contract.resize}"
+    else:
+        size = f"resized to {contract.resize}"
+    image, reference = contract.interpolation
+    if (image, reference) == ("bilinear", "bilinear"):
+        return size
+    return f"{size} ({image}, its reference {reference})" if contract.reference else size
+
+
+# ---- papers and arguments
+
+
+def paper_table() -> str:
+    """Where each model was published, and what was reported there."""
+    rows = [[f"`{name}`", paper(name), module_of(name).REPORTED] for name in list_models()]
+    return table(["model", "paper", "reported"], rows)
 
 
 def paper(name: str) -> str:
-    """The second paragraph of a model file's docstring up to its first semicolon or full stop after
-    the venue.
-    """
-    return " ".join(module_of(name).__doc__.split("\n\n")[1].split(";")[0].split())
+    """The second paragraph of a model file's docstring up to its first semicolon."""
+    paragraphs = module_of(name).__doc__.split("\n\n")
+    return " ".join(paragraphs[1].partition(";")[0].split())
 
 
-def changes(hyper: torch.nn.Module, smart: torch.nn.Module) -> list[list[str]]:
-    """What differs, number by number."""
-
-    def size(*modules):
-        return f"{sum(p.numel() for module in modules for p in module.parameters()):,} parameters"
-
-    def widths(module):
-        convs = [m for m in module.hyper.reduce if isinstance(m, torch.nn.Conv2d)]
-        return " - ".join(str(n) for n in [convs[0].in_channels, *(m.out_channels for m in convs)])
-
-    def generators(module):
-        return module.hyper.weight, module.hyper.bias
-
-    hyper_in, smart_in = (m.hyper.reduce[0].in_channels for m in (hyper, smart))
-    fused = " + ".join(str(c) for c in smart.backbone.channels)
-    return [
-        ["backbone", f"ResNet-50, {size(hyper.backbone)}", f"Swin-Base, {size(smart.backbone)}"],
-        ["hyper-network reads", f"last stage, {hyper_in} x 7 x 7", f"all stages, pooled to 7 x 7: {fused} = {smart_in}"],
-        ["stage weights", "none", f"softmax of one scalar a stage from the last stage, {size(smart.gate)}"],
-        ["1x1 convolutions of the hyper-network", widths(hyper), widths(smart)],
-        ["generators of the target network's weights", size(*generators(hyper)), f"{size(*generators(smart))}, the same"],
-        ["local distortion vector (LDA)", size(hyper.local), f"{size(smart.local)}, the same design on its widths"],
-        ["target network", "224-112-56-28-14-1, sigmoids", f"the same, dropout {smart.dropout:g} after three of its sigmoids"],
-        ["other dropout", "none", f"{smart.dropout:g} on the hyper-network, {smart.gate.net[2].p:g} in the gate"],
-        ["stochastic depth of the backbone", "none", f"{SIZES['base'][2]:g}"],
-        ["learning rates (backbone with LDA : rest)", "2e-5 : 2e-4, Adam", "5e-7 : 5e-6, AdamW, gradients clipped to norm 1"],
-    ]  # fmt: skip
+def argument_table() -> str:
+    """What `build` takes."""
+    rows = []
+    for name in list_models():
+        parameters = inspect.signature(module_of(name).build).parameters.values()
+        defaults = [f"`{each.name}={literal(each.default)}`" for each in parameters]
+        rows.append([f"`{name}`", ", ".join(defaults), backbones(name)])
+    return table(["model", "arguments and their defaults", "backbones"], rows)
 
 
-def _literal(value):
+def backbones(name: str) -> str:
+    """Which kinds of backbone a model takes, tried on its smallest build."""
+    module = module_of(name)
+    if "backbone" not in inspect.signature(module.build).parameters:
+        return "its own"
+    taken = []
+    for kind, backbone in {"pyramid": PYRAMID, "vision transformer": TRANSFORMER}.items():
+        arguments = {**module.TEST_KWARGS[0], "backbone": backbone}
+        try:
+            create_model(name, **arguments, pretrained=False)
+        except ValueError:
+            continue
+        taken.append(kind)
+    return " or ".join(taken)
+
+
+def literal(value: object) -> str:
+    """A value as Python code, texts in double quotes."""
     return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+# ---- two networks side by side
+
+
+def changes(hyper: nn.Module, smart: nn.Module) -> list[list[str]]:
+    """What differs between HyperIQA and SMART-IQA-B: rows of a part's name and both its forms."""
+    channels = smart.backbone.channels
+    fused = " + ".join(str(width) for width in channels)
+    last = hyper.hyper.reduce[0].in_channels
+    drop = f"{smart.dropout:g}"
+    gate_drop = f"{smart.gate.net[2].p:g}"
+    return [
+        [
+            "backbone",
+            f"ResNet-50, {size(hyper.backbone)}",
+            f"Swin-Base, {size(smart.backbone)}",
+        ],
+        [
+            "hyper-network reads",
+            f"last stage, {last} x 7 x 7",
+            f"all stages, pooled to 7 x 7: {fused} = {smart.hyper.reduce[0].in_channels}",
+        ],
+        [
+            "stage weights",
+            "none",
+            f"softmax of one scalar a stage from the last stage, {size(smart.gate)}",
+        ],
+        ["1x1 convolutions of the hyper-network", widths(hyper), widths(smart)],
+        [
+            "generators of the target network's weights",
+            size(hyper.hyper.weight, hyper.hyper.bias),
+            f"{size(smart.hyper.weight, smart.hyper.bias)}, the same",
+        ],
+        [
+            "local distortion vector (LDA)",
+            size(hyper.local),
+            f"{size(smart.local)}, the same design on its widths",
+        ],
+        [
+            "target network",
+            "224-112-56-28-14-1, sigmoids",
+            f"the same, dropout {drop} after three of its sigmoids",
+        ],
+        ["other dropout", "none", f"{drop} on the hyper-network, {gate_drop} in the gate"],
+        ["stochastic depth of the backbone", "none", f"{SIZES['base'][2]:g}"],
+        [
+            "learning rates (backbone with LDA : rest)",
+            "2e-5 : 2e-4, Adam",
+            "5e-7 : 5e-6, AdamW, gradients clipped to norm 1",
+        ],
+    ]
+
+
+def size(*modules: nn.Module) -> str:
+    """The number of parameters of some parts together."""
+    count = sum(each.numel() for module in modules for each in module.parameters())
+    return f"{count:,} parameters"
+
+
+def widths(network: nn.Module) -> str:
+    """Channels before, between and after the hyper-network's 1x1 convolutions."""
+    convolutions = [each for each in network.hyper.reduce if isinstance(each, nn.Conv2d)]
+    channels = [convolutions[0].in_channels, *(each.out_channels for each in convolutions)]
+    return " - ".join(map(str, channels))
 
 
 if __name__ == "__main__":

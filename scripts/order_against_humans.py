@@ -3,7 +3,8 @@ scripts/order_against_humans.py
 
 The 28 photographs of the demo under KADID-10k's 25 types x 5 levels, scored by the demo's
 pseudo-label, beside the mean human label of every type and level. 5.8 minutes of CPU on two
-processes."""
+processes.
+"""
 
 import os
 

@@ -6,7 +6,8 @@ python scripts/simulate_statistics.py    # about 6 minutes on one core, fixed se
 Every population is jointly normal, so its true SRCC is known: 6 / pi asin(rho / 2) for pooled
 images (Pearson 1907), and for n images of one content 6 / (pi (n + 1)) (asin(rho) + (n - 2)
 asin(rho / 2)) on average (Moran 1948, DOI 10.1093/biomet/35.1-2.203). +- is the Monte-Carlo
-standard error."""
+standard error.
+"""
 
 import time
 
@@ -154,7 +155,8 @@ def size_of_seeds(
     of one run each.
 
     Runs of a method share half of their errors; their correlations with the label spread by
-    `spread` on the z scale."""
+    `spread` on the z scale.
+    """
     found = []
     for run in range(runs):
         generator = np.random.default_rng([run, 3])
@@ -180,7 +182,8 @@ def size_of_seeds_within(
 
     Correlations with the label spread on the z scale over contents by .3, over a method's contents
     by .15, over runs and over a run's contents by `spread`; runs of a method share half of their
-    errors."""
+    errors.
+    """
     found, content = [], np.repeat(np.arange(contents), images)
     for run in range(runs):
         generator = np.random.default_rng([run, contents, 4])

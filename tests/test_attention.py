@@ -28,7 +28,7 @@ def smart(**arguments):
         "smart_iqa", **({"backbone": "resnet18"} | arguments), pretrained=False
     ).eval()
     model.contract = model.contract.changed(crops=4)
-    if hasattr(model, "gate") and "gate" not in arguments:
+    if model.gate is not None and "gate" not in arguments:
         nn.init.normal_(model.gate.net[3].weight, std=0.5)  # so that crops differ
     return model
 

@@ -19,21 +19,32 @@ from iqa_core.pixels.cache import PixelCache
 
 @pytest.fixture
 def files(tmp_path):
-    shapes, random = [(70, 90), (64, 64), (100, 80), (65, 130)], np.random.default_rng(0)
-    for i, shape in enumerate(shapes):
-        Image.fromarray(random.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(
-            tmp_path / f"{i}.png"
-        )
-    return [tmp_path / f"{i}.png" for i in range(4)]
+    random = np.random.default_rng(0)
+    paths = []
+    for number, shape in enumerate([(70, 90), (64, 64), (100, 80), (65, 130)]):
+        pixels = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
 
 
 @pytest.fixture
 def decodes(monkeypatch):
+    """The files that were decoded, one after another."""
     seen = []
-    monkeypatch.setattr(
-        store, "read_image", lambda path, **rule: seen.append(path) or read_image(path, **rule)
-    )
+
+    def counted(path, **rule):
+        seen.append(path)
+        return read_image(path, **rule)
+
+    monkeypatch.setattr(store, "read_image", counted)
     return seen
+
+
+def records(cache):
+    """What the index says of each image: [offset, height, width, checksum]."""
+    numbers = np.fromfile(cache.index, np.int64).reshape(-1, 5).tolist()
+    return {number: place for number, *place in numbers[1:]}  # the first is no image's
 
 
 def test_where_the_disk_is_short_files_are_decoded_each_time_and_a_warning_says_so_once(
@@ -42,7 +53,10 @@ def test_where_the_disk_is_short_files_are_decoded_each_time_and_a_warning_says_
     free = store.SPARE + 20_000
     monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: type("", (), {"free": free}))
     cache = PixelCache(files, tmp_path / "c")
-    wanted = r"at every use: 1 GB are free, 8.1e-05 GB and 1 GB to spare are wanted; free some space \(delete this folder while"
+    wanted = (
+        r"at every use: 1 GB are free, 8.1e-05 GB and 1 GB to spare are wanted; "
+        r"free some space \(delete this folder while"
+    )
     with pytest.warns(UserWarning, match=wanted):
         cache.fill()
     assert not cache.file.exists() and not decodes
@@ -66,19 +80,20 @@ def assert_right(cache, paths):
 def test_a_full_disk_leaves_nothing_wrong_behind_and_stops_nothing(
     files, tmp_path, decodes, monkeypatch
 ):
-    cache, signed = PixelCache(files, tmp_path / "c"), store._signed
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
+    cache = PixelCache(files, tmp_path / "c")
     cache[0]
-    monkeypatch.setattr(store, "_signed", full)  # between the pixels and their record
-    with pytest.warns(
-        UserWarning,
-        match="no more decoded images are kept in .*: .*No space left on device; free some space",
-    ):
+
+    def full(file, mode="r", *arguments, **options):
+        if file == cache.index and mode == "ab":  # the pixels are written, not yet their record
+            raise OSError(28, "No space left on device")
+        return real(file, mode, *arguments, **options)
+
+    real = open
+    wanted = "no more decoded images are kept in .*: .*No space left on device; free some space"
+    monkeypatch.setattr("builtins.open", full)
+    with pytest.warns(UserWarning, match=wanted):
         np.testing.assert_array_equal(cache[1], read_image(files[1]))
-    monkeypatch.setattr(store, "_signed", signed)
+    monkeypatch.setattr("builtins.open", real)
     assert_right(cache, files)  # a second warning would be an error
     assert_right(cache, files)
     assert len(decodes) == 2 + 3 + 3, "what is kept is used, the rest decoded"
@@ -108,9 +123,8 @@ def test_a_folder_that_is_gone_is_told_once_and_stops_nothing(files, tmp_path, f
     cache = PixelCache(files, tmp_path / "c")
     cache[0], cache[0]
     shutil.rmtree(tmp_path / "c")
-    with pytest.warns(
-        UserWarning, match="no more decoded images are kept .*No such file or directory"
-    ):
+    wanted = "no more decoded images are kept .*No such file or directory"
+    with pytest.warns(UserWarning, match=wanted):
         cache.fill() if fill else cache[1]
     assert_right(cache, files)
 
@@ -139,14 +153,13 @@ def test_what_was_compared_in_one_store_is_compared_again_in_the_next(files, tmp
     live = PixelCache(files, tmp_path / "c")
     for i in (0, 1, 2, 0, 1, 2, 3):  # the last is not in the part that is mapped
         live[i]
+    before = records(live)
     shutil.rmtree(tmp_path / "c")
     other = PixelCache(files, tmp_path / "c")
     for i in (1, 0, 2, 3):
         other[i]
-    assert (
-        live._places[3].tolist() == other._places[3].tolist()
-        and live._places[0, 0] != other._places[0, 0]
-    )
+    after = records(other)
+    assert before[3] == after[3] and before[0] != after[0], "0 lies elsewhere, 3 where it was"
     for i in (3, 0, 1, 2):
         np.testing.assert_array_equal(live[i], read_image(files[i]))
 
@@ -172,9 +185,9 @@ def test_a_fill_decodes_what_a_file_cut_short_no_longer_holds(files, tmp_path, d
 @pytest.mark.parametrize("value", [-(2**62), -1, 0, 2**62, 2**63 - 1])
 def test_records_of_any_numbers_are_passed_over(files, tmp_path, field, value):
     index = PixelCache(files, tmp_path / "c").fill().index
-    records = np.fromfile(index, np.int64).reshape(5, 5)
-    records[1:, field] = value
-    records.tofile(index)
+    changed = np.fromfile(index, np.int64).reshape(5, 5)
+    changed[1:, field] = value
+    changed.tofile(index)
     for _ in range(2):
         assert_right(PixelCache(files, tmp_path / "c").fill(), files)
 
@@ -190,6 +203,9 @@ def test_an_index_cut_short_under_a_live_cache_is_completed(files, tmp_path):
     assert live.index.stat().st_size == 5 * 40
 
 
+EVENTS = ("ask", "ask", "ask", "new", "fill", "pickle", "pixels", "index", "both", "cut")
+
+
 @settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -201,32 +217,22 @@ def test_stores_deleted_and_replaced_in_any_order_give_no_wrong_pixel_and_come_t
     caches = [PixelCache(files, tmp_path / "c") for _ in range(2)]
     for _ in range(data.draw(st.integers(1, 12))):
         cache = data.draw(st.sampled_from(caches))
-        what = data.draw(
-            st.sampled_from(
-                ["ask", "ask", "ask", "new", "fill", "pickle", "pixels", "index", "both", "cut"]
-            )
-        )
+        what = data.draw(st.sampled_from(EVENTS))
         if what == "ask":
             for i in data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6)):
                 np.testing.assert_array_equal(cache[i], read_image(files[i]))
-        elif what in ("new", "pickle"):
-            caches.append(
-                PixelCache(files, tmp_path / "c")
-                if what == "new"
-                else pickle.loads(pickle.dumps(cache))
-            )
+        elif what == "new":
+            caches.append(PixelCache(files, tmp_path / "c"))
+        elif what == "pickle":
+            caches.append(pickle.loads(pickle.dumps(cache)))
         elif what == "fill":
             cache.fill(workers=1)
-        elif what == "cut":
-            if cache.index.exists():
-                os.truncate(cache.index, data.draw(st.integers(0, cache.index.stat().st_size)))
-        else:
-            for file in {
-                "pixels": [cache.file],
-                "index": [cache.index],
-                "both": [cache.file, cache.index],
-            }[what]:
-                file.unlink(missing_ok=True)
+        elif what == "cut" and cache.index.exists():
+            os.truncate(cache.index, data.draw(st.integers(0, cache.index.stat().st_size)))
+        if what in ("pixels", "both"):
+            cache.file.unlink(missing_ok=True)
+        if what in ("index", "both"):
+            cache.index.unlink(missing_ok=True)
     for _ in range(4):
         for cache in caches:
             assert_right(cache, files)
@@ -239,13 +245,12 @@ def test_stores_deleted_and_replaced_in_any_order_give_no_wrong_pixel_and_come_t
 def test_verify_finds_what_was_damaged_and_mends_it(files, tmp_path, decodes):
     cache = PixelCache(files, tmp_path / "c").fill()
     assert cache.verify() == []
-    offset, height = cache._places[2, :2].tolist()
-    with open(cache.file, "r+b") as store:
-        store.seek(offset + 5 * height)
-        store.write(b"damage")
-    assert cache.verify() == [2] and decodes[4:] == [files[2]], (
-        "also what this cache has compared before"
-    )
+    offset, height, *_ = records(cache)[2]
+    with open(cache.file, "r+b") as pixels:
+        pixels.seek(offset + 5 * height)
+        pixels.write(b"damage")
+    assert cache.verify() == [2], "also what this cache has compared before"
+    assert decodes[4:] == [files[2]]
     again = PixelCache(files, tmp_path / "c")
     assert again.verify() == []
     np.testing.assert_array_equal(again[2], read_image(files[2]))

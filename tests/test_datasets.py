@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from iqa_core import datasets
 from iqa_core.datasets import demo
-from iqa_core.distortions import list_distortions
+from iqa_core.distortions import REGISTRY, list_distortions
 from iqa_core.full_reference import fr_measure
 from iqa_core.pixels import read_image
 
@@ -80,15 +81,26 @@ def test_no_distorted_image_is_its_photograph_and_labels_differ(table):
     assert table.mdsi.min() > 1e-3 and table.label.nunique() > 0.7 * len(table)
 
 
-def test_images_of_other_recipes_are_made_again(table, tmp_path):
+def test_images_are_made_again_only_where_their_own_recipe_changed(table, tmp_path, monkeypatch):
     (tmp_path / "data/demo").mkdir(parents=True)
-    for photo in (ROOT / "data/demo").glob("*.png"):
-        (tmp_path / "data/demo" / photo.name).symlink_to(photo)
-    (tmp_path / demo.TABLE).write_text("old")
-    assert demo.make_images(table[:2], root=tmp_path, processes=1) == 2
-    assert demo.make_images(table[:2], root=tmp_path, processes=1) == 0
-    (tmp_path / demo.TABLE).write_text("new")
-    assert demo.make_images(table[:2], root=tmp_path, processes=1) == 2
+    few = table[table.distortion == "jpeg"].drop_duplicates("content").head(2)
+    few = few.assign(distortion2=np.nan, level2=np.nan)
+    few.to_csv(tmp_path / demo.TABLE, index=False)
+    for reference in few.reference:
+        (tmp_path / reference).symlink_to(ROOT / reference)
+
+    def make():
+        return demo.make_images(few, root=tmp_path, processes=1)
+
+    assert (make(), make()) == (2, 0)
+    few.assign(label=1.0).to_csv(tmp_path / demo.TABLE, index=False)
+    monkeypatch.setitem(REGISTRY, "fog", replace(REGISTRY["fog"], apply=REGISTRY["snow"].apply))
+    monkeypatch.setitem(REGISTRY, "another", replace(REGISTRY["fog"], name="another"))
+    assert make() == 0, "other labels and other operators"
+    monkeypatch.setitem(REGISTRY, "jpeg", replace(REGISTRY["jpeg"], parameters=(50, 40, 30, 9, 5)))
+    assert make() == 2
+    few.assign(level=few.level + 0.1).to_csv(tmp_path / demo.TABLE, index=False)
+    assert make() == 2
 
 
 def test_images_are_made_once_and_only_where_missing(table, tmp_path):
@@ -191,13 +203,13 @@ def test_every_set_states_its_facts(name):
     assert facts["name"] == name and facts["title"] and facts["licence"] and facts["direction"]
     if name in ("csv", "folder", "demo"):
         return
-    rows, *labels = FACTS[name]
-    told = [(x["low"], x["high"], x["higher_is_better"]) for x in facts["labels"].values()]
-    assert (
-        facts["rows"] == rows
-        and told == labels
-        and all(label["units"] for label in facts["labels"].values())
-    )
+    if name in FACTS:  # told twice: here from the publications, in sets.yaml for the readers
+        rows, *labels = FACTS[name]
+        described = [(x["low"], x["high"], x["higher_is_better"]) for x in facts["labels"].values()]
+        assert facts["rows"] == rows
+        assert described == labels
+    assert facts["rows"] > 0
+    assert all(label["units"] for label in facts["labels"].values())
     assert re.search(r"(10\.\d{4,}/\S+|arXiv:\d{4}\.\d{5})$", facts["citation"])
     assert facts["get"] or facts["by_hand"].endswith(".")
     assert facts["address"].startswith("https://") or name == "bid", "the page of BID is gone"

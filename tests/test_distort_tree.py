@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +10,7 @@ from skimage import data
 
 from iqa_core import datasets
 from iqa_core.apps.distort_tree import write_tree
-from iqa_core.distortions import distort
+from iqa_core.distortions import REGISTRY, distort
 from iqa_core.figures.sheets import distortion_sheet
 
 PHOTO = data.astronaut()[:96, 160:288]
@@ -81,7 +82,7 @@ def test_a_folder_becomes_a_tree_with_its_table(photos, tmp_path, capsys):
     )
 
 
-def test_a_tree_goes_on_where_it_stopped(photos, tmp_path):
+def test_a_tree_goes_on_where_it_stopped(photos, tmp_path, monkeypatch):
     options = {"names": ["white_noise"], "levels": (1, 5), "processes": 1}
     table, _ = write_tree(photos / "a.png", tmp_path / "out", **options)
     first, second = (tmp_path / "out" / image for image in table.image)
@@ -93,6 +94,11 @@ def test_a_tree_goes_on_where_it_stopped(photos, tmp_path):
     pd.testing.assert_frame_equal(again, table)
     with pytest.raises(ValueError, match="holds images made with seed 0; choose another folder"):
         write_tree(photos / "a.png", tmp_path / "out", seed=1, **options)
+    changed = replace(REGISTRY["white_noise"], parameters=(1, 2, 3, 4, 5))
+    with monkeypatch.context() as patch:
+        patch.setitem(REGISTRY, "white_noise", changed)
+        with pytest.raises(ValueError, match="made with another version of white_noise; choose"):
+            write_tree(photos / "a.png", tmp_path / "out", **options)
     write_tree(photos / "a.png", tmp_path / "other", seed=1, **options)
     assert (tmp_path / "other" / table.image[1]).read_bytes() != made
 

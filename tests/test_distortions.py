@@ -1,4 +1,6 @@
+import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,10 +15,13 @@ from iqa_core.distortions import (
     INTENSITIES,
     LEVELS,
     REGISTRY,
+    WORKBOOK,
     distort,
+    distortion,
     fuse,
     list_distortions,
     saliency_mask,
+    source_code,
 )
 from iqa_core.full_reference import fr_measure, list_measures
 
@@ -24,19 +29,26 @@ DEMO = sorted(pd.read_csv(REPOSITORY / "data/demo/labels.csv", comment="#").dist
 PHOTO = data.astronaut()[:96, 160:288]
 FLAT = np.zeros((40, 48, 3), np.uint8)
 KADID, MIQD = "KADID-10k", "MIQD-2.5M"
-RANDOM = {
-    "motion_blur", "color_shift", "white_noise", "white_noise_color", "impulse_noise", "multiplicative_noise", "denoise",
-    "jitter", "non_eccentricity_patch", "color_block", "gaussian_noise", "miqd_motion_blur", "glass_blur", "fog", "snow",
-}  # fmt: skip
 # decibels at levels 1 and 5, mean of six photographs: what the published descriptions let one
 # expect
 PSNR_REACH = {
-    "lens_blur": (25, 50, 15, 27), "color_shift": (28, 50, 20, 35), "denoise": (22, 40, 12, 24), "sharpen": (18, 35, 8, 20),
-    "jitter": (35, 60, 18, 32), "non_eccentricity_patch": (24, 45, 18, 32), "color_block": (15, 35, 8, 20),
-    "gaussian_noise": (38, 42, 5, 9), "darkness": (35, 42, 4, 20), "miqd_pixelate": (28, 60, 12, 26), "fog": (22, 36, 6, 15),
-    "jpeg_compression": (38, 60, 15, 27), "snow": (24, 45, 3, 14), "glass_blur": (30, 55, 15, 25),
-    "defocus_blur": (28, 55, 14, 26), "miqd_motion_blur": (26, 50, 10, 24),
-}  # fmt: skip
+    "lens_blur": (25, 50, 15, 27),
+    "color_shift": (28, 50, 20, 35),
+    "denoise": (22, 40, 12, 24),
+    "sharpen": (18, 35, 8, 20),
+    "jitter": (35, 60, 18, 32),
+    "non_eccentricity_patch": (24, 45, 18, 32),
+    "color_block": (15, 35, 8, 20),
+    "gaussian_noise": (38, 42, 5, 9),
+    "darkness": (35, 42, 4, 20),
+    "miqd_pixelate": (28, 60, 12, 26),
+    "fog": (22, 36, 6, 15),
+    "jpeg_compression": (38, 60, 15, 27),
+    "snow": (24, 45, 3, 14),
+    "glass_blur": (30, 55, 15, 25),
+    "defocus_blur": (28, 55, 14, 26),
+    "miqd_motion_blur": (26, 50, 10, 24),
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,22 +71,48 @@ def psnr(image, reference):
 
 
 def test_the_types_are_the_published_ones():
-    assert [REGISTRY[name].number for name in list_distortions(KADID)].count(None) == 0
-    assert sorted(REGISTRY[name].number for name in list_distortions(KADID)) == list(range(1, 26))
+    kadid = [REGISTRY[name] for name in list_distortions(KADID)]
+    assert sorted(kind.number for kind in kadid) == list(range(1, 26))
+    assert {kind.name for kind in kadid if not kind.monotone} == {"mean_shift", "contrast_change"}
     assert len(list_distortions(MIQD)) == 10
-    assert (
-        sorted(list_distortions(KADID) + list_distortions(MIQD))
-        == list_distortions()
-        == sorted(REGISTRY)
-    )
-    assert {name for name in REGISTRY if not REGISTRY[name].monotone} == {
-        "mean_shift",
-        "contrast_change",
-    }
+    assert all(REGISTRY[name].monotone for name in list_distortions(MIQD))
     with pytest.raises(
-        ValueError, match="no distortions of 'TID2013'; there are those of KADID-10k, MIQD-2.5M"
+        ValueError, match="no distortions of 'TID2013'; there are those of KADID-10k"
     ):
         list_distortions("TID2013")
+
+
+def test_every_distortion_is_of_one_source():
+    by_source = [list_distortions(source) for source in distortions.list_sources()]
+    assert sorted(itertools.chain(*by_source)) == list_distortions() == sorted(REGISTRY)
+    assert set(distortions.list_sources()) <= {KADID, MIQD, WORKBOOK}, (
+        "an operator that no data set published gets no source: it is the workbook's own"
+    )
+
+
+def test_a_name_is_taken_once_and_has_a_parameter_for_each_level():
+    def jpeg(image, parameter, generator):
+        return image
+
+    def other(image, parameter, generator):
+        return image
+
+    with pytest.raises(ValueError, match="a distortion jpeg already, of KADID-10k"):
+        distortion(1, 2, 3, 4, 5)(jpeg)
+    with pytest.raises(ValueError, match="other has 4 parameters; wanted one a level, five"):
+        distortion(1, 2, 3, 4)(other)
+
+
+def test_images_hang_on_their_own_operators_code(monkeypatch):
+    before = {name: source_code([name]) for name in ("jpeg", "jpeg2000", "fog")}
+    monkeypatch.setitem(REGISTRY, "fog", replace(REGISTRY["fog"], apply=REGISTRY["snow"].apply))
+    monkeypatch.setitem(REGISTRY, "another", replace(REGISTRY["jpeg"], name="another"))
+    after = {name: source_code([name]) for name in before}
+    assert {name for name in before if after[name] != before[name]} == {"fog"}
+    assert "def through_file" in before["jpeg"] and "Pillow" not in before["jpeg"]
+    table = replace(REGISTRY["jpeg"], parameters=(43, 36, 24, 7, 5))
+    monkeypatch.setitem(REGISTRY, "jpeg", table)
+    assert source_code(["jpeg"]) != before["jpeg"]
 
 
 def test_the_types_of_the_human_means_are_ours():
@@ -152,7 +190,7 @@ def test_a_distortion_gives_a_uint8_image_of_the_same_size_and_is_seeded(name):
     np.testing.assert_array_equal(distort(PHOTO, name, 2.5, 7), distort(PHOTO, name, 2.5, 7))
     np.testing.assert_array_equal(PHOTO, before)
     assert np.array_equal(distort(PHOTO, name, 4.4, 1), distort(PHOTO, name, 4.4, 2)) == (
-        name not in RANDOM
+        not REGISTRY[name].random
     )
 
 

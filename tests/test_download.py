@@ -16,42 +16,42 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/file; /cut breaks off half-way of what is asked; /whole knows no ranges; /page and /id
-    answer HTML; else 404.
+    """/file; /slow pauses half-way, /cut breaks off there; /whole knows no ranges, /unsized no
+    length, /shifted answers another range; /page and /id answer HTML; else 404.
     """
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers.get("Range")))
         kind = self.path.partition("?")[0]
         if kind in ("/page", "/id"):
-            return self._answer(
-                200, b"<html>Quota exceeded</html>", {"Content-Type": "text/html; charset=utf-8"}
-            )
-        if kind not in ("/file", "/cut", "/whole", "/unsized", "/shifted"):
+            html = {"Content-Type": "text/html; charset=utf-8"}
+            return self._answer(200, b"<html>Quota exceeded</html>", html)
+        if kind not in ("/file", "/slow", "/cut", "/whole", "/unsized", "/shifted"):
             return self.send_error(404)
-        start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if kind != "/whole" else 0
+        start = 0
+        if kind != "/whole" and self.headers.get("Range"):
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         if start >= len(DATA):
             return self._answer(416, b"", {"Content-Range": f"bytes */{len(DATA)}"})
-        told = start + 7 if kind == "/shifted" else start
-        ranged = {"Content-Range": f"bytes {told}-{len(DATA) - 1}/{len(DATA)}"} if start else {}
-        self._answer(
-            206 if start else 200,
-            DATA[start:],
-            ranged,
-            sized=kind != "/unsized",
-            cut=kind == "/cut",
-        )
+        if start == 0:
+            return self._answer(200, DATA, {}, kind)
+        first = start + 7 if kind == "/shifted" else start
+        content_range = {"Content-Range": f"bytes {first}-{len(DATA) - 1}/{len(DATA)}"}
+        self._answer(206, DATA[start:], content_range, kind)
 
-    def _answer(self, status, body, headers, *, sized=True, cut=False):
+    def _answer(self, status, body, headers, kind=""):
         self.send_response(status)
-        for key, value in (
-            {"Content-Length": str(len(body))} if sized else {} | {"Connection": "close"}
-        ).items():
-            self.send_header(key, value)
+        if kind != "/unsized":
+            self.send_header("Content-Length", str(len(body)))
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if cut else body)
+        half = len(body) // 2
+        self.wfile.write(body[:half])
+        if kind == "/slow":
+            time.sleep(0.2)
+        if kind != "/cut":
+            self.wfile.write(body[half:])
         self.close_connection = True
 
     def log_message(self, *arguments):
@@ -92,20 +92,16 @@ def test_a_file_that_is_there_is_checked_and_not_fetched(server, tmp_path):
         download.download(f"{server.url}/file", path)
     assert len(server.asked) == 1
     path.write_bytes(DATA[:-1])
-    with pytest.raises(
-        ValueError,
-        match="weights.pth is not the file expected from .*; remove it and fetch it again",
-    ):
+    wanted = "weights.pth is not the file expected from .*; remove it and fetch it again"
+    with pytest.raises(ValueError, match=wanted):
         download.download(f"{server.url}/file", path)
     assert path.exists()
 
 
 def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
     path, half = tmp_path / "weights.pth", len(DATA) // 2
-    with pytest.raises(
-        FileNotFoundError,
-        match="arrived.*the same command goes on from there.*put the file at .*weights.pth",
-    ):
+    wanted = "arrived.*the same command goes on from there.*put the file at .*weights.pth"
+    with pytest.raises(FileNotFoundError, match=wanted):
         download.download(f"{server.url}/cut", path)
     assert names(tmp_path) == ["weights.pth.part"]
     assert (tmp_path / "weights.pth.part").stat().st_size == half
@@ -130,40 +126,33 @@ def test_a_part_that_cannot_be_continued(server, tmp_path, rest):
 
 
 def test_a_wrong_checksum_is_told_and_the_part_removed(server, tmp_path):
-    with pytest.raises(
-        ValueError, match=rf"its sha256 is {SHA256}, 00ff is wanted; what arrived was removed"
-    ):
+    wanted = f"its sha256 is {SHA256}, 00ff is wanted; what arrived was removed"
+    with pytest.raises(ValueError, match=wanted):
         download.download(f"{server.url}/file", tmp_path / "weights.pth", sha256="00ff")
     assert names(tmp_path) == []
 
 
 def test_a_missing_file_tells_address_and_place(server, tmp_path):
-    with pytest.raises(
-        FileNotFoundError,
-        match=rf"{server.url}/none could not be fetched .*404.*put the file at {tmp_path}",
-    ):
+    wanted = f"{server.url}/none could not be fetched .*404.*put the file at {tmp_path}"
+    with pytest.raises(FileNotFoundError, match=wanted):
         download.download(f"{server.url}/none", tmp_path / "weights.pth")
     assert names(tmp_path) == []
 
 
 def test_no_connection_tells_address_and_place(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(
-        FileNotFoundError, match="could not be fetched .*refused.*in a browser and put the file at"
-    ):
+    wanted = "could not be fetched .*refused.*in a browser and put the file at"
+    with pytest.raises(FileNotFoundError, match=wanted):
         download.download("http://127.0.0.1:9/file", tmp_path / "weights.pth")
 
 
 def test_a_web_page_is_no_file(server, tmp_path, monkeypatch):
-    with pytest.raises(
-        FileNotFoundError, match="answers with a web page instead of a file: it has moved"
-    ):
+    wanted = "answers with a web page instead of a file: it has moved"
+    with pytest.raises(FileNotFoundError, match=wanted):
         download.download(f"{server.url}/page", tmp_path / "weights.pth")
     monkeypatch.setattr(download, "DRIVE", server.url + "/id?id={}&confirm=t")
-    with pytest.raises(
-        FileNotFoundError,
-        match="quota is used up.*Open https://drive.google.com/file/d/1abc/view in a browser",
-    ):
+    wanted = "quota is used up.*Open https://drive.google.com/file/d/1abc/view in a browser"
+    with pytest.raises(FileNotFoundError, match=wanted):
         download.download("drive:1abc", tmp_path / "weights.pth")
     assert server.asked[-1][0] == "/id?id=1abc&confirm=t"
     assert names(tmp_path) == []
@@ -207,16 +196,10 @@ def test_a_server_that_answers_another_range_is_asked_for_all(server, tmp_path):
     assert [asked for _, asked in server.asked] == ["bytes=1000-", None]
 
 
-def test_two_downloads_of_one_file_do_not_mix(server, tmp_path, monkeypatch):
-    check = download._check
-    monkeypatch.setattr(
-        download, "_check", lambda *arguments: time.sleep(0.2) or check(*arguments)
-    )  # as a large file's is
+def test_downloads_of_one_file_at_once_do_not_mix(server, tmp_path):
+    path = tmp_path / "weights.pth"
     with ThreadPoolExecutor(4) as pool:
-        found = list(
-            pool.map(
-                lambda _: download.download(f"{server.url}/file", tmp_path / "weights.pth"),
-                range(4),
-            )
-        )
-    assert found == [SHA256] * 4 and (tmp_path / "weights.pth").read_bytes() == DATA
+        downloads = [pool.submit(download.download, f"{server.url}/slow", path) for _ in range(4)]
+    assert [done.result() for done in downloads] == [SHA256] * 4
+    assert path.read_bytes() == DATA
+    assert server.asked == [("/slow", None)], "one fetches, the others find it there"

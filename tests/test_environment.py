@@ -123,8 +123,15 @@ def test_env_fails_clearly_without_python():
     script = REPOSITORY / "scripts/make_env.sh"
     old = {"PATH": "/nonexistent", "BASE_PYTHON": "/bin/false"}
     bash = shutil.which("bash")
-    done = subprocess.run([bash, "-c", f"cd() {{ :; }}; dirname() {{ echo .; }}; . {script}"],
-                          env=old, cwd=REPOSITORY, capture_output=True, text=True, check=False)  # fmt: skip
+    command = f"cd() {{ :; }}; dirname() {{ echo .; }}; . {script}"
+    done = subprocess.run(
+        [bash, "-c", command],
+        env=old,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode != 0
     assert "Python >= 3.11 is needed" in done.stderr
     assert "make env BASE_PYTHON=" in done.stderr

@@ -5,14 +5,12 @@ or whole images.
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY
 from PIL import Image
 from torch import nn
 
-from iqa_core import pixels
 from iqa_core.evaluation import predict
 from iqa_core.metrics import fit_scale
-from iqa_core.models import Contract, list_models
+from iqa_core.models import Contract
 from iqa_core.pixels import read_image, resize
 
 
@@ -161,24 +159,3 @@ def test_channels_reach_the_model_in_order_and_swapped_ones_are_seen(tmp_path):
         model = Recorder(crop=16)
         predict(model, [image])
         assert model.seen[0][0].mean((0, 2, 3)).tolist() == seen
-
-
-def test_every_model_and_limit_stands_in_the_preprocessing_page():
-    page = (REPOSITORY / "docs/preprocessing.md").read_text()
-    for name in list_models():
-        assert f"| `{name}`" in page and f"- `{name}`: " in page, (
-            "run scripts/make_preprocessing_docs.py"
-        )
-    assert (
-        f"above {pixels.MEGAPIXELS} megapixels" in page
-        and f"more than {pixels.ENLARGED} megapixels" in page
-    )
-    assert len(page.splitlines()) <= 150
-
-
-@pytest.mark.slow
-def test_the_preprocessing_page_is_what_its_script_makes(monkeypatch):
-    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
-    import make_preprocessing_docs
-
-    assert (REPOSITORY / "docs/preprocessing.md").read_text() == make_preprocessing_docs.text()

@@ -14,9 +14,9 @@ import torch
 from golden_rules import filled, golden, image
 from timm.layers import DropPath
 from torch import nn
+from training_jobs import fit
 
 from iqa_core.models import create_model, maniqa, weights
-from iqa_core.training import fit
 
 CASES = golden("maniqa")["cases"]
 DOUBLE = {"11": 15.4674965604, "12": 19.7826794016, "13": 18.4612356057}

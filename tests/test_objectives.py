@@ -2,12 +2,11 @@
 frozen crops.
 """
 
-import signal
-
 import numpy as np
 import pytest
 import torch
-from objective_jobs import NAMES, case, killed_case, shared_cases
+from objective_jobs import CASES, case, shared_cases, trained
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from training_jobs import free_port, run
 
 from iqa_core import training
@@ -15,100 +14,108 @@ from iqa_core.evaluation import predict_samples
 from iqa_core.models import Objective, create_model
 from iqa_core.models.ckdn import learning_parts
 
-EPOCHS = {"ckdn": 28, "ra_miqa": 20, "iqt": 32, "frozen crops": 20}
+SMALL_STEPS = dict(batch_size=2, schedule="cosine")
+BY_HEART = {  # epochs and options that suffice
+    "musiq": dict(epochs=40),
+    "musiq votes": dict(epochs=40),
+    "iqt": dict(epochs=14, **SMALL_STEPS),
+    "ckdn": dict(epochs=20),
+    "ra_miqa": dict(epochs=12, **SMALL_STEPS),
+    "frozen crops": dict(epochs=10, **SMALL_STEPS),
+}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_eight_samples_are_learnt_by_heart(name):
-    model, samples, recipe = case(name, epochs=EPOCHS.get(name, 40))
+    model, samples, recipe = case(name, **BY_HEART[name])
     (row,) = training.fit(model, samples, samples, recipe=recipe, log=str)
     assert row["val_l1"] < 0.3 * samples.table.label.std() and row["val_srcc"] > 0.95
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_killed_training_goes_on_bit_for_bit(tmp_path, name):
-    whole, left = tmp_path / "whole", tmp_path / "left"
-    for folder in (whole, left):
-        folder.mkdir()
-    assert run(killed_case, whole, name, None) == [0]
-    assert run(killed_case, left, name, 6) == [-signal.SIGKILL]
-    assert run(killed_case, left, name, None) == [0]
-    expected, found = (
-        torch.load(folder / f"{name}.pt", weights_only=True) for folder in (whole, left)
-    )
-    assert found["rows"] == expected["rows"] and len(expected["rows"]) == 4
-    assert all(torch.equal(found["weights"][k], v) for k, v in expected["weights"].items())
+# ---- left and taken up, and shared: two short epochs come out the same however they are done
+
+SHORT = dict(epochs=2, optimizer="sgd", backbone_lr=1e-2, head_lr=1e-2)
+SHORT |= dict(validate_every=1, checkpoint_minutes=0.0)  # a checkpoint before every step
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """Name -> rows and weights of a case trained in one go."""
+    return {name: trained(name, **SHORT) for name in CASES}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_training_that_was_left_goes_on_bit_for_bit(whole, tmp_path, name):
+    """In the middle of its second epoch; test_resume.py kills the process."""
+    steps = 0
+
+    def leave(optimizer, arguments, options):
+        nonlocal steps
+        steps += 1
+        if steps == 4:
+            raise KeyboardInterrupt
+
+    hook = register_optimizer_step_pre_hook(leave)
+    with pytest.raises(KeyboardInterrupt):
+        trained(name, **SHORT, checkpoint=tmp_path / "last.ckpt")
+    rows, weights = trained(name, **SHORT, checkpoint=tmp_path / "last.ckpt")
+    hook.remove()
+    expected_rows, expected = whole[name]
+    assert steps == rows[-1]["step"] + 1, "what is done before the fourth step is kept"
+    assert len(rows) == 2 and rows == expected_rows
+    assert all(torch.equal(weights[key], value) for key, value in expected.items())
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A folder with what one process made of every case, and two."""
+    """A folder with what each of two processes has after the same trainings."""
     folder = tmp_path_factory.mktemp("shared")
-    assert run(shared_cases, folder, 1, 0) == [0]
-    assert run(shared_cases, folder, 2, free_port(), processes=2) == [0, 0]
+    assert run(shared_cases, folder, 2, free_port(), SHORT, processes=2) == [0, 0]
     return folder
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_two_processes_do_the_training_of_one(shared, name):
-    one, *two = (
-        torch.load(shared / f"{name}-{which}.pt", weights_only=True)
-        for which in ("1-0", "2-0", "2-1")
-    )
-    for other in two:
-        (row,), (expected,) = other["rows"], one["rows"]
-        assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)
-        for key, value in one["weights"].items():
-            torch.testing.assert_close(other["weights"][key], value, rtol=1e-3, atol=2e-4)
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_do_the_training_of_one(whole, shared, name, rank):
+    rows, weights = torch.load(shared / f"{name}-{rank}.pt", weights_only=True)
+    expected_rows, expected = whole[name]
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-3, abs=1e-4)
+    for key, value in expected.items():
+        torch.testing.assert_close(weights[key], value, rtol=1e-3, atol=1e-5)
 
 
 # ---- what is particular to each
 
 
-def test_musiq_s_batch_of_mixed_sizes_is_its_images_one_by_one():
-    model, samples, _ = case("musiq", epochs=1)
-    torch.nn.init.normal_(model.head.weight)
-    images = [torch.from_numpy(i).permute(2, 0, 1) / 255 for i in samples.parts["image"]]
-    for mode in (True, False):
-        model.train(mode)
-        with torch.no_grad():
-            single = torch.cat([model([image]) for image in images])
-            torch.testing.assert_close(model(images), single, rtol=1e-4, atol=1e-5)
-    assert single.std() > 0.01
-
-
 def test_iqt_looks_at_its_reference_in_training():
-    def loss(pristine):
+    losses = []
+    for part in ("pristine", "image"):
         model, samples, recipe = case("iqt", epochs=1)
-        samples = samples._replace(parts=samples.parts | {"pristine": pristine})
-        return next(training.fit(model, samples, samples, recipe=recipe, log=str))["train_loss"]
-
-    _, samples, _ = case("iqt", epochs=1)
-    images = samples.parts["image"]
-    assert loss(samples.parts["pristine"]) != pytest.approx(loss(images), rel=1e-3)
+        samples = samples._replace(parts=samples.parts | {"pristine": samples.parts[part]})
+        (row,) = training.fit(model, samples, samples, recipe=recipe, log=str)
+        losses.append(row["train_loss"])
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
 
 def test_ckdn_s_stages_teach_what_they_should():
-    model, samples, recipe = case("ckdn", epochs=4)
-    recipe = recipe.model_copy(update={"validate_every": 2})
+    model, samples, recipe = case("ckdn", epochs=2, validate_every=1)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     moved = []
     for _ in training.fit(model, samples, samples, recipe=recipe, log=str):
-        now = model.state_dict()
-        moved.append(
-            {key.partition(".")[0] for key in now if not torch.equal(now[key], before[key])}
-        )
-        before = {key: value.clone() for key, value in now.items()}
+        now = {key: value.clone() for key, value in model.state_dict().items()}
+        changed = [key for key in now if not torch.equal(now[key], before[key])]
+        moved.append({key.partition(".")[0] for key in changed})
+        before = now
     assert moved == [{"qse", "aux_csp", "aux_fc"}, {"qse", "dte", "csp", "fc"}]
-    names = [{id(p) for p in learning_parts(model, stage)} for stage in (0, 1)]
-    assert names[0] & names[1] == {id(p) for p in model.qse.parameters()}
+    first, second = ({id(p) for p in learning_parts(model, stage)} for stage in (0, 1))
+    assert first & second == {id(p) for p in model.qse.parameters()}
 
 
 def against_pristine(model, samples, **kwargs):
     """CKDN's upper bound: the pristine image in place of the degraded one."""
-    return predict_samples(
-        model, samples._replace(parts=samples.parts | {"degraded": samples.parts["pristine"]})
-    )
+    parts = samples.parts | {"degraded": samples.parts["pristine"]}
+    return predict_samples(model, samples._replace(parts=parts))
 
 
 def test_an_objective_may_say_how_a_validation_predicts():
@@ -116,12 +123,11 @@ def test_an_objective_may_say_how_a_validation_predicts():
     objective = Objective(**vars(model.objective) | {"predict": against_pristine})
     (row,) = training.fit(model, samples, samples, recipe=recipe, objective=objective, log=str)
     labels = samples.table.label
-    off = np.abs(against_pristine(model, samples) - labels).mean()
-    assert (
-        row["val_l1"]
-        == pytest.approx(off)
-        != np.abs(predict_samples(model, samples) - labels).mean()
+    own, other = (
+        np.abs(predict(model, samples) - labels).mean()
+        for predict in (against_pristine, predict_samples)
     )
+    assert row["val_l1"] == pytest.approx(own) != other
 
 
 def test_an_objective_s_functions_have_names():
@@ -133,8 +139,7 @@ def test_an_objective_s_functions_have_names():
 
 def test_frozen_crops_are_for_models_that_read_pooled_stages():
     _, samples, _ = case("frozen crops", epochs=1)
-    for name, arguments in {"maniqa": {"backbone": "vit_tiny_patch16_224", "crop": 128}}.items():
-        model = create_model(name, **arguments, pretrained=False)
-        recipe = training.Recipe(epochs=1, batch_size=4, backbone_lr=0, head_lr=0, weight_decay=0)
-        with pytest.raises(ValueError, match="MANIQA cannot be trained on frozen crops"):
-            next(training.fit(model, samples, samples, recipe=recipe))
+    model = create_model("maniqa", backbone="vit_tiny_patch16_224", crop=128, pretrained=False)
+    recipe = training.Recipe(epochs=1, batch_size=4, backbone_lr=0, head_lr=0, weight_decay=0)
+    with pytest.raises(ValueError, match="MANIQA cannot be trained on frozen crops"):
+        next(training.fit(model, samples, samples, recipe=recipe))

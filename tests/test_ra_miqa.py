@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from golden_rules import filled, golden, image
+from torch import nn
 
 from iqa_core.models import create_model, ra_miqa, weights
 
@@ -21,17 +22,13 @@ def published():
 
 def test_the_region_encoder_is_frozen_and_never_in_training_mode():
     model = create_model("ra_miqa", **SMALL).train()
-    assert (
-        model.training
-        and model.backbone.training
-        and not any(m.training for m in model.region.modules())
-    )
+    assert model.training and model.backbone.training
+    assert not any(module.training for module in model.region.modules())
     assert not any(p.requires_grad for p in model.region.parameters())
     before = {key: value.clone() for key, value in model.region.state_dict().items()}
     model(torch.rand(2, 3, 224, 224), torch.rand(2, 3, 288, 288)).sum().backward()
-    assert all(
-        torch.equal(before[key], value) for key, value in model.region.state_dict().items()
-    ), "no statistic moved"
+    after = model.region.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in after), "no statistic moved"
 
 
 def test_the_position_table_starts_as_published():
@@ -39,34 +36,30 @@ def test_the_position_table_starts_as_published():
     own, table = model.backbone.pos_embed, model.pos_embed
     assert table.shape == (1, 198, 192)
     assert torch.equal(table[:, 0], own[:, 0]) and torch.equal(table[:, 2:], own[:, 1:])
-    assert not torch.equal(table[:, 1], own[:, 0]) and table[:, 1].std().item() == pytest.approx(
-        0.02, rel=0.3
-    )
+    assert not torch.equal(table[:, 1], own[:, 0])
+    assert table[:, 1].std().item() == pytest.approx(0.02, rel=0.3)
 
 
 def test_each_view_is_normalised_for_its_own_encoder(published):
-    for name, value in {
-        "normalise.mean": 0.5,
-        "normalise.std": 0.5,
-        "region_normalise.mean": 0.449,
-        "region_normalise.std": 0.226,
-    }.items():
-        assert published.get_buffer(name).mean().item() == pytest.approx(value, abs=1e-3)
+    names = ("normalise.mean", "normalise.std", "region_normalise.mean", "region_normalise.std")
+    means = [published.get_buffer(name).mean().item() for name in names]
+    assert means == pytest.approx([0.5, 0.5, 0.449, 0.226], abs=1e-3)
 
 
 def test_sere_positions_are_kept_at_their_own_size_and_resampled_at_others():
     encoder = ra_miqa.SereViT().eval()
+    encoder.blocks = nn.Sequential()  # so that what it gives are its positions
+    encoder.norm = nn.Identity()
     with torch.no_grad():
+        for parameter in (*encoder.patch_embed.parameters(), encoder.cls_token):
+            parameter.zero_()
         encoder.pos_embed.normal_()
-        still = encoder._pos_embed(torch.zeros(1, 14, 14, 384))
-        torch.testing.assert_close(still[:, 1:], encoder.pos_embed[:, 1:])
-        wide = encoder._pos_embed(torch.zeros(1, 18, 18, 384))
-    assert wide.shape == (1, 325, 384)
+        still = encoder.forward_features(torch.zeros(1, 3, 224, 224))
+        torch.testing.assert_close(still, encoder.pos_embed)
+        wide = encoder.forward_features(torch.zeros(1, 3, 288, 288))
+    assert wide.shape == (1, 1 + 18 * 18, 384)
     grid = encoder.pos_embed[0, 1:].detach().view(14, 14, 384)
-    row = (
-        4 * 14 / 18 + 7 / 18 - 0.5
-    )  # where the middle of the fifth of 18 cells falls among the 14: 3 and a bit
-    assert row == pytest.approx(3.0)
+    # the middle of the fifth of 18 cells is the middle of the fourth of 14: 4.5 / 18 = 3.5 / 14
     torch.testing.assert_close(wide[0, 1 + 4 * 18 + 4], grid[3, 3], atol=1e-4, rtol=1e-4)
 
 
@@ -88,42 +81,42 @@ def put(state, project):
     ("final", "source"),
     [("fc_norm", "fc_norm"), ("norm", "blocks.11.norm2"), (None, "blocks.11.norm2")],
 )
-def test_sere_weights_are_read_by_name_and_the_final_norm_found(project, final, source):
-    own = ra_miqa.SereViT().state_dict()
-    state = {
-        key: torch.randn_like(value) for key, value in own.items() if not key.startswith("norm.")
-    }
-    if final:
-        state |= {f"{final}.weight": torch.randn(384), f"{final}.bias": torch.randn(384)}
+def test_sere_weights_are_read_by_name_and_the_final_norm_found(
+    project, monkeypatch, final, source
+):
+    state = {key: torch.randn_like(value) for key, value in ra_miqa.SereViT().state_dict().items()}
+    for part in ("weight", "bias"):
+        del state[f"norm.{part}"]
+        if final:
+            state[f"{final}.{part}"] = torch.randn(384)
     put(state | {"head.weight": torch.randn(919, 384), "head.bias": torch.randn(919)}, project)
-    own = ra_miqa._region("sere_vit_small", True).state_dict()
-    assert all(torch.equal(own[key], state[key]) for key in own if not key.startswith("norm."))
-    assert torch.equal(own["norm.weight"], state[f"{source}.weight"]) and torch.equal(
-        own["norm.bias"], state[f"{source}.bias"]
-    )
+
+    def untrained(name, *, pretrained, **options):
+        return create(name, pretrained=False, **options)
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", untrained)  # the backbone's weights are not here
+    region = create_model("ra_miqa", backbone="vit_tiny_patch16_224").region.state_dict()
+    for part in ("weight", "bias"):
+        assert torch.equal(region.pop(f"norm.{part}"), state[f"{source}.{part}"])
+    assert all(torch.equal(value, state[key]) for key, value in region.items())
 
 
 def test_without_sere_weights_it_is_said_where_to_get_them_and_another_file_is_refused(project):
-    with pytest.raises(
-        FileNotFoundError, match="sere_vit_small are missing: .*weights get sere_vit_small"
-    ):
+    wanted = "sere_vit_small are missing: .*weights get sere_vit_small"
+    with pytest.raises(FileNotFoundError, match=wanted):
         create_model("ra_miqa")
     state = ra_miqa.SereViT().state_dict()
     del state["blocks.3.mlp.fc1.bias"]
     put(state | {"cls_token": torch.zeros(1, 1, 192)}, project)
-    with pytest.raises(
-        ValueError,
-        match="ep100.pth is not SERE's ViT-S/16: 2 entries do not fit: cls_token, blocks.3.mlp.fc1",
-    ):
+    wanted = "ep100.pth is not SERE's ViT-S/16: 2 entries do not fit: cls_token, blocks.3.mlp.fc1"
+    with pytest.raises(ValueError, match=wanted):
         create_model("ra_miqa")
 
 
 def test_ra_miqa_has_the_published_number_of_parameters(published):
-    assert (
-        sum(p.numel() for p in published.parameters())
-        == golden("ra_miqa")["n_params"]
-        == 43_851_649
-    )
+    total = sum(p.numel() for p in published.parameters())
+    assert total == golden("ra_miqa")["n_params"] == 43_851_649
     assert sum(p.numel() for p in published.parameters() if p.requires_grad) == 22_185_985
     assert published.backbone.pos_embed.numel() == 75_648
 
@@ -136,26 +129,21 @@ def test_ra_miqa_answers_as_the_published_code(published, seed):
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("argument", "name", "message"),
     [
-        ({"backbone": "resnet18"}, "backbone is 'resnet18', no vision transformer of timm"),
-        (
-            {"backbone": "vit_base_patch16_siglip_224"},
-            "does not start with one class token that has a position",
-        ),
-        ({"region": "sere"}, "region is 'sere'; it is 'sere_vit_small' or a model of timm"),
+        ("backbone", "resnet18", "backbone is 'resnet18', no vision transformer of timm"),
+        ("backbone", "vit_base_patch16_siglip_224", "not start with one class token that has a"),
+        ("region", "sere", "region is 'sere'; it is 'sere_vit_small' or a model of timm"),
     ],
 )
-def test_encoders_that_do_not_fit_are_refused(changed, message):
+def test_encoders_that_do_not_fit_are_refused(argument, name, message):
     with pytest.raises(ValueError, match=message):
-        create_model("ra_miqa", **SMALL | changed)
+        create_model("ra_miqa", **SMALL | {argument: name})
 
 
 def test_other_sizes_and_damaged_checkpoints_are_refused(published):
-    with pytest.raises(
-        ValueError,
-        match=r"a view of 224 x 224 and a context of 288 x 288, not \(224, 224\) and \(224, 224\)",
-    ):
+    wanted = r"a view of 224 x 224 and a context of 288 x 288, not \(224, 224\) and \(224, 224\)"
+    with pytest.raises(ValueError, match=wanted):
         published(torch.rand(1, 3, 224, 224), torch.rand(1, 3, 224, 224))
     state = filled(golden("ra_miqa")["keys"])
     del state["mask_encoder.ln1.weight"]

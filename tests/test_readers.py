@@ -94,7 +94,11 @@ def test_one_reference_written_in_two_ways_is_one_content(tmp_path):
 
 
 def test_csv_keeps_further_columns_numbers_as_numbers(tmp_path):
-    text = "image,label,iso,camera,label2,level2,distortion2\na.png,1,100,X,5,2,jpeg\nb.png,2,,007,6,,\n"
+    text = (
+        "image,label,iso,camera,label2,level2,distortion2\n"
+        "a.png,1,100,X,5,2,jpeg\n"
+        "b.png,2,,007,6,,\n"
+    )
     table = own(tmp_path, text)
     assert table.iso.tolist()[0] == 100 and table.iso.isna().tolist() == [False, True]
     assert list(table.camera) == ["X", "007"] and list(table.label2) == [5, 6]

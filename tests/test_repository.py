@@ -30,7 +30,13 @@ OF_ONE_MACHINE = "|".join(
     [r"/home/[a-z]\w+/", r"/Users/\w+/", "/ro" + "ot/", "/wo" + "rk/", r"[A-Z]:\\Users"]
 )
 OUTSIDE = "|".join([r"\.\./sha" + "red", r"(?<![\w/])sha" + r"red/(specs|data|golden|DESIGN)"])
-SECRETS = r"\b(ghp_|github_pat_|hf_|AKIA)[A-Za-z0-9]{16,}|BEGIN [A-Z ]*PRIVATE KEY|https?://[^/\s:@\"']+:[^/\s@\"']+@"
+SECRETS = "|".join(
+    [
+        r"\b(ghp_|github_pat_|hf_|AKIA)[A-Za-z0-9]{16,}",
+        "BEGIN [A-Z ]*PRIVATE KEY",
+        r"https?://[^/\s:@\"']+:[^/\s@\"']+@",
+    ]
+)
 
 
 def committed():

@@ -267,7 +267,8 @@ def mine(root, description, **files):
 
 
 def test_the_later_text_holds_but_an_empty_one_and_differences_are_noted(tmp_path):
-    join = "files: [{file: a.csv}, {file: b.csv, columns: {image: image, content: content, official_split: split}}]\n"
+    columns = "{image: image, content: content, official_split: split}"
+    join = f"files: [{{file: a.csv}}, {{file: b.csv, columns: {columns}}}]\n"
     first = "image,label,content,split\na,1,hall,train\nb,2,yard,test\nc,3,,\n"
     table = mine(tmp_path, join, a=first, b="image,content,split\na,hall,test\nb,,\nc,lane,val\n")
     assert list(table.content) == ["hall", "yard", "lane"] and list(table.official_split) == [

@@ -461,28 +461,25 @@ def test_weights_without_a_quality_head_are_no_model(project, monkeypatch, capsy
         ("ra_miqa-composite-det", {"resize": 288, "crop": 224, "context": 288, "high": 1}),
     ],
 )
-def test_the_contract_of_published_weights(row, changed, tmp_path):
+def test_the_contract_of_published_weights(row, changed):
     row = published.row(row)
-    (tmp_path / "file").touch()
     own = create_model(row.model, **module_of(row.model).TEST_KWARGS[0], pretrained=False).contract
     if row.model == "maniqa":
         own.crop = 224  # the small build has another
-    contract = weights._contract(own, row, tmp_path / "file")
+    contract = weights.contract_with(own, row)
     assert {key: getattr(contract, key) for key in changed} == changed
     assert contract.units == row.units
 
 
-def test_another_file_than_the_published_one_is_told(tmp_path):
-    (tmp_path / "file").write_text("x")
-    own = create_model("maniqa", **module_of("maniqa").TEST_KWARGS[0], pretrained=False).contract
-    assert (
-        "which is not the file that was published"
-        in weights._contract(own, published.row("maniqa-koniq"), tmp_path / "file").source
-    )
-    assert (
-        "not the file"
-        not in weights._contract(own, published.row("maniqa-kadid"), tmp_path / "file").source
-    )
+def test_another_file_than_the_published_one_is_told(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = module_of("maniqa").TEST_KWARGS[0]
+    state = create_model("maniqa", **small, pretrained=False).state_dict()
+    torch.save({re.sub(r"^backbone\.", "vit.", key): value for key, value in state.items()}, "x.pt")
+    remark = "which is not the file that was published"
+    for name, remarked in {"maniqa-koniq": True, "maniqa-kadid": False}.items():
+        folder = weights.convert(Path("x.pt"), name, **small)
+        assert (remark in weights.load(folder).contract.source) == remarked
 
 
 def test_a_conversion_that_fails_leaves_the_old_folder(published_hyperiqa, project, monkeypatch):
@@ -567,7 +564,10 @@ def test_the_list_needs_no_torch():
     import subprocess
     import sys
 
-    code = "import sys; from iqa_core.models import published; published.rows(); print('torch' in sys.modules)"
+    code = (
+        "import sys; from iqa_core.models import published; published.rows(); "
+        "print('torch' in sys.modules)"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

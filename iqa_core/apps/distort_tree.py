@@ -70,7 +70,8 @@ def write_tree(
     """
     path, out = Path(path), Path(out)
     contents = _contents(path, out)
-    recipes = _recipes(list_distortions() if names is None else names, levels, background_levels)
+    names = list_distortions() if names is None else names
+    recipes = _recipes(names, levels, background_levels)
     if masks is not None and not background_levels:
         raise ValueError(
             "masks say where background_levels begin; give background_levels too, or no masks"
@@ -78,7 +79,7 @@ def write_tree(
     sizes, refused = _sizes(contents)
     count = len(sizes) * len(recipes)
     area = sum(width * height for width, height in sizes.values()) * len(recipes)
-    _stamp(out, seed)
+    _stamp(out, seed, names)
     free = shutil.disk_usage(out).free
     print(
         f"{len(sizes)} photographs, {count} images, {3e-9 * area:.2g} GB at most "
@@ -157,19 +158,24 @@ def _sizes(contents):
     return sizes, refused
 
 
-def _stamp(out, seed):
-    """What the images in `out` hang on beside their names; refuses a folder that was made with
-    another.
+def _stamp(out, seed, names):
+    """Keeps in `out` what its images hang on beside their names: the seed, and for each distortion
+    a hash of its code. Refuses a folder that was made with others.
     """
     stamp = out / "made_by.json"
-    made_by = {"seed": seed, "code": hashlib.sha256(source_code()).hexdigest()}
-    before = read_json(stamp) if stamp.exists() else made_by
-    if before != made_by:
-        why = "another version of the distortions"
-        if before["seed"] != seed:
-            why = f"seed {before['seed']}"
-        raise ValueError(f"{out} holds images made with {why}; choose another folder, or delete it")
+    made_by = read_json(stamp) if stamp.exists() else {"seed": seed}
+    if made_by["seed"] != seed:
+        _refuse_folder(out, f"seed {made_by['seed']}")
+    operators = made_by.setdefault("operators", {})
+    for name in names:
+        code = hashlib.sha256(source_code([name]).encode()).hexdigest()
+        if operators.setdefault(name, code) != code:
+            _refuse_folder(out, f"another version of {name}")
     write_json(stamp, made_by)
+
+
+def _refuse_folder(out, why):
+    raise ValueError(f"{out} holds images made with {why}; choose another folder, or delete it")
 
 
 def _row(content, recipe):

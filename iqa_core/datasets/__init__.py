@@ -1,7 +1,8 @@
 """Data sets as tables: one row an image, the columns of the contract, higher labels are better.
 
 What a set is stands in sets.yaml as data. A folder data/raw/<name> with a set.yaml of the same
-keys, with a labels.csv, or with nothing but images is a set as well."""
+keys, with a labels.csv, or with nothing but images is a set as well.
+"""
 
 import functools
 import importlib
@@ -30,34 +31,33 @@ def list_datasets(*, root: Path | None = None) -> list[str]:
     """Names of the sets described here and, with `root`, of the folders of its data/raw that are
     sets as well.
     """
-    others = (
-        [folder for folder in (root / RAW).glob("*/") if folder.name not in _sets()] if root else []
-    )
-    return sorted(
-        [*_sets(), *(folder.name for folder in others if _own(folder) or Files(folder).pictures())]
-    )
+    names = [*_sets()]
+    for folder in (root / RAW).glob("*/") if root else []:
+        if folder.name not in _sets() and (_own(folder) or Files(folder).pictures()):
+            names.append(folder.name)
+    return sorted(names)
 
 
 def _own(folder):
+    """What a folder of one's own says of itself."""
     return [name for name in ("set.yaml", "labels.csv") if (folder / name).is_file()]
 
 
 def _description(name: str, root: Path) -> Description:
     if name in _sets():
         return described(_sets()[name], f"sets.yaml, {name}")
-    for folder in (
-        [root / RAW / name, root / name] if re.fullmatch(r"[^./\\:][^/\\:]*", name) else []
-    ):
-        kind = "csv" if "labels.csv" in (there := _own(folder)) else "folder"
-        if "set.yaml" in there:
+    is_folder_name = re.fullmatch(r"[^./\\:][^/\\:]*", name)
+    for folder in [root / RAW / name, root / name] if is_folder_name else []:
+        written = _own(folder)
+        kind = "csv" if "labels.csv" in written else "folder"
+        if "set.yaml" in written:
             return described_file(folder / "set.yaml", _sets()[kind])
-        if there or (folder.parent == root / RAW and Files(folder).pictures()):
+        if written or (folder.parent == root / RAW and Files(folder).pictures()):
             return _description(kind, root)
     hint = nearest(name, list_datasets(), most=3) or "."
     raise KeyError(
-        f"no data set {name!r}{hint} There are {', '.join(list_datasets())}; "
-        f"for your own put images and labels.csv (image, label) or set.yaml into "
-        f"{RAW / name}"
+        f"no data set {name!r}{hint} There are {', '.join(list_datasets())}; for your own put "
+        f"images and labels.csv (image, label) or set.yaml into {RAW / name}"
     )
 
 
@@ -65,21 +65,19 @@ def _files(name, facts, root):
     """The set's files: in data/raw/<set>, or under another root in <root>/<set> or <root>
     itself.
     """
-    own, wanted = facts.folder or name, [file.file for file in facts.files]
-    for folder in (root / RAW / own, root / own):
+    place = facts.folder or name
+    wanted = [file.file for file in facts.files]
+    for folder in (root / RAW / place, root / place):
         if folder.is_dir():
             files = Files(folder)
-            if (
-                any(map(files.match, wanted))
-                or (not wanted and files.pictures())
-                or (folder / "set.yaml").is_file()
-            ):
+            has_labels = any(files.match(file) for file in wanted)
+            has_pictures = not wanted and files.pictures()
+            if has_labels or has_pictures or (folder / "set.yaml").is_file():
                 return files
-    if not (root / "params").is_dir() and (
-        not wanted or any(any(root.glob(file)) for file in wanted)
-    ):
+    is_project = (root / "params").is_dir()
+    if not is_project and (not wanted or any(any(root.glob(file)) for file in wanted)):
         return Files(root)
-    return Files(root / RAW / own)
+    return Files(root / RAW / place)
 
 
 def describe(name: str, *, root: Path = Path(".")) -> dict:
@@ -88,7 +86,8 @@ def describe(name: str, *, root: Path = Path(".")) -> dict:
 
     `labels`: each label one can choose, the default first, with low, high, units, higher_is_better;
     `direction` in words; `folder`: where its files lie, or should; `absent`: label files that are
-    wanted and not there. KeyError for an unknown name."""
+    wanted and not there. KeyError for an unknown name.
+    """
     facts = _description(name, Path(root))
     files = _files(name, facts, Path(root))
     labels = {
@@ -96,20 +95,32 @@ def describe(name: str, *, root: Path = Path(".")) -> dict:
         for label, chosen in facts.choices().items()
     }
     default = next(iter(labels.values()))
-    turned = (
-        f"lower was better, turned round: label = {default['low']} + {default['high']} - published"
-    )
-    own = {"name": name, "labels": labels, "folder": files.folder}
-    own["direction"] = "higher is better" if default["higher_is_better"] else turned
+    direction = "higher is better"
+    if not default["higher_is_better"]:
+        ends = f"{default['low']} + {default['high']}"
+        direction = f"lower was better, turned round: label = {ends} - published"
+    return {
+        **facts.model_dump(),
+        **default,
+        "name": name,
+        "labels": labels,
+        "folder": files.folder,
+        "direction": direction,
+        "absent": _absent(facts, files),
+    }
+
+
+def _absent(facts, files):
+    """Label files that are wanted and not there; optional ones where no file gives a label."""
+    labels = facts.choices().keys()
     missing = [file for file in facts.files if not files.match(file.file)]
-    unlabelled = not any(
-        labels.keys() & file.columns.keys() for file in facts.files if file not in missing
-    )
-    wanted = [
-        f for f in missing if not f.optional or (unlabelled and labels.keys() & f.columns.keys())
+    there = [file for file in facts.files if file not in missing]
+    unlabelled = not any(labels & file.columns.keys() for file in there)
+    return [
+        file.file
+        for file in missing
+        if not file.optional or (unlabelled and labels & file.columns.keys())
     ]
-    own["absent"] = [file.file for file in wanted]
-    return facts.model_dump() | default | own
 
 
 def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -> pd.DataFrame:
@@ -122,7 +133,8 @@ def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -
     Further columns of the label file are kept. KeyError for an unknown name or label,
     FileNotFoundError where label files are absent, ValueError where they are damaged or tell
     something that cannot be (a label outside its range, labels that rise with the level of
-    distortion)."""
+    distortion).
+    """
     root = Path(root)
     facts = _description(name, root)
     label = next(iter(facts.choices())) if label is None else label
@@ -136,10 +148,15 @@ def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -
     try:
         table = build_table(facts, files, root=root, name=name, label=label)
     except FileNotFoundError as error:
-        told = f"`python -m iqa_core data get {name}` fetches it or tells how (licence: {facts.licence}; {facts.address})"
-        if name not in _sets():
-            told = f"there are {', '.join(sorted(files.paths)[:5]) or 'no files'}: write its name in set.yaml as it is"
-        raise FileNotFoundError(f"{name}: {error} in {files.folder}; {told}") from None
+        if name in _sets():
+            fix = (
+                f"`python -m iqa_core data get {name}` fetches it or tells how (licence: "
+                f"{facts.licence}; {facts.address})"
+            )
+        else:
+            there = ", ".join(sorted(files.paths)[:5]) or "no files"
+            fix = f"there are {there}: write its name in set.yaml as it is"
+        raise FileNotFoundError(f"{name}: {error} in {files.folder}; {fix}") from None
     table = check_table(table, name)
     for fault in plausible(table):
         if name in _sets():
@@ -154,7 +171,8 @@ def plausible(table: pd.DataFrame) -> list[str]:
 
     Within a content and a type of distortion, labels must fall from its lowest to its highest
     level: on KADID-10k they do in 97 %, of labels joined to the wrong images in half, of DMOS read
-    as MOS in 3 %."""
+    as MOS in 3 %.
+    """
     if not {"content", "distortion", "level"} <= set(table):
         return []
     known = table.dropna(subset=["label", "level", "distortion"]).sort_values("level")
@@ -182,9 +200,8 @@ def saved_table(name: str, *, root: Path = Path(".")) -> pd.DataFrame:
             f"data/tables/{name}.csv is missing; run notebook 01_prepare_data with data_set "
             f"{name!r} first"
         )
-    text = {
-        column: str for column in CONTRACT if not re.fullmatch(NUMBERS, column)
-    }  # 007 and NA are names too
+    # 007 and NA are names too
+    text = {column: str for column in CONTRACT if not re.fullmatch(NUMBERS, column)}
     table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
     filled = [column for column in table if column.endswith("_split") or column == "label_kind"]
     return check_table(
@@ -197,11 +214,9 @@ def make_images(name: str, table: pd.DataFrame, *, root: Path) -> int:
     made, 0 for other sets.
     """
     module = _sets().get(name, {}).get("module")
-    return (
-        importlib.import_module(f"{__name__}.{module}").make_images(table, root=root)
-        if module
-        else 0
-    )
+    if not module:
+        return 0
+    return importlib.import_module(f"{__name__}.{module}").make_images(table, root=root)
 
 
 def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -222,7 +237,8 @@ def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
             f"{name} lists {table.image[table.image.duplicated()].iloc[0]} twice; keep one row an "
             f"image"
         )
-    if not alone and (wrong := sorted({*table.label_kind.astype(str)} - {*LABEL_KINDS})):
+    wrong = sorted({*table.label_kind.astype(str)} - {*LABEL_KINDS})
+    if wrong and not alone:
         raise ValueError(
             f"{name} has label_kind {', '.join(wrong)}; allowed are {', '.join(LABEL_KINDS)}"
         )

@@ -5,7 +5,8 @@ No package holds photographs with human ratings, so the label is what two full-r
 agree on: the mean of the ranks of MDSI (Nafchi et al. 2016, 10.1109/ACCESS.2016.2604042) and
 HaarPSI (Reisenhofer et al. 2018, 10.1016/j.image.2017.11.001), scaled to 0..100. `label2`,
 SSIMULACRA2, is a second opinion under which every headline is shown again. Neither can know a fault
-that is in the photograph already: it compares with the photograph."""
+that is in the photograph already: it compares with the photograph.
+"""
 
 import hashlib
 import zlib
@@ -16,11 +17,14 @@ import pandas as pd
 from PIL import Image
 
 from ..distortions import distort, source_code
+from ..distortions.code import code_of
 from ..files import replacing
 from ..parallel import in_processes
 
 PHOTOS = Path("data/demo")
 TABLE = PHOTOS / "labels.csv"
+RECIPE = ["image", "reference", "distortion", "level", "distortion2", "level2"]  # what a row makes
+CHUNK = 24  # images a task
 
 
 def load(root: Path) -> pd.DataFrame:
@@ -47,28 +51,40 @@ def make_image(row, root: Path) -> np.ndarray:
 
 
 def make_images(table: pd.DataFrame, *, root: Path, processes: int = -1) -> int:
-    """Write the images that are not there yet, in parallel; the number made. Interrupted, it goes
-    on where it stopped.
+    """Write the images that are not there yet, in parallel. Interrupted, it goes on where it
+    stopped.
 
-    Images of other recipes or operators, as a stamp beside them tells, are removed first.
-    `processes` as joblib counts."""
+    Images made otherwise, as a stamp beside them tells, are removed first: by another list of
+    distortions, or by other code of those that are in the list.
+    `processes` as joblib counts.
+
+    Returns the number made.
+    """
     folder = (root / table.image.iloc[0]).parent
     folder.mkdir(parents=True, exist_ok=True)
-    made_by, stamp = _made_by(root), folder / "made_by.txt"
-    if not stamp.exists() or stamp.read_text() != made_by:
-        for stale in folder.glob("*.png"):
-            stale.unlink()
-        stamp.write_text(made_by)
+    _remove_stale(folder, made_by=_made_by(load(root)))
     missing = table[[not (root / image).exists() for image in table.image]]
-    calls = [(missing[start : start + 24], root) for start in range(0, len(missing), 24)]
-    bar = dict(desc="distort", unit="x24", disable=not calls)
+    calls = [(missing[start : start + CHUNK], root) for start in range(0, len(missing), CHUNK)]
+    bar = dict(desc="distort", unit=f"x{CHUNK}", disable=not calls)
     list(in_processes(_write_images, calls, processes=processes, **bar))
     return len(missing)
 
 
-def _made_by(root):
+def _remove_stale(folder, *, made_by):
+    stamp = folder / "made_by.txt"
+    if stamp.exists() and stamp.read_text() == made_by:
+        return
+    for image in folder.glob("*.png"):
+        image.unlink()
+    stamp.write_text(made_by)
+
+
+def _made_by(table):
+    """A hash of the whole list's distortions and of the code behind them; labels are not in it."""
+    names = {*table.distortion, *table.distortion2.dropna()}
+    rows = table[RECIPE].to_csv(index=False)
     return hashlib.sha256(
-        source_code() + Path(__file__).read_bytes() + (root / TABLE).read_bytes()
+        "\n".join([rows, source_code(names), code_of(make_image)]).encode()
     ).hexdigest()
 
 

@@ -55,17 +55,14 @@ class LabelFile(Keys):
 
     # path under the set's folder; letter case and nesting do not matter; * stands for any name
     file: Inside
-    columns: dict[
-        str, str | int
-    ] = {}  # our name: theirs, or its number from 0 where no row names them; none: theirs are ours
-    delimiter: str = (
-        ""  # none: the commonest of , ; and tab in the first line; a blank: any white space
-    )
+    # our name: theirs, or its number from 0 where no row names them; none: theirs are ours
+    columns: dict[str, str | int] = {}
+    # none: the commonest of , ; and tab in the first line; a blank: any white space
+    delimiter: str = ""
     decimal: str = "."  # a comma where a file is written so
     sheet: str | int = 0
     fill: dict[str, str] = {}  # column: value for every image of this file
-    # what it is joined by, with an `image` of its own: image, or the content that `pattern` finds
-    # in it
+    # what it is joined by, where it has an `image`: that, or the content that `pattern` finds in it
     by: str = "image"
     optional: bool = False
 
@@ -77,9 +74,8 @@ class Label(Keys):
     high: float | None = None
     units: str = ""
     higher_is_better: bool = True  # false: published as DMOS, and turned round: low + high - dmos
-    outside: float = (
-        0  # share of labels that may lie outside low..high, because they do as published
-    )
+    # share of labels that may lie outside low..high, because they do as published
+    outside: float = 0
     std: str = ""  # column of the standard deviation in the same units
 
 
@@ -93,27 +89,22 @@ class Description(Label):
     # the first holds the rows, the others are joined by image, without one by row; none: all images
     files: list[LabelFile] = []
     # templates of paths under the set's folder, however nested, with ./ before them exactly there;
-    # taken is the one that most
-    # images lie at
+    # taken is the one that most images lie at
     images: Annotated[list[Place], Field(min_length=1)] = ["{image}"]
     reference: Place = ""
     # no split may divide it; none: the named group `content`, else the reference, else the image
     content: Template = ""
-    pattern: Groups = (
-        ""  # regular expression on `image`, letter case ignored; its named groups become columns
-    )
+    # regular expression on `image`, letter case ignored; its named groups become columns
+    pattern: Groups = ""
     codes: dict[str, dict[str, dict[str, str]]] = {}  # new column: {from column: {code: word}}
-    counted: dict[
-        str, int
-    ] = {}  # distortion: rows, in the file's order; `number` counts within a distortion from 1
-    leave_out: dict[
-        str, Pattern
-    ] = {}  # column: regular expression of rows that are no labelled images
+    # distortion: rows, in the file's order; `number` counts within a distortion from 1
+    counted: dict[str, int] = {}
+    # column: regular expression of rows that are no labelled images
+    leave_out: dict[str, Pattern] = {}
     votes: str = ""  # label that is the mean of 1, 2, ... with the counts (or shares) c1, c2, ...
     rest: str = ""  # official split of images that no file puts anywhere
-    subset_missing: list[
-        str
-    ] = []  # images that the Q-Align and SMART-IQA subset of the official split leaves out
+    # images that the Q-Align and SMART-IQA subset of the official split leaves out
+    subset_missing: list[str] = []
     labels: dict[str, Label] = {}
     label_kind: str = "mos"
     rows: int | None = None  # as published
@@ -128,7 +119,8 @@ class Description(Label):
 
     @model_validator(mode="after")
     def _fits_its_labels(self):
-        if self.labels and (lost := sorted({*Label.model_fields} & self.model_fields_set)):
+        lost = sorted({*Label.model_fields} & self.model_fields_set)
+        if self.labels and lost:
             raise ValueError(
                 f"{', '.join(lost)} beside `labels` would be lost; write it into each of them"
             )

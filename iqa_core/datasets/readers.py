@@ -1,7 +1,8 @@
 """Label files as text: delimited, .xlsx, .mat and .json, found where archives and mirrors put them.
 
 Nothing is converted or dropped here, so that whatever is wrong later can be named as it stands in
-the file."""
+the file.
+"""
 
 import csv
 import fnmatch
@@ -30,22 +31,11 @@ CONTRACT = [
     "distortion2",
     "level2",
     "content",
+    "official_split",
 ]
-CONTRACT += ["official_split"]
 NUMBERS = r"label_std|label\d*|level2?"  # columns that hold numbers, whatever the set
-PICTURES = {
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".gif",
-    ".jp2",
-    ".ppm",
-    ".pgm",
-}
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+PICTURES |= {".webp", ".gif", ".jp2", ".ppm", ".pgm"}
 
 
 class Files:
@@ -54,28 +44,25 @@ class Files:
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.paths, self.ends, seen = (
-            folder,
-            [],
-            {},
-            set(),
-        )  # ends: end of a path in lower case, all that have it
+        self.folder = folder
+        self.paths = []
+        self.ends = {}  # end of a path in lower case: all paths that have it
+        seen = set()
         for base, folders, names in os.walk(folder, followlinks=True):
-            again = (real := os.path.realpath(base)) in seen  # a link that leads back
+            real = os.path.realpath(base)
+            if real in seen:  # a link that leads back
+                folders.clear()
+                continue
             seen.add(real)
-            folders[:] = (
-                [] if again else [f for f in folders if not f.startswith((".", "__MACOSX"))]
-            )
+            folders[:] = [each for each in folders if not each.startswith((".", "__MACOSX"))]
             inside = Path(base).relative_to(folder)
-            self.paths += [
-                (inside / name).as_posix()
-                for name in names
-                if not again and not name.startswith(".")
-            ]
+            for name in names:
+                if not name.startswith("."):
+                    self.paths.append((inside / name).as_posix())
         for path in self.paths:
             parts = path.lower().split("/")
-            for k in range(len(parts)):
-                self.ends.setdefault("/".join(parts[k:]), []).append(path)
+            for start in range(len(parts)):
+                self.ends.setdefault("/".join(parts[start:]), []).append(path)
 
     def pictures(self) -> list[str]:
         """Paths of all image files, sorted."""
@@ -89,17 +76,21 @@ class Files:
 
         `under`: the folder that `wanted` is to begin at, "" for the set's own.
         """
-        ends = [
-            p
-            for p in self.ends.get(wanted.lower(), [])
-            if under is None or above(p, wanted) == under
-        ]
-        far = {p: (not f"/{p}".endswith(f"/{wanted}"), p.count("/")) for p in ends}
-        first, *others = sorted(ends, key=lambda p: (far[p], p)) or [None]
-        if others and far[others[0]] == far[first]:
-            told = f"{wanted} may be {first} or {others[0]} in {self.folder}"
+        ends = self.ends.get(wanted.lower(), [])
+        if under is not None:
+            ends = [path for path in ends if above(path, wanted) == under]
+        if not ends:
+            return None
+
+        def distance(path):
+            """The same letter case first, then the least nested."""
+            return not f"/{path}".endswith(f"/{wanted}"), path.count("/")
+
+        first, *others = sorted(ends, key=lambda path: (distance(path), path))
+        if others and distance(others[0]) == distance(first):
             raise ValueError(
-                f"{told}; keep one of them, or tell its folder in `images: [folder/{{image}}]`"
+                f"{wanted} may be {first} or {others[0]} in {self.folder}; keep one of them, or "
+                f"tell its folder in `images: [folder/{{image}}]`"
             )
         return first
 
@@ -108,29 +99,35 @@ class Files:
         of each other.
 
         So no thumbnail stands in for an absent image: of folders that share files one counts, that
-        which most were found under."""
+        which most were found under.
+        """
         found = {path: self.find(path, under=under) for path in wanted}
         starts = Counter(above(place, path) for path, place in found.items() if place)
-        places = (
-            {above(place, path) for place in self.ends.get(path.lower(), [])} for path in found
-        )
-        if len(starts) > 1 and any(len(folders & {*starts}) > 1 for folders in places):
-            return self.locate(
-                wanted, under=max(starts, key=lambda folder: (starts[folder], -len(folder)))
-            )
+        if len(starts) > 1 and self._share_files(found, starts):
+            fullest = max(starts, key=lambda folder: (starts[folder], -len(folder)))
+            return self.locate(wanted, under=fullest)
         return [found[path] for path in wanted]
+
+    def _share_files(self, wanted, folders):
+        """Whether a wanted file lies in more than one of the folders."""
+        for path in wanted:
+            places = {above(place, path) for place in self.ends.get(path.lower(), [])}
+            if len(places & folders.keys()) > 1:
+                return True
+        return False
 
     def match(self, pattern: str) -> list[Path]:
         """The one file, or for a pattern with * all that match in the least nested folder that has
         any.
         """
         if "*" not in pattern:
-            return [self.folder / found] if (found := self.find(pattern)) else []
-        fits = [
-            p for p in self.paths if fnmatch.fnmatchcase(f"/{p}".lower(), f"*/{pattern}".lower())
-        ]
-        nearest = min(map(posixpath.dirname, fits), key=lambda f: (f.count("/"), f), default="")
-        return [self.folder / p for p in sorted(fits) if posixpath.dirname(p) == nearest]
+            path = self.find(pattern)
+            return [self.folder / path] if path else []
+        pattern = f"*/{pattern}".lower()
+        fits = [path for path in self.paths if fnmatch.fnmatchcase(f"/{path}".lower(), pattern)]
+        folders = {posixpath.dirname(path) for path in fits}
+        nearest = min(folders, key=lambda folder: (folder.count("/"), folder), default="")
+        return [self.folder / path for path in sorted(fits) if posixpath.dirname(path) == nearest]
 
 
 def above(place: str, wanted: str) -> str:
@@ -144,72 +141,87 @@ def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
 
     The header is the first row that names all wanted columns. ValueError for a file that cannot be
     read, lacks a column or has it twice, holds no rows, or has a row of another length; all are
-    named."""
-    rows_of = {".xlsx": _excel, ".mat": _matlab, ".json": _json}.get(
-        path.suffix.lower(), _delimited
-    )
+    named.
+    """
+    _check_our_names(file)
+    read = READERS.get(path.suffix.lower(), _delimited)
     try:
-        rows = rows_of(path, file)
+        rows = read(path, file)
     except Exception as error:  # each library has its own for a damaged file
         raise ValueError(f"{path} cannot be read ({error}); mend it or fetch it again") from error
-    for ours in [
-        name for name in file.columns if name not in CONTRACT and not re.fullmatch(NUMBERS, name)
-    ]:
-        if hint := nearest(ours, CONTRACT, cutoff=0.8):
-            raise KeyError(f"`columns` of {file.file}: {ours} is no column of ours{hint}")
     wanted = {ours: str(theirs).casefold() for ours, theirs in file.columns.items()}
     numbered = bool(wanted) and all(isinstance(theirs, int) for theirs in file.columns.values())
-    start = next(
-        (
-            k
-            for k, row in enumerate(rows)
-            if {*wanted.values()} <= {cell.casefold() for cell in row}
-        ),
-        0,
-    )
-    header = (
-        list(map(str, range(max(map(len, rows), default=0))))
-        if numbered
-        else rows[start]
-        if rows
-        else []
-    )
-    names = [cell or f"column{k}" for k, cell in enumerate(header)]
-    rows = [row for row in rows[0 if numbered else start + 1 :] if any(row)]
+    header, rows = _without_header(rows, wanted.values(), numbered=numbered)
+    names = [cell or f"column{number}" for number, cell in enumerate(header)]
     keys = [name.casefold() for name in names]
     wanted = wanted or _own_names(keys)
-    if lacking := [key for key in wanted.values() if key not in keys]:
-        told = f"{path} has no column {', '.join(lacking)}; it has {', '.join(names) or 'none'}"
+    _check_rows(path, rows, names, wanted.values())
+    data = pd.DataFrame(rows, columns=keys, dtype=object)
+    columns = {}
+    for cell, name, key in zip(header, names, keys, strict=True):
+        spare = not numbered and key not in wanted.values() and name not in wanted
+        if spare and (cell or data[key].any()):
+            columns[name] = data[key]
+    for ours, key in wanted.items():
+        columns[ours] = data[key]
+    return pd.DataFrame(columns)
+
+
+def _check_our_names(file):
+    """Refuses a column of nearly our name, which would be kept as one of theirs."""
+    for ours in file.columns:
+        known = ours in CONTRACT or re.fullmatch(NUMBERS, ours)
+        hint = nearest(ours, CONTRACT, cutoff=0.8)
+        if hint and not known:
+            raise KeyError(f"`columns` of {file.file}: {ours} is no column of ours{hint}")
+
+
+def _without_header(rows, wanted, *, numbered):
+    """The cells of the header, and the rows behind it that are not empty. The header is the first
+    row with all wanted names, else the first row; numbered columns have none.
+    """
+    if numbered:
+        width = max(map(len, rows), default=0)
+        return [str(number) for number in range(width)], [row for row in rows if any(row)]
+    if not rows:
+        return [], []
+    start = 0
+    for number, row in enumerate(rows):
+        if set(wanted) <= {cell.casefold() for cell in row}:
+            start = number
+            break
+    return rows[start], [row for row in rows[start + 1 :] if any(row)]
+
+
+def _check_rows(path, rows, names, wanted):
+    keys = [name.casefold() for name in names]
+    if lacking := [key for key in wanted if key not in keys]:
         raise ValueError(
-            f"{told}; mend the names in the file, or in the `columns` of a set.yaml beside it"
+            f"{path} has no column {', '.join(lacking)}; it has {', '.join(names) or 'none'}; mend "
+            f"the names in the file, or in the `columns` of a set.yaml beside it"
         )
     if len(set(keys)) < len(keys):
         raise ValueError(f"{path} has two columns of one name among {', '.join(names)}; rename one")
-    if odd := [(k, row) for k, row in enumerate(rows, start=1) if len(row) != len(names)]:
-        told = f"{path}: row {odd[0][0]} ({', '.join(odd[0][1])[:60]}) has {len(odd[0][1])} values, not {len(names)}"
-        raise ValueError(f"{told}; quote a value that holds the delimiter ({len(odd)} such rows)")
+    odd = [(number, row) for number, row in enumerate(rows, start=1) if len(row) != len(names)]
+    if odd:
+        number, row = odd[0]
+        raise ValueError(
+            f"{path}: row {number} ({', '.join(row)[:60]}) has {len(row)} values, not "
+            f"{len(names)}; quote a value that holds the delimiter ({len(odd)} such rows)"
+        )
     if not rows:
         raise ValueError(f"{path} holds no rows")
-    data = pd.DataFrame(rows, columns=keys, dtype=object)
-    spare = (
-        []
-        if numbered
-        else [
-            k for k, key in enumerate(keys) if key not in wanted.values() and names[k] not in wanted
-        ]
-    )
-    others = {names[k]: data[keys[k]] for k in spare if header[k] or data[keys[k]].any()}
-    return pd.DataFrame(others | {ours: data[key] for ours, key in wanted.items()})
 
 
 def _own_names(keys):
     """Our columns in a file that has them under our names; `split` is short for official_split."""
-    ours = {"image": "image", "label": "label"} | {
-        key: key for key in keys if key in CONTRACT or re.fullmatch(NUMBERS, key)
-    }
-    return ours | (
-        {"official_split": "split"} if "split" in keys and "official_split" not in keys else {}
-    )
+    names = {"image": "image", "label": "label"}
+    for key in keys:
+        if key in CONTRACT or re.fullmatch(NUMBERS, key):
+            names[key] = key
+    if "split" in keys and "official_split" not in keys:
+        names["official_split"] = "split"
+    return names
 
 
 def _delimited(path, file):
@@ -220,10 +232,11 @@ def _delimited(path, file):
     if file.delimiter == " ":
         return [line.split() for line in io.StringIO(text) if line.strip()]
     delimiter = file.delimiter or max(",;\t", key=text.partition("\n")[0].count)
-    rows = csv.reader(
+    reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
     )
-    rows = [row for row in ([cell.strip() for cell in row] for row in rows) if any(row)]
+    rows = [[cell.strip() for cell in row] for row in reader]
+    rows = [row for row in rows if any(row)]
     if file.decimal != ".":
         number = re.compile(rf"(-?\d+){re.escape(file.decimal)}(\d+)")
         rows = [
@@ -241,27 +254,19 @@ def _excel(path, file):
 def _matlab(path, file):
     from scipy.io import loadmat  # half a second that most sets do not need
 
-    data, names = loadmat(path), list(map(str, file.columns.values()))
+    data = loadmat(path)
+    names = [str(name) for name in file.columns.values()]
     if missing := [name for name in names if name not in data]:
-        raise ValueError(
-            f"it has no {', '.join(missing)}, but {', '.join(key for key in data if key[0] != '_')}"
-        )
-    return [
-        names,
-        *map(
-            list,
-            zip(*([_text(cell) for cell in np.ravel(data[name])] for name in names), strict=True),
-        ),
-    ]
+        there = [key for key in data if not key.startswith("_")]
+        raise ValueError(f"it has no {', '.join(missing)}, but {', '.join(there)}")
+    columns = [[_text(cell) for cell in np.ravel(data[name])] for name in names]
+    return [names, *(list(row) for row in zip(*columns, strict=True))]
 
 
 def _json(path, file):
-    data = json.loads(path.read_text(encoding="utf-8-sig"))
-    records = (
-        [{"image": image, "label": label} for image, label in data.items()]
-        if isinstance(data, dict)
-        else data
-    )
+    records = json.loads(path.read_text(encoding="utf-8-sig"))
+    if isinstance(records, dict):
+        records = [{"image": image, "label": label} for image, label in records.items()]
     names = list(dict.fromkeys(key for record in records for key in record))
     return [names, *([_text(record.get(name)) for name in names] for record in records)]
 
@@ -273,3 +278,6 @@ def _text(value):
         return ""
     whole = isinstance(value, float | np.floating) and float(value).is_integer()
     return str(int(value)) if whole else str(value).strip()
+
+
+READERS = {".xlsx": _excel, ".mat": _matlab, ".json": _json}  # of all others `_delimited`

@@ -1,7 +1,8 @@
 """From label files to a set's table, as its description tells.
 
 The steps: files joined by image or by row, what file names tell, codes to words, the label (DMOS
-turned round, range checked), the paths, the official split."""
+turned round, range checked), the paths, the official split.
+"""
 
 import os
 import posixpath
@@ -15,8 +16,14 @@ import pandas as pd
 from .description import Description
 from .readers import CONTRACT, NUMBERS, Files, above, read_labels
 
-PARTS = {"training": "train", "validation": "val", "testing": "test"} | {
-    part: part for part in ("train", "val", "test", "")
+PARTS = {  # how files name the parts of a split
+    "training": "train",
+    "train": "train",
+    "validation": "val",
+    "val": "val",
+    "testing": "test",
+    "test": "test",
+    "": "",
 }
 AGREE = 0.01  # of a column's range: what two files, or votes and their mean, may differ by
 
@@ -26,13 +33,19 @@ def build_table(
 ) -> pd.DataFrame:
     """The table of a described set, without labels where `label` is empty or no file gives any.
 
+    No row is dropped but those that the description leaves out, and these are noted.
     `table.attrs`: `notes` lists in sentences what was noticed on the way, `left_out` the images of
-    the rows left out. FileNotFoundError for an absent label file; ValueError for a file or a row
-    that is wrong, naming it. No row is dropped but those that the description leaves out, and these
-    are noted."""
+    the rows left out.
+
+    FileNotFoundError for an absent label file; ValueError for a file or a row that is wrong, naming
+    it.
+    """
     notes = []
-    table = _told(_counted(_joined(facts, files, notes), facts, name), facts, name, notes)
-    places, kept = _placed(table, facts, files, root, name, notes), _kept(table, facts, name, notes)
+    table = _joined(facts, files, notes)
+    table = _counted(table, facts, name)
+    table = _named(table, facts, name, notes)
+    places = _placed(table, facts, files, root, name, notes)
+    kept = _kept(table, facts, name, notes)
     table = table[kept].reset_index(drop=True)
     if label and facts.files:
         _vote(table, facts, name)
@@ -42,19 +55,19 @@ def build_table(
         unread = [] if label else [c for c in table if re.fullmatch(NUMBERS, c)]
         table = table.drop(columns=unread).assign(label=np.nan, label_kind="")
     table = table.assign(**places[kept].reset_index(drop=True))
-    for column in [
-        c for c in table if c not in CONTRACT and not re.fullmatch(NUMBERS, c)
-    ]:  # numbers where all are
+    further = [column for column in table if column not in CONTRACT]
+    for column in further:  # kept: as numbers where all are, else as text
         values = pd.to_numeric(table[column], errors="coerce")
-        table[column] = values if (values.notna() | (table[column] == "")).all() else table[column]
+        all_numbers = (values.notna() | (table[column] == "")).all()
+        if all_numbers and not re.fullmatch(NUMBERS, column):
+            table[column] = values
     table = _split(table, facts, name)
-    table = table.reindex(columns=[*CONTRACT, *(c for c in table if c not in CONTRACT)])
-    texts, absent = (
-        ["distortion", "content", "reference", "distortion2"],
-        ["reference", "distortion", "distortion2"],
-    )
+    further = [column for column in table if column not in CONTRACT]
+    table = table.reindex(columns=[*CONTRACT, *further])
+    texts = ["distortion", "content", "reference", "distortion2"]
     table[texts] = table[texts].astype(str)
-    table[absent] = table[absent].where(table[absent] != "", np.nan)
+    for column in ("reference", "distortion", "distortion2"):
+        table[column] = table[column].where(table[column] != "", np.nan)
     table.attrs.update(notes=notes, left_out=[*places.image[~kept]])
     return table
 
@@ -68,16 +81,12 @@ def numbers(table: pd.DataFrame, column: str, name: str, *, empty: bool) -> pd.S
     if wrong.any():
         row = table[wrong].iloc[0]
         comma = re.fullmatch(r"-?\d+,\d+", str(row[column]))
-        told = f"{name}: {column} of {row.image} is {row[column] if row[column] != '' else 'empty'}, not a number"
-        told += (
-            " (if this is a decimal comma: `decimal: ','` in the file's entry of set.yaml)"
-            if comma
-            else ""
-        )
-        raise ValueError(
-            f"{told}; mend or drop its row"
-            + (f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else "")
-        )
+        value = "empty" if row[column] == "" else row[column]
+        fault = f"{name}: {column} of {row.image} is {value}, not a number"
+        if comma:
+            fault += " (if this is a decimal comma: `decimal: ','` in the file's entry of set.yaml)"
+        others = f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else ""
+        raise ValueError(f"{fault}; mend or drop its row{others}")
     return values
 
 
@@ -88,25 +97,25 @@ def _filled_up(table, column, value):
 
 
 def _joined(facts, files, notes):
+    """All label files as one table of texts; the first that is there holds the rows."""
     if not facts.files:
-        if not (pictures := files.pictures()):
+        pictures = files.pictures()
+        if not pictures:
             raise FileNotFoundError("an image file is missing")
         return pd.DataFrame({"image": pictures, "label": ""}, dtype=object)
     table = None
     for file in facts.files:
         gives = [*file.columns, *file.fill]
-        if paths := files.match(file.file):
-            part = pd.concat([read_labels(path, file) for path in paths], ignore_index=True).assign(
-                **file.fill
-            )
-            table = part if table is None else _join(table, part[gives], file, facts.pattern, notes)
-        elif not file.optional:
+        paths = files.match(file.file)
+        if not paths and not file.optional:
             raise FileNotFoundError(f"{file.file} is missing")
-        else:
-            notes.append(
-                f"{file.file} is not there; it would give "
-                f"{', '.join(c for c in gives if c != 'image')}"
-            )
+        if not paths:
+            further = ", ".join(column for column in gives if column != "image")
+            notes.append(f"{file.file} is not there; it would give {further}")
+            continue
+        parts = [read_labels(path, file) for path in paths]
+        part = pd.concat(parts, ignore_index=True).assign(**file.fill)
+        table = part if table is None else _join(table, part[gives], file, facts.pattern, notes)
     if table is None:
         raise FileNotFoundError(f"{' or '.join(file.file for file in facts.files)} is missing")
     return table
@@ -117,31 +126,27 @@ def _join(table, part, file, pattern, notes):
     agree.
     """
     if "image" in part and "image" in table:
-        keys, own = (
-            _found(pattern, frame.image).get(file.by, frame.image) for frame in (table, part)
+        keys = _found(pattern, table.image).get(file.by, table.image)
+        part_keys = _found(pattern, part.image).get(file.by, part.image)
+        if part_keys.duplicated().any():
+            twice = part_keys[part_keys.duplicated()].iloc[0]
+            raise ValueError(f"{file.file} lists {twice} twice; keep one row an image")
+        strangers = part.image[~part_keys.isin(keys)]
+        note = (
+            f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before "
+            f"it: {', '.join(strangers[:3])}"
         )
-        if own.duplicated().any():
-            raise ValueError(
-                f"{file.file} lists {own[own.duplicated()].iloc[0]} twice; keep one row an image"
-            )
-        strangers = part.image[~own.isin(keys)]
-        told = f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before it: "
-        told += ", ".join(strangers[:3])
         if len(strangers) > len(part) / 2:
-            raise ValueError(f"{told}; is it the file of another set?")
-        notes += [told] if len(strangers) else []
-        lacking = table.image[~keys.isin(own)]
+            raise ValueError(f"{note}; is it the file of another set?")
+        if len(strangers):
+            notes.append(note)
+        lacking = table.image[~keys.isin(part_keys)]
         if len(lacking) and not file.fill:  # a file that fills in lists but one part
             notes.append(
                 f"{file.file} lacks {len(lacking)} of {len(table)} images: {', '.join(lacking[:3])}"
             )
-        part = (
-            part.drop(columns="image")
-            .set_index(own)
-            .reindex(keys)
-            .fillna("")
-            .reset_index(drop=True)
-        )
+        part = part.drop(columns="image").set_index(part_keys).reindex(keys)
+        part = part.fillna("").reset_index(drop=True)
     elif len(part) != len(table):
         raise ValueError(
             f"{file.file} has {len(part)} rows, those before it {len(table)}; they belong together "
@@ -150,46 +155,51 @@ def _join(table, part, file, pattern, notes):
     for column in part:
         if column in table:
             _agree(table, column, part[column], file.file)
-        table[column] = _first_told(part[column], _filled_up(table, column, ""), column, notes)
+        table[column] = _first_filled(part[column], _filled_up(table, column, ""), column, notes)
     return table
 
 
-def _first_told(first, second, column, notes):
+def _first_filled(first, second, column, notes):
     """The first texts, the second where these are empty; a note where both are there and differ."""
-    apart = (first != "") & (second != "") & (first != second)
-    apart &= (
-        pd.to_numeric(first, errors="coerce").isna() | pd.to_numeric(second, errors="coerce").isna()
-    )  # numbers: `_agree`
+    are_numbers = pd.Series(True, first.index)  # of which `_agree` takes care
+    for texts in (first, second):
+        are_numbers &= pd.to_numeric(texts, errors="coerce").notna()
+    apart = (first != "") & (second != "") & (first != second) & ~are_numbers
     if apart.any():
-        told = f"{column} is told twice and differs for {apart.sum()} of {len(apart)} images"
-        notes.append(f"{told}: {first[apart].iloc[0]} is taken, not {second[apart].iloc[0]}")
+        notes.append(
+            f"{column} is told twice and differs for {apart.sum()} of {len(apart)} images: "
+            f"{first[apart].iloc[0]} is taken, not {second[apart].iloc[0]}"
+        )
     return first.where(first != "", second)
 
 
 def _agree(table, column, others, source):
-    first, second = (pd.to_numeric(values, errors="coerce") for values in (table[column], others))
+    first = pd.to_numeric(table[column], errors="coerce")
+    second = pd.to_numeric(others, errors="coerce")
     far = (first - second).abs()
-    if (wrong := far > AGREE * (first.max() - first.min())).any():
+    wrong = far > AGREE * (first.max() - first.min())
+    if wrong.any():
         row = far.idxmax()
-        told = f"{source} says that {column} of {table.image[row]} is {others[row]}, not {table[column][row]}"
         raise ValueError(
-            f"{told}, and differs for {wrong.sum()} of {len(table)} images: labels joined to the "
-            f"wrong images?"
+            f"{source} says that {column} of {table.image[row]} is {others[row]}, not "
+            f"{table[column][row]}, and differs for {wrong.sum()} of {len(table)} images: labels "
+            f"joined to the wrong images?"
         )
 
 
 def _counted(table, facts, name):
     if not facts.counted:
         return table
-    kinds, rows = list(facts.counted), list(facts.counted.values())
-    if len(table) != sum(rows):
+    total = sum(facts.counted.values())
+    if len(table) != total:
         raise ValueError(
-            f"{name} has {len(table)} rows, not {sum(rows)}: is it the label file of another "
-            f"release?"
+            f"{name} has {len(table)} rows, not {total}: is it the label file of another release?"
         )
-    return table.assign(
-        distortion=np.repeat(kinds, rows), number=[str(k + 1) for n in rows for k in range(n)]
-    )
+    distortions, numbers_within = [], []
+    for distortion, count in facts.counted.items():
+        distortions += [distortion] * count
+        numbers_within += [str(number) for number in range(1, count + 1)]
+    return table.assign(distortion=distortions, number=numbers_within)
 
 
 def _kept(table, facts, name, notes):
@@ -197,9 +207,8 @@ def _kept(table, facts, name, notes):
     _need(facts.leave_out, table, name, "leave_out")
     for column, pattern in facts.leave_out.items():
         out = table[column].str.fullmatch(pattern)
-        notes += (
-            [f"{out.sum()} rows are left out, their {column} is {pattern}"] if out.any() else []
-        )
+        if out.any():
+            notes.append(f"{out.sum()} rows are left out, their {column} is {pattern}")
         kept &= ~out
     if not kept.any():
         raise ValueError(
@@ -225,40 +234,43 @@ def _found(pattern, images):
     """The named groups of a regular expression in file names; NaN where it is not found, a content
     in lower case.
     """
-    groups = [re.search(pattern, image, re.IGNORECASE) for image in images]
-    found = pd.DataFrame(
-        [group.groupdict("") if group else {} for group in groups], images.index, dtype=object
-    )
-    return found.assign(content=found.content.str.lower()) if "content" in found else found
+    matches = [re.search(pattern, image, re.IGNORECASE) for image in images]
+    groups = [match.groupdict("") if match else {} for match in matches]
+    found = pd.DataFrame(groups, images.index, dtype=object)
+    if "content" in found:
+        found["content"] = found.content.str.lower()
+    return found
 
 
-def _told(table, facts, name, notes):
+def _named(table, facts, name, notes):
     """What file names tell, and codes in words."""
     if facts.pattern:
-        told = _found(facts.pattern, table.image)
-        if (silent := told.isna().all(axis=1)).any():
-            told = f"{name}: {table.image[silent].iloc[0]} is not named as {facts.pattern}, nor are {silent.sum() - 1} others"
-            raise ValueError(f"{told}; are they images of another set?")
-        table = table.assign(**told)
+        groups = _found(facts.pattern, table.image)
+        silent = groups.isna().all(axis=1)
+        if silent.any():
+            raise ValueError(
+                f"{name}: {table.image[silent].iloc[0]} is not named as {facts.pattern}, nor are "
+                f"{silent.sum() - 1} others; are they images of another set?"
+            )
+        table = table.assign(**groups)
     for new, rules in facts.codes.items():
         for source, words in rules.items():
             if source not in table and any(source in file.columns for file in facts.files):
                 continue  # of an optional file
             _need([source], table, name, f"codes of {new}")
-            told = (
-                table[source]
-                .str.lower()
-                .map({code.lower(): word for code, word in words.items()} | {"": ""})
-            )
-            if told.isna().any():
-                row = told.isna().idxmax()
+            by_code = {code.lower(): word for code, word in words.items()}
+            mapped = table[source].str.lower().map({**by_code, "": ""})
+            if mapped.isna().any():
+                row = mapped.isna().idxmax()
                 where = table.image[row] if "image" in table else f"row {row + 1}"
                 raise ValueError(
                     f"{name}: {source} of {where} is {table[source][row]}; known are "
                     f"{', '.join(words)}"
                 )
-            table[new] = _first_told(_filled_up(table, new, ""), told, new, notes)
-    return table if "image" in table else table.assign(image=_written(facts.images[0], table, name))
+            table[new] = _first_filled(_filled_up(table, new, ""), mapped, new, notes)
+    if "image" in table:
+        return table
+    return table.assign(image=_written(facts.images[0], table, name))
 
 
 def _vote(table, facts, name):
@@ -268,10 +280,8 @@ def _vote(table, facts, name):
     columns = sorted((c for c in table if re.fullmatch(r"c\d+", c)), key=lambda c: int(c[1:]))
     if not facts.votes or not columns:
         return
-    counts, values = (
-        table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float),
-        np.arange(1, len(columns) + 1),
-    )
+    counts = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    values = np.arange(1, len(columns) + 1)
     with np.errstate(all="ignore"):
         n = counts.sum(axis=1)
         mean = counts @ values / n
@@ -291,23 +301,23 @@ def _labelled(table, facts, label, name, notes):
         raise FileNotFoundError(
             f"{wanted or 'a label file with it'}, which gives the label {label}, is missing"
         )
-    spare = [c for c in ("label", "label_std") if c in table and c not in (label, chosen.std)]
-    table = table.drop(columns=spare).rename(columns={label: "label", chosen.std: "label_std"})
+    spare = {"label", "label_std"} - {label, chosen.std}
+    table = table.drop(columns=[column for column in spare if column in table]).rename(
+        columns={label: "label", chosen.std: "label_std"}
+    )
     values = numbers(table, "label", name, empty=False)
     if chosen.low is not None and chosen.high is not None:
         slack = 1e-6 * (chosen.high - chosen.low)
         out = ~values.between(chosen.low - slack, chosen.high + slack)
-        told = f"{out.sum()} of {len(table)} labels lie outside {chosen.low:g} to {chosen.high:g} {chosen.units}".rstrip()
+        scale = f"{chosen.low:g} to {chosen.high:g} {chosen.units}".rstrip()
+        note = f"{out.sum()} of {len(table)} labels lie outside {scale}"
         if out.mean() > chosen.outside:
-            first = f"{name}: label of {table.image[out].iloc[0]} is {values[out].iloc[0]:g}"
             raise ValueError(
-                f"{first}; {told}: another column, another scale, or DMOS read as MOS?"
+                f"{name}: label of {table.image[out].iloc[0]} is {values[out].iloc[0]:g}; {note}: "
+                f"another column, another scale, or DMOS read as MOS?"
             )
-        notes += (
-            [f"{told}; they run from {values.min():g} to {values.max():g}"]
-            if chosen.outside
-            else []
-        )
+        if chosen.outside:
+            notes.append(f"{note}; they run from {values.min():g} to {values.max():g}")
     if not chosen.higher_is_better:
         if chosen.low is None or chosen.high is None:
             raise ValueError(
@@ -326,10 +336,11 @@ def _split(table, facts, name):
     given = _filled_up(table, "official_split", "")
     parts = given.str.lower().map(PARTS)
     if parts.isna().any():
-        told = (
-            f"{name}: {table.image[parts.isna()].iloc[0]} is put into {given[parts.isna()].iloc[0]}"
+        row = parts.isna().idxmax()
+        raise ValueError(
+            f"{name}: {table.image[row]} is put into {given[row]}; allowed are train, val, test or "
+            f"nothing"
         )
-        raise ValueError(f"{told}; allowed are train, val, test or nothing")
     if (parts != "").any():
         parts = parts.where(parts != "", facts.rest)
     if facts.subset_missing:
@@ -343,9 +354,8 @@ def _placed(table, facts, files, root, name, notes):
     the image itself.
     """
     folder = Path(os.path.relpath(files.folder.absolute(), root.absolute())).as_posix()
-    starts = [
-        f"{place.as_posix()}/" for place in (files.folder.absolute(), files.folder.resolve())
-    ] + [f"{folder}/"]
+    absolute, resolved = files.folder.absolute().as_posix(), files.folder.resolve().as_posix()
+    starts = [f"{absolute}/", f"{resolved}/", f"{folder}/"]
     table = table.assign(image=_plain(table.image, starts, name))
     if (table.image == "").any():
         raise ValueError(
@@ -355,27 +365,22 @@ def _placed(table, facts, files, root, name, notes):
     under = "" if facts.images[0].startswith("./") else None
     choices = [_plain(_written(template, table, name), starts, name) for template in facts.images]
     images = _located(choices, files, under, facts, name, notes)
-    wanted = (
-        _written(facts.reference, table, name)
-        if facts.reference
-        else _filled_up(table, "reference", "")
-    )
+    if facts.reference:
+        wanted = _written(facts.reference, table, name)
+    else:
+        wanted = _filled_up(table, "reference", "")
     wanted = _plain(wanted, starts, name)
-    reference = pd.Series(
-        [
-            found or path
-            for found, path in zip(files.locate(wanted, under=under), wanted, strict=True)
-        ]
-    )
+    located = files.locate(wanted, under=under)
+    reference = pd.Series([found or path for found, path in zip(located, wanted, strict=True)])
     if facts.content:
         table["content"] = _written(facts.content, table, name)
     content = _filled_up(table, "content", reference.where(reference != "", table.image))
-    placed = {"image": images, "reference": reference, "content": content}
-    inside = {
-        c: [path and posixpath.normpath(f"{folder}/{path}") for path in placed[c]]
-        for c in ("image", "reference")
-    }
-    return pd.DataFrame(placed | inside)
+
+    def in_project(paths):
+        return [path and posixpath.normpath(f"{folder}/{path}") for path in paths]
+
+    placed = {"image": in_project(images), "reference": in_project(reference), "content": content}
+    return pd.DataFrame(placed)
 
 
 def _plain(paths, starts, name):
@@ -385,9 +390,8 @@ def _plain(paths, starts, name):
     paths = [posixpath.normpath(path.replace("\\", "/")) if path else "" for path in paths]
     for start in starts:
         paths = [path.removeprefix(start) for path in paths]
-    if out := [
-        path for path in paths if path in (".", "..") or re.match(r"/|\.\./|[A-Za-z]:/", path)
-    ]:
+    out = [path for path in paths if re.match(r"\.\.?$|/|\.\./|[A-Za-z]:/", path)]
+    if out:
         raise ValueError(
             f"{name}: {out[0]} lies outside {starts[-1][:-1]}; link its folder into it, write "
             f"paths from there"
@@ -399,28 +403,23 @@ def _located(choices, files, under, facts, name, notes):
     """Of the lists of wanted paths the one of which most are there, each as it is there, else as
     wanted.
     """
-    tried = []
-    for wanted in choices:
-        found = files.locate(wanted, under=under)
-        tried.append((sum(path is not None for path in found), found, wanted))
-        if tried[-1][0] == len(wanted):
+    most = -1
+    for paths in choices:
+        places = files.locate(paths, under=under)
+        count = sum(place is not None for place in places)
+        if count > most:
+            most, wanted, found = count, paths, places
+        if count == len(paths):
             break
-    count, found, wanted = max(tried, key=lambda choice: choice[0])
-    starts = sorted(
-        {above(place, path) or "." for place, path in zip(found, wanted, strict=True) if place}
-    )
-    notes += (
-        [f"images lie in {len(starts)} folders: {', '.join(starts[:4])}"] if len(starts) > 1 else []
-    )
-    if (
-        not count
-        and not facts.folder
-        and len(others := files.pictures()) >= max(len(wanted) / 2, 1)
-    ):
-        told = (
-            f"{name}: none of {len(wanted)} images is in {files.folder}, as {', '.join(wanted[:3])}"
-        )
+    pairs = list(zip(found, wanted, strict=True))
+    starts = sorted({above(place, path) or "." for place, path in pairs if place})
+    if len(starts) > 1:
+        notes.append(f"images lie in {len(starts)} folders: {', '.join(starts[:4])}")
+    others = [] if most or facts.folder else files.pictures()
+    if others and len(others) >= len(wanted) / 2:
         raise ValueError(
-            f"{told}; {len(others)} others are, as {', '.join(others[:3])}: labels of another set?"
+            f"{name}: none of {len(wanted)} images is in {files.folder}, as "
+            f"{', '.join(wanted[:3])}; {len(others)} others are, as {', '.join(others[:3])}: "
+            f"labels of another set?"
         )
-    return [place or path for place, path in zip(found, wanted, strict=True)]
+    return [place or path for place, path in pairs]

@@ -4,7 +4,8 @@ after its generator: blur, noise, compression, sampling and place; light and col
 
 The generator stretches every picture to the range 0..1 before and after; we leave both out, since a
 stretch undoes part of a mean shift and alters images that nothing else was done to. Where the two
-differ otherwise, the operator says so."""
+differ otherwise, the operator says so.
+"""
 
 import io
 
@@ -50,14 +51,15 @@ def gaussian_blur(image, sigma, generator):
 @distortion(1, 2, 4, 6, 8, source=SOURCE, number=2)
 def lens_blur(image, radius, generator):
     """A disk of `radius` pixels; a pixel on its edge weighs radius + .5 - its distance from the
-    middle, close to the area that MATLAB's fspecial integrates."""
+    middle, close to the area that MATLAB's fspecial integrates.
+    """
     half = int(np.ceil(radius))
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     disk = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
     return convolve(image, disk / disk.sum())
 
 
-@distortion(1, 2, 4, 6, 10, source=SOURCE, number=3)
+@distortion(1, 2, 4, 6, 10, source=SOURCE, number=3, random=True)
 def motion_blur(image, length, generator):
     """Camera motion along a line of `length` pixels at a random angle; a pixel weighs 1 - its
     distance from the line.
@@ -74,13 +76,13 @@ def motion_blur(image, length, generator):
 # ---- noise
 
 
-@distortion(0.001, 0.002, 0.003, 0.005, 0.01, source=SOURCE, number=11)
+@distortion(0.001, 0.002, 0.003, 0.005, 0.01, source=SOURCE, number=11, random=True)
 def white_noise(image, variance, generator):
     """Independent Gaussian noise in R, G and B; `variance` for images in [0, 1]."""
     return image + np.sqrt(variance) * generator.standard_normal(image.shape)
 
 
-@distortion(0.0001, 0.0005, 0.001, 0.002, 0.003, source=SOURCE, number=12, rgb=True)
+@distortion(0.0001, 0.0005, 0.001, 0.002, 0.003, source=SOURCE, number=12, random=True, rgb=True)
 def white_noise_color(image, variance, generator):
     """Independent Gaussian noise of `variance` in Y, Cb and Cr (Rec. 601, Y in 16..235 of 255), for
     images in [0, 1].
@@ -89,14 +91,14 @@ def white_noise_color(image, variance, generator):
     return color.ycbcr2rgb(color.rgb2ycbcr(image) + 255 * noise)
 
 
-@distortion(0.001, 0.005, 0.01, 0.02, 0.03, source=SOURCE, number=13)
+@distortion(0.001, 0.005, 0.01, 0.02, 0.03, source=SOURCE, number=13, random=True)
 def impulse_noise(image, density, generator):
     """Salt and pepper: a sample of one channel becomes 0 or 1 with probability `density`."""
     draw = generator.random(image.shape)
     return np.where(draw < density / 2, 0.0, np.where(draw < density, 1.0, image))
 
 
-@distortion(0.001, 0.005, 0.01, 0.02, 0.05, source=SOURCE, number=14)
+@distortion(0.001, 0.005, 0.01, 0.02, 0.05, source=SOURCE, number=14, random=True)
 def multiplicative_noise(image, variance, generator):
     """Speckle: each sample is multiplied by 1 + uniform noise of mean 0 and `variance`, as MATLAB's
     imnoise draws it.
@@ -104,13 +106,14 @@ def multiplicative_noise(image, variance, generator):
     return image * (1 + np.sqrt(3 * variance) * generator.uniform(-1, 1, image.shape))
 
 
-@distortion(0.01, 0.03, 0.05, 0.1, 0.15, source=SOURCE, number=15)
+@distortion(0.01, 0.03, 0.05, 0.1, 0.15, source=SOURCE, number=15, random=True)
 def denoise(image, variance, generator):
     """What a denoiser leaves: Gaussian noise of `variance` is added and taken out again, channel by
     channel. The generator's denoiser is a network, DnCNN (Zhang et al. 2017,
     10.1109/TIP.2017.2662206), whose weights no package here holds; ours is non-local means (Buades,
     Coll, Morel 2005, 10.1109/CVPR.2005.38), which knows the variance, patches of 5 x 5 within 6
-    pixels. Both smooth fine texture away and leave blotches."""
+    pixels. Both smooth fine texture away and leave blotches.
+    """
     sigma = np.sqrt(variance)
     noisy = np.clip(image + sigma * generator.standard_normal(image.shape), 0, 1)
     options = {
@@ -129,10 +132,11 @@ def denoise(image, variance, generator):
 # ---- place
 
 
-@distortion(0.05, 0.1, 0.2, 0.5, 1, source=SOURCE, number=19)
+@distortion(0.05, 0.1, 0.2, 0.5, 1, source=SOURCE, number=19, random=True)
 def jitter(image, amount, generator):
     """Every pixel is fetched from a Gaussian distance of `amount` pixels (standard deviation, down
-    and across), bilinear; five times over."""
+    and across), bilinear; five times over.
+    """
     height, width = image.shape[:2]
     grid = np.mgrid[:height, :width]
     for _ in range(5):
@@ -147,11 +151,12 @@ def jitter(image, amount, generator):
     return image
 
 
-@distortion(20, 40, 60, 80, 100, source=SOURCE, number=20)
+@distortion(20, 40, 60, 80, 100, source=SOURCE, number=20, random=True)
 def non_eccentricity_patch(image, patches, generator):
     """A rounded number of `patches` of 16 x 16 pixels, copied one after another up to 8 pixels
     away, down and across. Small images leave less room: (side - 16) / 4 pixels where that is less
-    than 8."""
+    than 8.
+    """
     image, (height, width) = image.copy(), image.shape[:2]
     room = min(16, (min(height, width) - 16) // 2)
     for _ in range(round(patches)):
@@ -164,7 +169,7 @@ def non_eccentricity_patch(image, patches, generator):
     return image
 
 
-@distortion(2, 4, 6, 8, 10, source=SOURCE, number=23, rgb=True)
+@distortion(2, 4, 6, 8, 10, source=SOURCE, number=23, random=True, rgb=True)
 def color_block(image, blocks, generator):
     """A rounded number of `blocks` of 32 x 32 pixels, each of one random colour, at random
     places.

@@ -39,7 +39,8 @@ def darken(image, amount, generator):
 @distortion(0.15, 0.08, 0, -0.08, -0.15, source=SOURCE, number=18, monotone=False)
 def mean_shift(image, amount, generator):
     """`amount` is added to every sample of images in [0, 1]: brighter at levels 1 and 2, unchanged
-    at 3, darker at 4 and 5, so quality is best in the middle."""
+    at 3, darker at 4 and 5, so quality is best in the middle.
+    """
     return image + amount
 
 
@@ -47,7 +48,8 @@ def mean_shift(image, amount, generator):
 def contrast_change(image, amount, generator):
     """The cubic spline through (0, 0), (.3, .25 - amount / 4), (.5, .5), (.7, .75 + amount / 4),
     (1, 1): more contrast at levels 1 to 3, where even 0 is a little, less of it at 4 and 5, so
-    quality is best in the middle."""
+    quality is best in the middle.
+    """
     curve = CubicSpline([0, 0.3, 0.5, 0.7, 1], [0, 0.25 - amount / 4, 0.5, 0.75 + amount / 4, 1])
     return curve(image)
 
@@ -74,11 +76,12 @@ def color_diffusion(image, amount, generator):
     return to_rgb(lab)
 
 
-@distortion(1, 3, 6, 8, 12, source=SOURCE, number=5, rgb=True)
+@distortion(1, 3, 6, 8, 12, source=SOURCE, number=5, random=True, rgb=True)
 def color_shift(image, amount, generator):
     """Green moves `amount` pixels down and right in a random direction, where edges are: its weight
     is the gradient of the grey image smoothed by a Gaussian of 4 pixels, stretched to 0..1 between
-    its 1st and 99th percentile."""
+    its 1st and 99th percentile.
+    """
     edges = _stretch(
         ndimage.gaussian_filter(np.hypot(*np.gradient(image @ np.array(LUMA))), 4, mode="nearest")
     )
@@ -104,7 +107,8 @@ def _stretch(values):
 def color_quantization(image, colors, generator):
     """A palette of a rounded number of `colors` of the image's own, with Floyd-Steinberg dither.
     The generator's palette is MATLAB's minimum-variance one; ours is Pillow's median cut, moved on
-    by k-means."""
+    by k-means.
+    """
     colored = picture(image)
     palette = colored.quantize(round(colors), method=Image.Quantize.MEDIANCUT, kmeans=1000)
     return (
@@ -119,7 +123,8 @@ def color_quantization(image, colors, generator):
 def color_saturation_1(image, factor, generator):
     """S of HSV is multiplied by `factor`: paler, grey at level 4, pale complementary colours at 5.
     Those exceed their V, and the image is divided by the largest excess of all pixels, at most 1.4,
-    as MATLAB's hsv2rgb does even where nothing is beyond 1."""
+    as MATLAB's hsv2rgb does even where nothing is beyond 1.
+    """
     value = image.max(axis=2, keepdims=True)
     result = value - (value - image) * factor
     return result / max(1, (result / np.maximum(value, 1e-12)).max())

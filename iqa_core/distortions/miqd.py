@@ -5,7 +5,8 @@ come 1st, 5th, 8th, 10th and 12th by PSNR are its levels 1 to 5. PSNR falls with
 ordinary case, so the tables here hold candidates 1, 5, 8, 10 and 12; where it does not, a published
 image may show a neighbour of the one made here. The operators are those of ImageNet-C (Hendrycks
 and Dietterich 2019, arXiv 1903.12261) at other strengths. Its generator cuts results to whole
-numbers where this package rounds them."""
+numbers where this package rounds them.
+"""
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,7 @@ SOURCE = "MIQD-2.5M"
 NEARLY = 1e-9  # a tabled 2 comes back from its logarithm as 2 - 4e-16, and must not be cut to 1
 
 
-@distortion(0.01, 0.0534, 0.1874, 0.4329, 1.0, source=SOURCE)
+@distortion(0.01, 0.0534, 0.1874, 0.4329, 1.0, source=SOURCE, random=True)
 def gaussian_noise(image, sigma, generator):
     """Independent Gaussian noise in each channel; standard deviation `sigma` for images in [0,
     1].
@@ -78,7 +79,8 @@ def jpeg_compression(image, quality, generator):
 def _streak(radius, sigma, degrees):
     """Weights of a motion blur as ImageMagick's: a pixel becomes the mean of 2 ceil(radius) + 1
     steps of a pixel from itself in one direction, weighted by the falling half of a Gaussian of
-    `sigma` pixels. 0 degrees: it looks right, so a point smears to the left."""
+    `sigma` pixels. 0 degrees: it looks right, so a point smears to the left.
+    """
     reach = 2 * int(np.ceil(radius - NEARLY))
     steps, angle = np.arange(reach + 1), np.deg2rad(degrees)
     kernel = np.zeros((2 * reach + 1,) * 2)
@@ -90,10 +92,11 @@ def _streak(radius, sigma, degrees):
     return kernel / kernel.sum()
 
 
-@distortion((1.4, 0.6), (7, 2.5), (20, 7), (35, 14), (60, 30), source=SOURCE)
+@distortion((1.4, 0.6), (7, 2.5), (20, 7), (35, 14), (60, 30), source=SOURCE, random=True)
 def miqd_motion_blur(image, parameter, generator):
     """A one-sided streak of (radius, sigma) pixels within 45 degrees of level, as ImageMagick draws
-    it: the picture moves as well as blurs. MIQD's name is motion_blur."""
+    it: the picture moves as well as blurs. MIQD's name is motion_blur.
+    """
     return convolve(image, _streak(*parameter, generator.uniform(-45, 45)))
 
 
@@ -101,7 +104,8 @@ def miqd_motion_blur(image, parameter, generator):
 def defocus_blur(image, parameter, generator):
     """A disk of (radius, sigma) pixels: all pixels within the radius alike, the edge softened by a
     Gaussian of sigma over 3 x 3 pixels, 5 x 5 beyond radius 8. Below radius 1 that Gaussian is all
-    there is. The border is repeated, where the generator mirrors it."""
+    there is. The border is repeated, where the generator mirrors it.
+    """
     radius, sigma = parameter[0] + NEARLY, parameter[1]
     half = max(8, int(radius))
     y, x = np.mgrid[-half - 2 : half + 3, -half - 2 : half + 3]
@@ -111,12 +115,21 @@ def defocus_blur(image, parameter, generator):
     )
 
 
-@distortion((0.4, 1, 0.4), (0.55, 1.5, 0.9), (1.2, 2.5, 0.99), (2, 2, 2), (4, 5, 4), source=SOURCE)
+@distortion(
+    (0.4, 1, 0.4),
+    (0.55, 1.5, 0.9),
+    (1.2, 2.5, 0.99),
+    (2, 2, 2),
+    (4, 5, 4),
+    source=SOURCE,
+    random=True,
+)
 def glass_blur(image, parameter, generator):
     """A Gaussian blur, every pixel replaced by a random neighbour's, and the blur again; (sigma in
     pixels, farthest neighbour, rounds), the last two cut to whole numbers, so that levels up to 3
     move nothing and are two blurs. All pixels of a round are copied at once, as MIQD's generator
-    does it, where ImageNet-C swaps one after another."""
+    does it, where ImageNet-C swaps one after another.
+    """
     sigma, reach, rounds = parameter[0], int(parameter[1] + NEARLY), int(parameter[2] + NEARLY)
     image = ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
@@ -132,7 +145,8 @@ def glass_blur(image, parameter, generator):
 def _plasma(side, decay, generator):
     """A cloud (n, n) in [0, 1], n the power of two from `side` on, by the diamond-square rule on a
     torus: midpoints are the mean of their four neighbours plus uniform noise, which falls by
-    decay^2 with every halving."""
+    decay^2 with every halving.
+    """
     grid, noise = np.zeros((1, 1)), 1.0
     while len(grid) < side:
         finer = np.zeros((2 * len(grid),) * 2)
@@ -148,26 +162,32 @@ def _plasma(side, decay, generator):
     return (grid - grid.min()) / np.ptp(grid)
 
 
-@distortion((0.1, 3), (0.3, 2.05), (0.7, 1.6), (1.5, 1.5), (5, 1.3), source=SOURCE)
+@distortion((0.1, 3), (0.3, 2.05), (0.7, 1.6), (1.5, 1.5), (5, 1.3), source=SOURCE, random=True)
 def fog(image, parameter, generator):
     """A cloud of (amount, decay) is added, then all scaled so that the brightest pixel can stay as
     it was; a small decay makes rough fog. The scale falls with the amount (1/6 at level 5), so the
-    strongest fog is grey, not white."""
+    strongest fog is grey, not white.
+    """
     (amount, decay), (height, width), brightest = parameter, image.shape[:2], image.max()
     cloud = _plasma(max(height, width), decay, generator)[:height, :width, None]
     return (image + amount * cloud) * brightest / (brightest + amount)
 
 
 @distortion(
-    (0.05, 0.1, 1, 0.3, 5, 2, 1), (0.25, 0.209, 2.455, 0.518, 8.64, 6.73, 0.818),
-    (0.4, 0.291, 3.545, 0.682, 11.36, 10.27, 0.682), (0.5, 0.345, 4.273, 0.791, 13.18, 12.64, 0.591),
-    (0.6, 0.4, 5, 0.9, 15, 15, 0.5), source=SOURCE,
-)  # fmt: skip
+    (0.05, 0.1, 1, 0.3, 5, 2, 1),
+    (0.25, 0.209, 2.455, 0.518, 8.64, 6.73, 0.818),
+    (0.4, 0.291, 3.545, 0.682, 11.36, 10.27, 0.682),
+    (0.5, 0.345, 4.273, 0.791, 13.18, 12.64, 0.591),
+    (0.6, 0.4, 5, 0.9, 15, 15, 0.5),
+    source=SOURCE,
+    random=True,
+)
 def snow(image, parameter, generator):
     """Flakes over a whitened picture. Flakes: Gaussian noise (mean, standard deviation), enlarged
     (zoom), 0 below a threshold, streaked (radius, sigma in pixels) within 45 degrees of upright,
     and once more turned by 180 degrees. The last number is what stays of the picture; the rest is
-    at least 1.5 x its grey + .5."""
+    at least 1.5 x its grey + .5.
+    """
     mean, deviation, zoom, threshold, radius, sigma, kept = parameter
     height, width = image.shape[:2]
     small = int(np.ceil(height / zoom)) + 1, int(np.ceil(width / zoom)) + 1

@@ -28,7 +28,8 @@ def fuse(subject: np.ndarray, background: np.ndarray, mask: np.ndarray) -> np.nd
     As published: the mask is blurred by a Gaussian over 65 pixels (radius 32, sigma 10.1), and 1
     where two erosions by 3 x 3 leave it set; where the weight lies between .05 and .95 the result
     is averaged with its own 3 x 3 Gaussian blur (sigma .8); values are cut to whole numbers. More
-    than 32 pixels from the mask only the background is left."""
+    than 32 pixels from the mask only the background is left.
+    """
     mask = np.asarray(mask) != 0
     weight = ndimage.gaussian_filter(mask.astype(float), 10.1, radius=32, mode="mirror")
     weight[ndimage.binary_erosion(mask, np.ones((3, 3)), iterations=2, border_value=1)] = 1
@@ -47,7 +48,8 @@ def saliency_mask(image: np.ndarray) -> np.ndarray:
     squared and smoothed. Ours: the border is tapered first, since the step from one border to the
     other draws the transform's eye; smoothing is a Gaussian of 4 pixels and the threshold 1.5 times
     the mean (there 3), for whole subjects instead of their spots. MIQD-2.5M's own masks were made
-    outside its generator by another method."""
+    outside its generator by another method.
+    """
     height, width = image.shape[:2]
     longer = max(height, width)
     small = max(1, round(64 * width / longer)), max(1, round(64 * height / longer))

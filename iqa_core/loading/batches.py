@@ -175,7 +175,7 @@ def buckets_of(
     """
     if tokens is not None and lengths.max() > tokens:
         raise ValueError(
-            f"the longest image makes {lengths.max()} tokens, over batch_tokens: {tokens}; raise that"
+            f"the longest image makes {lengths.max()} tokens, over batch_tokens: {tokens}; raise it"
         )
     order = np.argsort(-lengths, kind="stable")
     buckets: list[list[int]] = []

@@ -34,7 +34,7 @@ class FrozenCrops(Sequence):
 
 
 def check_frozen(model) -> None:
-    """ValueError for a model of which more learns than what reads a fixed backbone's pooled stages."""
+    """ValueError for a model that reads more of its backbone than pooled stages."""
     if not isinstance(model, OnPooledStages):
         raise ValueError(
             f"{type(model).__name__} cannot be trained on frozen crops; give frozen_crops: 0"
@@ -72,8 +72,8 @@ def _write(model, images, crops, file):
     needed = len(images) * first.nbytes
     if short := shortage(file.parent, needed):
         raise OSError(
-            f"frozen crops cannot be kept in {file.parent}: {short}; free some space, or give fewer "
-            "crops or frozen_crops: 0"
+            f"frozen crops cannot be kept in {file.parent}: {short}; free some space, or give "
+            "fewer crops or frozen_crops: 0"
         )
     draft = file.with_suffix(".part")
     header = {

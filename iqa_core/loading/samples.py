@@ -71,8 +71,8 @@ def check_column(table: pd.DataFrame, part: str) -> str:
     column = COLUMNS[part]
     if column not in table or table[column].isna().any() or (table[column] == "").any():
         raise ValueError(
-            f"the model compares with the {part} image: the table needs a column `{column}`, filled "
-            "in every row; choose a set that has it, or a model that judges an image by itself"
+            f"the model compares with the {part} image: the table needs a column `{column}`, "
+            "filled in every row; choose a set that has it, or a model that judges an image by itself"
         )
     return column
 

@@ -9,8 +9,9 @@ an `objective`.
 A model file also names, for the tests and docs/models.md that run over the registry: `PUBLISHED`,
 regular expressions that turn published state-dict keys into ours; `UNUSED`, regular expressions of
 parameters that published weights hold and no score depends on; `VARIANTS`, the published sizes by
-name; `REPORTED`, what their authors measured, with its source; `TEST_KWARGS`, small builds;
-`TEST_SWITCHES`, for every argument of `build` a change of the first of those that must show.
+name; `REPORTED`, what their authors measured, with its source; `AUTHORS_DO`, what their code does
+with an image where that differs from here; `TEST_KWARGS`, small builds; `TEST_SWITCHES`, for every
+argument of `build` a change of the first of those that must show. docs/extending.md has an example.
 """
 
 import importlib
@@ -75,7 +76,7 @@ def everything(model, stage: int):
 
 
 def patches(model, height: int, width: int) -> int:
-    """The length of an image in patches of 32 x 32 pixels: what it costs a model of whole images."""
+    """The length of an image in patches of 32 x 32 pixels: what whole images cost a model."""
     return -(-height // 32) * -(-width // 32)
 
 

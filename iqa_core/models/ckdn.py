@@ -30,6 +30,10 @@ REPORTED = (
     "pristine references SRCC .792 (a public summary of the paper; the best epoch, probably on "
     "those images)"
 )
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "as here; the second image is resized by nearest neighbour only because the code treats it as "
+    "a label map."
+)
 UNUSED = (r"^aux_csp\.", r"^aux_fc\.")  # the first training stage's, not in a score
 TEST_KWARGS = [{"backbone": "mobilenetv3_small_100"}]
 TEST_SWITCHES = {"backbone": {"backbone": "tf_efficientnet_lite0"}, "dropout": {"dropout": 0.1}}
@@ -65,7 +69,8 @@ class CKDN(nn.Module):
         super().__init__()
         self.objective = OBJECTIVE
         self.contract = Contract(
-            "github.com/researchmm/CKDN: shorter side 329, centre crop of 288", crop=288, resize=329,
+            "github.com/researchmm/CKDN: shorter side 329, centre crop of 288",
+            crop=288, resize=329,
             interpolation=("bicubic", "nearest"), reference="degraded",
             units="(Elo score - 900) / 1000 on PIPAL", low=0.0, high=1.0,
         )  # fmt: skip

@@ -12,6 +12,7 @@ correction to learnt static ones.
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -24,8 +25,13 @@ SIDES = (8, 4, 2, 1)  # of the four stages of a 224 crop by means of 7 x 7
 VARIANTS = {"HyperIQA": {}}
 REPORTED = (
     "KonIQ-10k .906 / .917, LIVE-Challenge .859 / .882, medians of 10 random 80/20 splits, PLCC "
-    "after a logistic fit (the "
-    "paper; its code takes the best test epoch and the raw PLCC)"
+    "after a logistic fit (the paper; its code takes the best test epoch and the raw PLCC)"
+)
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "for KonIQ-10k `Resize((512, 384))` means height and width: a landscape becomes a portrait of "
+    "384 x 512, objects of a 4:3 photograph 1.78 times too narrow. Then 10 (demo) or 25 (tests) "
+    "random crops of 224, unseeded. Weights trained so need the same: `hyperiqa-koniq` resizes so "
+    "here, too; models trained here see native pixels unless their contract says otherwise."
 )
 UNUSED = ()
 TEST_KWARGS = [
@@ -62,9 +68,13 @@ def build(
     """HyperIQA; with ResNet-50 (torchvision's first weights) and the published head 27,375,369
     parameters.
 
-    `pretrained` takes the backbone's ImageNet weights; the rest starts from the published
-    initialisation. `frozen`: that many feature maps of the backbone, counted from the image, are
-    made by weights that do not learn.
+    `backbone`: a timm pyramid. `head`: one of `HEADS`.
+    `pretrained`: the backbone takes its ImageNet weights; the rest starts from the published
+    initialisation.
+    `frozen`: that many feature maps of the backbone, counted from the image, are made by weights
+    that do not learn.
+
+    ValueError for another head or backbone.
     """
     if head not in HEADS:
         raise ValueError(f"head is {head!r}; there are {', '.join(HEADS)}")
@@ -87,12 +97,10 @@ class OnPooledStages(nn.Module):
         stages by means of 7 x 7, to 8, 4, 2 and 1 a side (b, c, s, s), then the four stages at 7 a
         side (b, c, 7, 7).
         """
-        channels = self.backbone.channels
         if images.ndim == 2:
-            shapes = [
-                *((c, s, s) for c, s in zip(channels, SIDES, strict=True)),
-                *((c, 7, 7) for c in channels),
-            ]
+            channels = self.backbone.channels
+            shapes = [(width, side, side) for width, side in zip(channels, SIDES, strict=True)]
+            shapes += [(width, 7, 7) for width in channels]
             parts = images.split([math.prod(shape) for shape in shapes], dim=1)
             return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
         if images.shape[-2:] != (224, 224):
@@ -100,9 +108,8 @@ class OnPooledStages(nn.Module):
                 f"{type(self).__name__} takes crops of 224 x 224, not {tuple(images.shape[-2:])}"
             )
         stages = self.backbone(images)
-        return [nn.functional.avg_pool2d(m, 7) for m in stages] + [
-            nn.functional.adaptive_avg_pool2d(m, 7) for m in stages
-        ]
+        means = [nn.functional.avg_pool2d(stage, 7) for stage in stages]
+        return means + [nn.functional.adaptive_avg_pool2d(stage, 7) for stage in stages]
 
     def pooled_features(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, 224, 224) in [0, 1] -> (b, n): all that the model reads of them, the same for
@@ -136,30 +143,23 @@ class LocalDistortionAware(nn.Module):
 
     def __init__(self, channels):
         super().__init__()
-        widths = {
-            1: (16, 16),
-            2: (32, 16),
-            3: (64, 16),
-            4: (channels[3], TARGET[0] - 48),
-        }  # stage: (reduced, given out)
-        self.reduce = nn.ModuleDict(
-            {str(i): nn.Conv2d(channels[i - 1], widths[i][0], 1, bias=False) for i in (1, 2, 3)}
-        )
-        self.project = nn.ModuleDict(
-            {str(i): nn.Linear(widths[i][0] * SIDES[i - 1] ** 2, widths[i][1]) for i in widths}
-        )
+        reduced = [16, 32, 64]  # channels of the first three stages; the last keeps its own
+        outputs = [16, 16, 16, TARGET[0] - 48]
+        self.reduce = nn.ModuleDict()
+        self.project = nn.ModuleDict()
+        for stage, width in enumerate(reduced, 1):
+            self.reduce[str(stage)] = nn.Conv2d(channels[stage - 1], width, 1, bias=False)
+        for stage, width in enumerate([*reduced, channels[3]], 1):
+            cells = SIDES[stage - 1] ** 2
+            self.project[str(stage)] = nn.Linear(width * cells, outputs[stage - 1])
         for layer in [*self.reduce.values(), *self.project.values()]:
             nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, pooled):
-        maps = [
-            *(layer(m) for layer, m in zip(self.reduce.values(), pooled, strict=False)),
-            pooled[3],
-        ]
-        return torch.cat(
-            [layer(m.flatten(1)) for layer, m in zip(self.project.values(), maps, strict=True)],
-            dim=1,
-        )
+        reduced = zip(self.reduce.values(), pooled[:3], strict=True)
+        maps = [layer(stage) for layer, stage in reduced] + [pooled[3]]
+        projected = zip(self.project.values(), maps, strict=True)
+        return torch.cat([layer(stage.flatten(1)) for layer, stage in projected], dim=1)
 
 
 class HyperNetwork(nn.Module):
@@ -172,29 +172,30 @@ class HyperNetwork(nn.Module):
 
     def __init__(self, *widths: int, dropout: float = 0.0):
         super().__init__()
-        steps = zip(widths, (*widths[1:], 112), strict=True)
-        layers = [layer for a, b in steps for layer in (nn.Conv2d(a, b, 1), nn.ReLU())]
-        self.reduce = nn.Sequential(*layers, nn.Dropout(dropout))
-        pairs = list(zip(TARGET, TARGET[1:], strict=False))
-        self.weight = nn.ModuleDict(
-            {
-                str(i): nn.Conv2d(112, a * b // 49, 3, padding=1)
-                for i, (a, b) in enumerate(pairs[:4], 1)
-            }
-        )
+        self.reduce = nn.Sequential()
+        for inputs, outputs in pairwise((*widths, 112)):
+            self.reduce.extend([nn.Conv2d(inputs, outputs, 1), nn.ReLU()])
+        self.reduce.append(nn.Dropout(dropout))
+        pairs = list(pairwise(TARGET))  # inputs and outputs of the target network's five layers
+        self.weight = nn.ModuleDict()
+        for number, (inputs, outputs) in enumerate(pairs[:4], 1):
+            self.weight[str(number)] = nn.Conv2d(112, inputs * outputs // 49, 3, padding=1)
         self.weight["5"] = nn.Linear(112, TARGET[4])
-        self.bias = nn.ModuleDict({str(i): nn.Linear(112, b) for i, (_, b) in enumerate(pairs, 1)})
+        self.bias = nn.ModuleDict()
+        for number, (_, outputs) in enumerate(pairs, 1):
+            self.bias[str(number)] = nn.Linear(112, outputs)
         for layer in [*self.weight.values(), *self.bias.values()]:
             nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, features):
         hidden = self.reduce(features)
         mean = hidden.mean((2, 3))
-        weights = [layer(mean if i == "5" else hidden) for i, layer in self.weight.items()]
         biases = [layer(mean) for layer in self.bias.values()]
-        return [
-            w.reshape(len(w), b.shape[1], -1) for w, b in zip(weights, biases, strict=True)
-        ], biases
+        weights = []
+        for bias, (number, layer) in zip(biases, self.weight.items(), strict=True):
+            made = layer(mean if number == "5" else hidden)
+            weights.append(made.reshape(len(made), bias.shape[1], -1))
+        return weights, biases
 
 
 def judge(
@@ -256,7 +257,7 @@ class LightHyperIQA(nn.Module):
         self.dropout = nn.Dropout(0.2)
         self.reduce = nn.Sequential(nn.Linear(2 * channels[-1], 112), nn.ReLU())
         self.static = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)
+            nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths)
         )
         self.weight = nn.ModuleList(nn.Linear(112, layer.weight.numel()) for layer in self.static)
         self.bias = nn.ModuleList(nn.Linear(112, layer.bias.numel()) for layer in self.static)
@@ -268,13 +269,10 @@ class LightHyperIQA(nn.Module):
         pooled = [self.dropout(norm(p)) for norm, p in zip(self.standardise, pooled, strict=True)]
         vector = torch.cat([layer(p) for layer, p in zip(self.project, pooled, strict=True)], 1)
         hidden = self.reduce(pooled[-1])
-        layers = zip(self.static, self.weight, strict=True)
-        weights = [
-            own.weight + 0.1 * made(hidden).view(-1, *own.weight.shape) for own, made in layers
-        ]
-        biases = [
-            own.bias + 0.1 * made(hidden) for own, made in zip(self.static, self.bias, strict=True)
-        ]
+        weights, biases = [], []
+        for static, weight, bias in zip(self.static, self.weight, self.bias, strict=True):
+            weights.append(static.weight + 0.1 * weight(hidden).view(-1, *static.weight.shape))
+            biases.append(static.bias + 0.1 * bias(hidden))
         return judge(vector, weights, biases)
 
 

@@ -31,8 +31,11 @@ SIZES = {  # layers of encoder and decoder each, D, H, D_feat, D_head, crop in p
 VARIANTS = {"IQT": {}, "IQT-C": {"size": "iqt_c"}}
 REPORTED = (
     "IQT, trained on KADID-10k, SRCC / KRCC: LIVE .970 / .849, CSIQ .943 / .799, TID2013 .899 / "
-    ".717; "
-    "IQT-C, trained on PIPAL, SRCC / PLCC on PIPAL's NTIRE 2021 test server .799 / .790 (the paper)"
+    ".717; IQT-C, trained on PIPAL, SRCC / PLCC on PIPAL's NTIRE 2021 test server .799 / .790 (the "
+    "paper)"
+)
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "no code is published; the paper takes as few overlapping crops as cover the image, as here."
 )
 PUBLISHED = ()  # there are no published weights
 UNUSED = ()
@@ -148,9 +151,8 @@ class Tokens(nn.Module):
 
     def forward(self, maps):
         cells = self.project(maps).flatten(2).transpose(1, 2)
-        return self.dropout(
-            torch.cat([self.quality.expand(len(cells), -1, -1), cells], 1) + self.positions
-        )
+        quality = self.quality.expand(len(cells), -1, -1)
+        return self.dropout(torch.cat([quality, cells], 1) + self.positions)
 
 
 class Layer(nn.Module):
@@ -175,9 +177,8 @@ class Layer(nn.Module):
         """
         tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens, maps=maps)))
         if others is not None:
-            tokens = self.cross_norm(
-                tokens + self.dropout(self.cross(tokens, others, maps=cross_maps))
-            )
+            read = self.cross(tokens, others, maps=cross_maps)
+            tokens = self.cross_norm(tokens + self.dropout(read))
         return self.feed_norm(tokens + self.dropout(self.feed(tokens)))
 
 
@@ -221,12 +222,13 @@ class IQT(nn.Module):
         Index 0 is the quality vector. The paper's figure is the mean over all of them, resized to
         the image.
         """
-        training, lists = self.training, {"encoder": [], "decoder": [], "cross": []}
+        training = self.training
+        lists = {"encoder": [], "decoder": [], "cross": []}
         try:
             self.eval().compare(*self._features(distorted, reference), maps=lists)
         finally:
             self.train(training)
-        return {name: torch.stack(found, 1) for name, found in lists.items()}
+        return {name: torch.stack(maps, 1) for name, maps in lists.items()}
 
     def compare(
         self, distorted: torch.Tensor, reference: torch.Tensor, *, maps: dict | None = None
@@ -235,12 +237,13 @@ class IQT(nn.Module):
         receive attention weights.
         """
         maps = maps or dict.fromkeys(("encoder", "decoder", "cross"))
-        seen, read = self.difference(reference - distorted), self.reference(reference)
+        difference = self.difference(reference - distorted)
+        tokens = self.reference(reference)
         for layer in self.encoder:
-            seen = layer(seen, maps=maps["encoder"])
+            difference = layer(difference, maps=maps["encoder"])
         for layer in self.decoder:
-            read = layer(read, seen, maps=maps["decoder"], cross_maps=maps["cross"])
-        return self.judge(read[:, 0])[:, 0]
+            tokens = layer(tokens, difference, maps=maps["decoder"], cross_maps=maps["cross"])
+        return self.judge(tokens[:, 0])[:, 0]
 
     def _features(self, distorted, reference):
         crop = self.contract.crop
@@ -250,8 +253,7 @@ class IQT(nn.Module):
             )
             raise ValueError(
                 f"this IQT has a position for every cell of two crops of {crop} x {crop}, as many "
-                f"of each; it got "
-                f"{len(distorted)} and {len(reference)} of {sizes}; cut both images into crops of "
-                f"{crop} at the same places"
+                f"of each; it got {len(distorted)} and {len(reference)} of {sizes}; cut both "
+                f"images into crops of {crop} at the same places"
             )
         return self.features(distorted), self.features(reference)

@@ -30,7 +30,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
 
     def forward(
         self,
@@ -47,17 +50,21 @@ class Attention(nn.Module):
         receives the attention weights (b, heads, n, m).
         """
         others = tokens if others is None else others
-        query, key, value = (
-            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for layer, x in ((self.query, tokens), (self.key, others), (self.value, others))
-        )
-        mask = None if mask is None else mask[:, None, None]
+        query = self._by_head(self.query(tokens))
+        key = self._by_head(self.key(others))
+        value = self._by_head(self.value(others))
+        if mask is not None:
+            mask = mask[:, None, None]
         if maps is None:
             mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         else:
             logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-            maps.append(
-                (logits if mask is None else logits.masked_fill(~mask, float("-inf"))).softmax(-1)
-            )
+            if mask is not None:
+                logits = logits.masked_fill(~mask, float("-inf"))
+            maps.append(logits.softmax(-1))
             mixed = maps[-1] @ value
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _by_head(self, tokens):
+        """(b, n, width) -> (b, heads, n, width / heads)"""
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)

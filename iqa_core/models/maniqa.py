@@ -27,9 +27,14 @@ DROP = 0.1  # dropout, and the largest drop path of a stage
 VARIANTS = {"MANIQA": {}}
 REPORTED = (
     "LIVE .982 / .983, CSIQ .961 / .968, TID2013 .937 / .943, KADID-10k .944 / .946 (the paper, "
-    "SRCC / PLCC); released "
-    "weights: KADID-10k .939 / .939, KonIQ-10k .930 / .946, one random split each, best test epoch "
-    "(the code's README)"
+    "SRCC / PLCC); released weights: KADID-10k .939 / .939, KonIQ-10k .930 / .946, one random "
+    "split each, best test epoch (the code's README)"
+)
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "reads by OpenCV, which obeys the orientation. KonIQ-10k weights were trained and tested on "
+    "whole images squashed to 224 x 224 (OpenCV's bicubic, not antialiased), which `maniqa-koniq` "
+    "gets here (Pillow's, antialiased); the authors' script for single images feeds the same "
+    "weights 20 random native crops. KADID-10k and PIPAL: native crops, as here, there random."
 )
 UNUSED = (  # the published count holds them
     r"^backbone\.blocks\.[1-9]\d+\.",
@@ -55,10 +60,13 @@ def build(
     """MANIQA for crops of `crop` pixels; as published 135,747,530 parameters, of which 114,164,578
     are at work.
 
-    `backbone`: a timm vision transformer of ten blocks or more. `pretrained` takes its weights; the
-    rest starts as PyTorch's layers do, position biases from a truncated normal of .02, as in the
-    code. `scale` weighs what a Swin layer adds: .8 for the KonIQ-10k and KADID-10k weights, .13 for
-    those of PIPAL.
+    `backbone`: a timm vision transformer of ten blocks or more.
+    `scale` weighs what a Swin layer adds: .8 for the KonIQ-10k and KADID-10k weights, .13 for those
+    of PIPAL.
+    `pretrained`: the backbone takes its ImageNet weights; the rest starts as PyTorch's layers do,
+    position biases from a truncated normal of .02, as in the code.
+
+    ValueError for another kind of backbone, and for a crop that its windows do not divide.
     """
     return MANIQA(backbone, scale=scale, crop=crop, pretrained=pretrained)
 
@@ -70,8 +78,11 @@ class MANIQA(nn.Module):
 
     def __init__(self, backbone: str, *, scale: float, crop: int, pretrained: bool):
         super().__init__()
-        told = "github.com/IIGROUP/MANIQA: 20 crops of 224 at native size, scores averaged; there random, here a grid"
-        self.contract = Contract(told, crop=crop, crops=20, low=0.0, high=1.0)
+        source = (
+            "github.com/IIGROUP/MANIQA: 20 crops of 224 at native size, scores averaged; there "
+            "random, here a grid"
+        )
+        self.contract = Contract(source, crop=crop, crops=20, low=0.0, high=1.0)
         self.backbone = _vit(backbone, crop, pretrained)
         width, self.grid = self.backbone.embed_dim, self.backbone.patch_embed.grid_size
         tokens = self.grid[0] * self.grid[1]
@@ -109,12 +120,13 @@ class MANIQA(nn.Module):
                 f"{tuple(images.shape[-2:])}"
             )
         channels = self.features(self.normalise(images))
-        maps = self.swintransformer1(self.conv1(self.tablock1(channels).unflatten(2, self.grid)))
-        maps = self.swintransformer2(
-            self.conv2(self.tablock2(maps.flatten(2)).unflatten(2, self.grid))
-        )
+        maps = self.tablock1(channels).unflatten(2, self.grid)
+        maps = self.swintransformer1(self.conv1(maps))
+        maps = self.tablock2(maps.flatten(2)).unflatten(2, self.grid)
+        maps = self.swintransformer2(self.conv2(maps))
         tokens = maps.flatten(2).transpose(1, 2)
-        score, weight = self.fc_score(tokens)[..., 0], self.fc_weight(tokens)[..., 0]
+        score = self.fc_score(tokens)[..., 0]
+        weight = self.fc_weight(tokens)[..., 0]
         return (score * weight).sum(1) / weight.sum(1)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
@@ -133,9 +145,9 @@ class MANIQA(nn.Module):
 
 
 def _vit(backbone, crop, pretrained):
-    if not timm.is_model(backbone) or not timm.models.is_model_in_modules(
-        backbone, ("vision_transformer", "deit")
-    ):
+    families = ("vision_transformer", "deit")
+    known = timm.is_model(backbone) and timm.models.is_model_in_modules(backbone, families)
+    if not known:
         raise ValueError(
             f"{backbone!r} is no vision transformer of timm; one is 'vit_small_patch16_224'"
         )
@@ -149,8 +161,7 @@ def _vit(backbone, crop, pretrained):
     if crop % (patch * WINDOW):
         raise ValueError(
             f"crop is {crop}: {crop / patch:g} patches of {patch} pixels a side do not divide into "
-            f"windows of {WINDOW}; "
-            f"take a multiple of {patch * WINDOW}"
+            f"windows of {WINDOW}; take a multiple of {patch * WINDOW}"
         )
     return vit
 
@@ -178,9 +189,8 @@ class ChannelAttention(nn.Module):
             )[:, 0]
         else:
             mixed = (query @ key.transpose(1, 2) * key.shape[-1] ** -0.5).softmax(-1) @ value
-        scrambled = mixed.transpose(1, 2).reshape(
-            channels.shape
-        )  # tokens x channels read as channels x tokens: the code's
+        # tokens x channels, read as channels x tokens: the code's
+        scrambled = mixed.transpose(1, 2).reshape(channels.shape)
         return self.dropout(scrambled) + channels
 
 
@@ -192,9 +202,7 @@ class SwinStage(nn.Module):
     def __init__(self, width: int, grid: tuple[int, int], *, ratio: int, scale: float):
         super().__init__()
         self.scale = scale
-        self.downsample = nn.Conv2d(
-            width, width, 3
-        )  # published weights hold it; it is never called
+        self.downsample = nn.Conv2d(width, width, 3)  # never called; published weights hold it
         self.dropout = nn.Dropout(DROP)
         rates = [DROP * i / 3 for i in range(4)]  # drop path, from the first block to the last
         self.layers = nn.ModuleList(
@@ -215,13 +223,18 @@ class SwinLayer(nn.Module):
 
     def __init__(self, width, grid, ratio, rates):
         super().__init__()
-        options = {"window_size": WINDOW, "mlp_ratio": ratio}
-        pairs = zip((0, WINDOW // 2), rates, strict=True)
-        blocks = [
-            SwinTransformerBlock(width, grid, HEADS, shift_size=s, drop_path=rate, **options)
-            for s, rate in pairs
-        ]
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.Sequential()
+        for shift, rate in zip((0, WINDOW // 2), rates, strict=True):
+            block = SwinTransformerBlock(
+                width,
+                grid,
+                HEADS,
+                window_size=WINDOW,
+                mlp_ratio=ratio,
+                shift_size=shift,
+                drop_path=rate,
+            )
+            self.blocks.append(block)
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, places):

@@ -39,12 +39,16 @@ VARIANTS = {
 }
 REPORTED = (
     "MIQD-2.5M, composite labels of models for classification, detection, instance segmentation: "
-    "ResNet-18 .5131 / .5427, .7541 / .7734, .7582 / .7790; ResNet-50 .5581 / .5797, .7743 / "
-    ".7925, .7729 / .7933; "
-    "EfficientNet-b1 .5901 / .6130, .7766 / .7950, .7808 / .7999; EfficientNet-b5 .6330 / .6440, "
-    ".7866 / .8041, .7899 / .8074; "
-    "ViT-small .5998 / .6161, .7992 / .8142, .7968 / .8139: the images on which the best of "
-    "about ten validations was chosen, PLCC apparently after a fit (the code's README)"
+    "ResNet-18 .5131 / .5427, .7541 / .7734, .7582 / .7790; "
+    "ResNet-50 .5581 / .5797, .7743 / .7925, .7729 / .7933; "
+    "EfficientNet-b1 .5901 / .6130, .7766 / .7950, .7808 / .7999; "
+    "EfficientNet-b5 .6330 / .6440, .7866 / .8041, .7899 / .8074; "
+    "ViT-small .5998 / .6161, .7992 / .8142, .7968 / .8139: "
+    "the images on which the best of about ten validations was chosen, PLCC apparently after a fit "
+    "(the code's README)"
+)
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "as here at inference; training takes the 224 at random from the resized picture."
 )
 UNUSED = ()
 TEST_KWARGS = [{"backbone": "resnet18"}, {"backbone": "vit_tiny_patch16_224"}]
@@ -70,14 +74,17 @@ class Baseline(nn.Module):
 
     def __init__(self, backbone: str, pretrained: bool):
         super().__init__()
-        told, units = (
-            "github.com/SYSU-Video/MIQA: shorter side 288, centre crop of 224",
-            "MMOS, though nothing bounds them",
-        )
         self.contract = Contract(
-            told, resize=288, crop=CROP, crops=1, units=units, low=0.0, high=1.0
+            "github.com/SYSU-Video/MIQA: shorter side 288, centre crop of 224",
+            resize=288,
+            crop=CROP,
+            crops=1,
+            units="MMOS, though nothing bounds them",
+            low=0.0,
+            high=1.0,
         )
-        self.backbone = (_torchvision if backbone in TORCHVISION else _timm)(backbone, pretrained)
+        load = _torchvision if backbone in TORCHVISION else _timm
+        self.backbone = load(backbone, pretrained)
         self.normalise = Normalise(getattr(self.backbone, "default_cfg", IMAGENET))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

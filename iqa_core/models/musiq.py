@@ -31,7 +31,15 @@ PATCH = 32  # pixels
 CHUNK = 256  # patches encoded at a time: about 70 MB of maps; a 1920x1080 image has 2152
 FULL_SIZE = ("resnet", 10, 384, 14, 6, 1152)  # patch encoder, grid, width, depth, heads, mlp
 VARIANTS = {"MUSIQ": {}, "MUSIQ (10 bins)": {"bins": 10}, "MUSIQ-single": {"scales": []}}
-REPORTED = "KonIQ-10k .916 / .928, SPAQ .917 / .921, PaQ-2-PiQ .646 / .739, AVA .726 / .738, means of 10 runs (the paper)"
+REPORTED = (
+    "KonIQ-10k .916 / .928, SPAQ .917 / .921, PaQ-2-PiQ .646 / .739, AVA .726 / .738, means of 10 "
+    "runs (the paper)"
+)
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "decodes by TensorFlow: orientation is ignored, grey files and alpha break it; the scales are "
+    "as here. Training cuts native patches to the first 512 in reading order: of 4000 x 3000 "
+    "pixels 4 %, the top."
+)
 UNUSED = ()
 TEST_KWARGS = [
     {"scales": [64, 96], "patch_encoder": "conv", "width": 64, "depth": 2, "heads": 2, "mlp": 96},
@@ -47,10 +55,19 @@ TEST_KWARGS = [
     },
 ]
 TEST_SWITCHES = {
-    "convention": {"convention": "pyiqa"}, "bins": {"bins": 10}, "scales": {"scales": [64]}, "native": {"native": False},
-    "patch_encoder": {"patch_encoder": "linear"}, "grid": {"grid": 5}, "width": {"width": 32}, "depth": {"depth": 1},
-    "heads": {"heads": 4}, "mlp": {"mlp": 64}, "drop_path": {"drop_path": 0.9}, "max_seq_len": {"max_seq_len": 4},
-}  # fmt: skip
+    "convention": {"convention": "pyiqa"},
+    "bins": {"bins": 10},
+    "scales": {"scales": [64]},
+    "native": {"native": False},
+    "patch_encoder": {"patch_encoder": "linear"},
+    "grid": {"grid": 5},
+    "width": {"width": 32},
+    "depth": {"depth": 1},
+    "heads": {"heads": 4},
+    "mlp": {"mlp": 64},
+    "drop_path": {"drop_path": 0.9},
+    "max_seq_len": {"max_seq_len": 4},
+}
 PUBLISHED = (  # published state-dict key -> ours
     (r"^conv_root\.", "patches.root."),
     (r"^gn_root\.", "patches.norm."),
@@ -475,7 +492,7 @@ def _one_size(images):
     shapes = set(_shapes(images))
     if len(shapes) > 1:
         raise ValueError(
-            f"attention is shown for images of one size, not {sorted(shapes)[:3]}; ask image by image"
+            f"attention is shown for images of one size, not {sorted(shapes)[:3]}; ask one by one"
         )
     return images if isinstance(images, torch.Tensor) else torch.stack(list(images))
 

@@ -24,7 +24,10 @@ WHEELS = {
         "models/efficientnet-lite0-57934424.pth",
     ),
 }
-NO_FOLD = "the batch norms of this backbone do not follow its convolutions, so they cannot be folded; choose another backbone"
+NO_FOLD = (
+    "the batch norms of this backbone do not follow its convolutions, so they cannot be folded; "
+    "choose another backbone"
+)
 
 
 class Pyramid(nn.Module):
@@ -59,11 +62,11 @@ class Pyramid(nn.Module):
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(b, 3, h, w) in [0, 1] -> maps (b, c, h / s, w / s), the last with s = 4, 8, 16, 32."""
-        maps = self.body(self.normalise(images))
-        return [
-            m if m.shape[1] == c else m.permute(0, 3, 1, 2)
-            for m, c in zip(maps, self.channels, strict=True)
-        ]  # Swin: NHWC
+        maps = []
+        for stage, width in zip(self.body(self.normalise(images)), self.channels, strict=True):
+            channels_last = stage.shape[1] != width  # Swin's
+            maps.append(stage.permute(0, 3, 1, 2) if channels_last else stage)
+        return maps
 
 
 def timm_model(name: str, *, pretrained: bool, **options) -> nn.Module:
@@ -75,9 +78,8 @@ def timm_model(name: str, *, pretrained: bool, **options) -> nn.Module:
     """
     if not timm.is_model(name):
         close = timm.list_models(f"*{name[:6]}*")[:8]
-        raise ValueError(
-            f"timm has no backbone {name!r}" + (f"; near it: {', '.join(close)}" if close else "")
-        )
+        hint = f"; near it: {', '.join(close)}" if close else ""
+        raise ValueError(f"timm has no backbone {name!r}{hint}")
     weights = _weights(name) if pretrained else None
     with fetching(f"the weights {name}"):
         model = timm.create_model(name, pretrained=pretrained and weights is None, **options)
@@ -122,11 +124,11 @@ def _features(backbone, *, pretrained, early, **options):
 
 def _freeze(body, maps):
     """Stop the learning of all parameters that the first maps depend on."""
-    training, parameters = body.training, list(body.parameters())
-    early = sum(m.sum() for m in body.eval()(torch.zeros(1, 3, 224, 224))[:maps])
-    for parameter, gradient in zip(
-        parameters, torch.autograd.grad(early, parameters, allow_unused=True), strict=True
-    ):
+    training = body.training
+    parameters = list(body.parameters())
+    early = sum(stage.sum() for stage in body.eval()(torch.zeros(1, 3, 224, 224))[:maps])
+    gradients = torch.autograd.grad(early, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.requires_grad_(gradient is None)
     body.train(training)
 
@@ -179,11 +181,10 @@ def fold_batch_norm(body: nn.Module) -> None:
     ValueError for a backbone that runs its norms in another order than it lists them (a norm before
     its convolution).
     """
-    pairs, images = (
-        list(conv_norm_pairs(body)),
-        torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)),
-    )
-    training, before = body.training, body.eval()(images)
+    pairs = list(conv_norm_pairs(body))
+    images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    training = body.training
+    before = body.eval()(images)
     if any(conv.out_channels != norm.num_features for _, _, conv, norm in pairs):
         raise ValueError(NO_FOLD)
     for parent, name, conv, norm in pairs:
@@ -192,9 +193,7 @@ def fold_batch_norm(body: nn.Module) -> None:
         conv.weight.mul_(factor.view(-1, 1, 1, 1))
         conv.bias = nn.Parameter(bias if conv.bias is None else bias + conv.bias * factor)
         setattr(parent, name, getattr(norm, "act", None) or nn.Identity())
-    if any(
-        not (old - new).abs().max() <= 1e-3 * old.abs().max()
-        for old, new in zip(before, body(images), strict=True)
-    ):
-        raise ValueError(NO_FOLD)
+    for old, new in zip(before, body(images), strict=True):
+        if not (old - new).abs().max() <= 1e-3 * old.abs().max():
+            raise ValueError(NO_FOLD)
     body.train(training)

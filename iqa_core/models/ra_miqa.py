@@ -36,6 +36,9 @@ REPORTED = (
     "apparently after a fit (the code's "
     "README)"
 )
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "as here at inference; training takes the 224 at random from the resized picture."
+)
 UNUSED = (r"^backbone\.pos_embed$",)
 TEST_KWARGS = [
     {"backbone": "vit_tiny_patch16_224", "region": "mobilenetv3_small_050"},

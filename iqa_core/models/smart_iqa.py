@@ -40,7 +40,14 @@ VARIANTS = {
     "SMART-IQA-B (plain fusion)": {"size": "base", "attention": False},
     "SMART-IQA-B (single scale)": {"size": "base", "multiscale": False},
 }
-REPORTED = "KonIQ-10k T .9249 / .9360, S .9338 / .9455, B .9378 / .9485 (7,046 / 2,010, one seed, best test epoch; the author's logs)"
+REPORTED = (
+    "KonIQ-10k T .9249 / .9360, S .9338 / .9455, B .9378 / .9485 (7,046 / 2,010, one seed, best "
+    "test epoch; the author's logs)"
+)
+AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.md
+    "the inverted resize of `hyperiqa`, once an image, then 20 random crops; `smart_iqa-koniq` "
+    "likewise here."
+)
 UNUSED = ()
 TEST_KWARGS = [
     {"backbone": "resnet18", "drop_path": 0.0},
@@ -48,10 +55,15 @@ TEST_KWARGS = [
     {"backbone": "tf_efficientnet_lite0", "multiscale": False},
 ]
 TEST_SWITCHES = {
-    "size": {"size": "tiny"}, "multiscale": {"multiscale": False}, "attention": {"attention": False},
-    "gate": {"gate": "static"}, "backbone": {"backbone": "resnet26"}, "dropout": {"dropout": 0.0},
-    "gate_dropout": {"gate_dropout": 0.0}, "drop_path": {"drop_path": 0.5},
-}  # fmt: skip
+    "size": {"size": "tiny"},
+    "multiscale": {"multiscale": False},
+    "attention": {"attention": False},
+    "gate": {"gate": "static"},
+    "backbone": {"backbone": "resnet26"},
+    "dropout": {"dropout": 0.0},
+    "gate_dropout": {"gate_dropout": 0.0},
+    "drop_path": {"drop_path": 0.5},
+}
 PUBLISHED = (  # published state-dict key -> ours
     (r"^swin\.backbone\.", "backbone.body."),
     (r"^multiscale_attention\.attention_net\.", "gate.net."),
@@ -72,12 +84,17 @@ def build(
 ) -> nn.Module:
     """SMART-IQA; 29,521,479 parameters for tiny, 50,839,383 for small, 89,111,941 for base.
 
+    `size`: one of `SIZES`, which names backbone, dropout and drop path.
     `multiscale` fuses all four stages for the hyper-network, else it reads the last alone, and
-    there is nothing to weigh (the local vector reads all four either way). `attention` weighs the
-    stages: by a `gate` that reads the image ("adaptive", as published) or by four learnt scalars
-    ("static"); without it the fusion is plain. `dropout` (hyper- and target network) and
-    `drop_path` (backbone) are those of the size unless given. `backbone` replaces the size's Swin
-    by another timm pyramid. ValueError for pretrained weights of micro: there are none.
+    there is nothing to weigh (the local vector reads all four either way).
+    `attention` weighs the stages: by a `gate` that reads the image ("adaptive", as published) or by
+    four learnt scalars ("static"); without it the fusion is plain.
+    `backbone`: another timm pyramid in place of the size's Swin.
+    `dropout` (hyper- and target network), `gate_dropout`, `drop_path` (backbone): chances; the
+    first and the last are those of the size unless given.
+    `pretrained`: the backbone takes its ImageNet weights.
+
+    ValueError for an unknown size or gate, and for pretrained weights of micro: there are none.
     """
     if size == "micro" and pretrained and backbone is None:
         raise ValueError("there are no pretrained weights of size micro; give pretrained=False")
@@ -86,13 +103,19 @@ def build(
     if gate not in GATES:
         raise ValueError(f"gate is {gate!r}; there are {', '.join(GATES)}")
     swin, usual_dropout, usual_drop_path, options = SIZES[size]
-    options = {} if backbone else options
-    drop_path = usual_drop_path if drop_path is None else drop_path
+    if dropout is None:
+        dropout = usual_dropout
+    if drop_path is None:
+        drop_path = usual_drop_path
+    if backbone is None:
+        backbone = swin
+    else:
+        options = {}  # they are Swin's
     return SmartIQA(
-        Pyramid(backbone or swin, pretrained=pretrained, drop_path_rate=drop_path, **options),
+        Pyramid(backbone, pretrained=pretrained, drop_path_rate=drop_path, **options),
         multiscale=multiscale,
         gate=gate if multiscale and attention else None,
-        dropout=usual_dropout if dropout is None else dropout,
+        dropout=dropout,
         gate_dropout=gate_dropout,
     )
 
@@ -114,13 +137,14 @@ class SmartIQA(OnPooledStages):
         self.multiscale, self.dropout = multiscale, dropout
         channels = backbone.channels
         self.local = LocalDistortionAware(channels)
-        if gate:
-            self.gate = (
-                AdaptiveGate(channels[-1], gate_dropout) if gate == "adaptive" else StaticGate()
-            )
-        self.hyper = HyperNetwork(
-            sum(channels) if multiscale else channels[-1], 512, 256, dropout=dropout
-        )
+        if gate == "adaptive":
+            self.gate = AdaptiveGate(channels[-1], gate_dropout)
+        elif gate == "static":
+            self.gate = StaticGate()
+        else:
+            self.gate = None
+        read = sum(channels) if multiscale else channels[-1]
+        self.hyper = HyperNetwork(read, 512, 256, dropout=dropout)
 
     def forward(self, images: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         """(b, 3, 224, 224) in [0, 1], or features (b, n) -> scores (b,). `weights` (b, 4): in place
@@ -128,9 +152,8 @@ class SmartIQA(OnPooledStages):
         """
         maps = self.pooled(images)
         fused = self.fuse(maps[4:], weights)
-        return judge(
-            self.local(maps[:4]), *self.hyper(fused), dropout=self.dropout if self.training else 0.0
-        )
+        dropout = self.dropout if self.training else 0.0
+        return judge(self.local(maps[:4]), *self.hyper(fused), dropout=dropout)
 
     def fuse(self, stages: list[torch.Tensor], weights: torch.Tensor | None = None) -> torch.Tensor:
         """Four maps (b, c, 7, 7) -> what the hyper-network reads: each times its weight,
@@ -138,7 +161,7 @@ class SmartIQA(OnPooledStages):
         """
         if not self.multiscale:
             return stages[-1]
-        if hasattr(self, "gate"):
+        if self.gate is not None:
             weights = self.gate(stages[-1]) if weights is None else weights
             stages = [stage * weights[:, i, None, None, None] for i, stage in enumerate(stages)]
         return torch.cat(stages, dim=1)
@@ -149,7 +172,7 @@ class SmartIQA(OnPooledStages):
 
         ValueError for a model that weighs no stages.
         """
-        if not hasattr(self, "gate"):
+        if self.gate is None:
             raise ValueError(
                 "this model has no stage weights: it was built with attention=False or "
                 "multiscale=False"

@@ -18,7 +18,7 @@ from torch import nn
 from iqa_core.files import file_hash
 from iqa_core.hints import nearest
 
-from . import create_model, list_models, module_of, published
+from . import Contract, create_model, list_models, module_of, published
 
 # a model makes these itself
 COMPUTED = (
@@ -32,51 +32,52 @@ MODEL_FILES = {"model.safetensors", "model.json"}
 
 
 def from_published(name: str, state_dict: dict, **kwargs) -> nn.Module:
-    """The model `name` with a published state dict, in evaluation mode; kwargs as for
-    `create_model`.
+    """A model with published weights, in evaluation mode.
 
-    Strict: every entry must find its place and every parameter be given, but for entries that a
-    model computes itself. ValueError naming all keys that do not fit.
+    `name`: of the model; `state_dict`: with published key names; kwargs as for `create_model`.
+
+    ValueError naming all keys that do not fit: every entry must find its place and every parameter
+    be given, but for entries that a model computes itself.
     """
     model = create_model(name, **kwargs, pretrained=False)
-    rules = module_of(name).PUBLISHED
-    kept = {key: value for key, value in state_dict.items() if not key.endswith(COMPUTED)}
-    given = {renamed(key, rules): value for key, value in kept.items()}
-    if len(given) < len(kept):
-        twice = [
-            key
-            for key in kept
-            if [renamed(other, rules) for other in kept].count(renamed(key, rules)) > 1
-        ]
+    ours = _stored(model.state_dict())
+    published_keys = {}  # our key -> published ones
+    for key in _stored(state_dict):
+        published_keys.setdefault(renamed(key, module_of(name).PUBLISHED), []).append(key)
+    if twice := [key for keys in published_keys.values() if len(keys) > 1 for key in keys]:
         raise ValueError(
             f"not a {name} checkpoint: several of its entries have one place: "
             f"{', '.join(sorted(twice))}"
         )
-    own = {key: value for key, value in model.state_dict().items() if not key.endswith(COMPUTED)}
-    shapes = {key: (tuple(given[key].shape), tuple(own[key].shape)) for key in own.keys() & given}
-    other = {
-        key: f"{key} {theirs} for {ours}"
-        for key, (theirs, ours) in shapes.items()
-        if theirs != ours
-    }
-    groups = {
-        "not ours": given.keys() - own,
-        "missing": own.keys() - given,
-        "of another shape": other.values(),
-    }
-    if any(groups.values()):
-        told = [
-            f"{', '.join(sorted(keys))} {'is' if len(keys) == 1 else 'are'} {how}"
-            for how, keys in groups.items()
-            if keys
-        ]
-        number = sum(map(len, groups.values()))
-        raise ValueError(
-            f"not a {name} checkpoint for these arguments: {number} entries differ: "
-            f"{'; '.join(told)}"
-        )
-    model.load_state_dict(given, strict=False)
+    theirs = {key: state_dict[keys[0]] for key, keys in published_keys.items()}
+    _check_fit(name, theirs, ours)
+    model.load_state_dict(theirs, strict=False)
     return model.eval()
+
+
+def _stored(state):
+    """The entries that a model does not compute itself."""
+    return {key: value for key, value in state.items() if not key.endswith(COMPUTED)}
+
+
+def _check_fit(name, theirs, ours):
+    strangers = theirs.keys() - ours
+    missing = ours.keys() - theirs
+    shapes = []
+    for key in ours.keys() & theirs:
+        if theirs[key].shape != ours[key].shape:
+            shapes.append(f"{key} {tuple(theirs[key].shape)} for {tuple(ours[key].shape)}")
+    faults = []
+    groups = {"not ours": strangers, "missing": missing, "of another shape": shapes}
+    for fault, keys in groups.items():
+        if keys:
+            faults.append(f"{', '.join(sorted(keys))} {'is' if len(keys) == 1 else 'are'} {fault}")
+    if faults:
+        count = len(strangers) + len(missing) + len(shapes)
+        raise ValueError(
+            f"not a {name} checkpoint for these arguments: {count} entries differ: "
+            f"{'; '.join(faults)}"
+        )
 
 
 def renamed(key: str, rules) -> str:
@@ -89,23 +90,50 @@ def renamed(key: str, rules) -> str:
 
 
 def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path:
-    """A published file as a folder that `load` reads; returns the folder, data/raw/weights/<name>
-    if `out` is not given.
+    """A published file as a folder that `load` reads. The file is only read; the folder is there
+    complete or not at all.
 
-    `name`: a row of the table, whose arguments and score range the model gets, or a model, to which
-    kwargs go; kwargs also replace a row's arguments. The file is only read, the folder is there
-    complete or not at all. KeyError for an unknown name; ValueError for a file that does not fit,
-    and for an `out` that holds anything else.
+    `name`: a row of the table, whose arguments and score range the model gets, or a model.
+    `out`: data/raw/weights/<name> if not given. kwargs go to the model, and replace a row's
+    arguments.
+
+    Returns the folder.
+
+    KeyError for an unknown name; ValueError for a file that does not fit, and for an `out` that
+    holds anything else.
     """
-    file, rows = Path(file), {row.name: row for row in published.rows()}
+    file = Path(file)
+    row = _row_for(file, name, out=out)
+    model_name = row.model if row else name
+    arguments = {**(row.arguments if row else {}), **kwargs}
+    folder = Path(out).resolve() if out else published.folder() / (row.name if row else _stem(file))
+    _check_folder(folder, file)
+    _check_arguments(model_name, arguments)
+    try:
+        model = from_published(model_name, published.read(file, model_name), **arguments)
+    except TypeError as error:
+        raise ValueError(f"{model_name} cannot be built with {arguments}: {error}") from error
+    source = f"{model.contract.source}; {_origin(row, file)}"
+    if row:
+        model.contract = contract_with(model.contract, row)
+    model.contract = replace(model.contract, source=source)
+    _replace(folder, model)
+    return folder
+
+
+def _stem(file):
+    return re.sub(r"(\.(pkl|pth|pt|tar|npz|safetensors|bin))+$", "", file.name)
+
+
+def _row_for(file, name, *, out):
+    """The row of the table by that name, or None for a model's name; refuses what is neither."""
+    rows = {row.name: row for row in published.rows()}
     row = rows.get(name)
-    stem = re.sub(r"(\.(pkl|pth|pt|tar|npz|safetensors|bin))+$", "", file.name)
     if row is None and name not in list_models():
-        raise KeyError(
-            f"neither weights nor a model are named {name!r}"
-            f"{nearest(name, [*rows, *list_models()], most=3)}"
-        )
-    if row is None and out is None and stem in rows:
+        hint = nearest(name, [*rows, *list_models()], most=3)
+        raise KeyError(f"neither weights nor a model are named {name!r}{hint}")
+    if row is None and out is None and _stem(file) in rows:
+        stem = _stem(file)
         raise ValueError(
             f"{file.name} would be taken for the published {stem}; say --model {stem}, or give a "
             f"folder with --out"
@@ -115,32 +143,28 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
             f"{name} has no quality head, so it is no model; it is where models start, read by "
             f"{row.needed_by}"
         )
-    out = Path(out).resolve() if out else published.folder() / (row.name if row else stem)
-    if out.exists() and (
-        not out.is_dir() or file.resolve().parent == out.resolve() or _others(out)
-    ):
+    return row
+
+
+def _check_folder(folder, file):
+    """Refuses a place that holds anything but a converted model."""
+    if not folder.exists():
+        return
+    beside_the_file = file.resolve().parent == folder.resolve()
+    if not folder.is_dir() or beside_the_file or _others(folder):
         raise ValueError(
-            f"{out} is there and holds something else than a converted model; give another folder "
-            f"with --out"
+            f"{folder} is there and holds something else than a converted model; give another "
+            f"folder with --out"
         )
-    model_name = row.model if row else name
-    arguments = (row.arguments if row else {}) | kwargs
-    known = [
-        key
-        for key in inspect.signature(module_of(model_name).build).parameters
-        if key != "pretrained"
-    ]
+
+
+def _check_arguments(model_name, arguments):
+    known = [*inspect.signature(module_of(model_name).build).parameters]
+    known.remove("pretrained")
     if unknown := sorted(set(arguments) - set(known)):
         raise ValueError(
             f"{model_name} has no argument {', '.join(unknown)} to set; it has {', '.join(known)}"
         )
-    try:
-        model = from_published(model_name, published.read(file, model_name), **arguments)
-    except TypeError as error:
-        raise ValueError(f"{model_name} cannot be built with {arguments}: {error}") from error
-    model.contract = _contract(model.contract, row, file)
-    _replace(out, model)
-    return out
 
 
 def _replace(out, model):
@@ -166,30 +190,35 @@ def _others(folder):
     return {path.name for path in folder.iterdir()} - MODEL_FILES
 
 
-def _contract(contract, row, file):
-    """The model's own contract with what the table says of these weights, and where they come
-    from.
+def contract_with(contract: Contract, row: published.Published) -> Contract:
+    """A model's own contract with what the table says of published weights: score range and units,
+    and the resize that they were trained with.
     """
+    contract = replace(contract, low=row.low, high=row.high, units=row.units)
+    if not row.resize:
+        return contract
+    size, _, interpolation = row.resize.partition(" ")
+    sides = tuple(int(side) for side in size.split("x"))
+    image, reference = contract.interpolation
+    contract = replace(
+        contract,
+        resize=sides if len(sides) == 2 else sides[0],
+        interpolation=(interpolation or image, reference),
+    )
+    if sides == (contract.crop, contract.crop):
+        return replace(contract, crops=1)  # all would be the same
+    return contract
+
+
+def _origin(row, file):
+    """In words, where weights come from."""
     digest = file_hash(file)
-    source = f"{contract.source}; weights {row.name if row else 'without a row in the table'}: {file.name} {digest}"
-    if row is None:
-        return replace(contract, source=source)
-    if not digest.removeprefix("sha256-").startswith(row.sha256[:8]):
-        source += ", which is not the file that was published"
-    if row.resize:
-        source += f"; images resized to {row.resize}, as these weights were trained"
-    told = {"low": row.low, "high": row.high, "units": row.units}
-    if row.resize:
-        size, _, interpolation = row.resize.partition(" ")
-        sides = tuple(int(side) for side in size.split("x"))
-        told["resize"] = sides if len(sides) == 2 else sides[0]
-        told["interpolation"] = (
-            interpolation or contract.interpolation[0],
-            contract.interpolation[1],
-        )
-        if sides == (contract.crop, contract.crop):
-            told["crops"] = 1  # all would be the same
-    return replace(contract, source=source, **told)
+    origin = f"weights {row.name if row else 'without a row in the table'}: {file.name} {digest}"
+    if row and not digest.removeprefix("sha256-").startswith(row.sha256[:8]):
+        origin += ", which is not the file that was published"
+    if row and row.resize:
+        origin += f"; images resized to {row.resize}, as these weights were trained"
+    return origin
 
 
 def save(model: nn.Module, folder: Path) -> None:
@@ -197,9 +226,8 @@ def save(model: nn.Module, folder: Path) -> None:
     `folder`.
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    (folder / "model.safetensors").write_bytes(
-        to_bytes(tensors)
-    )  # its own writer makes a file that only its owner can read
+    # the library's own writer makes a file that only its owner can read
+    (folder / "model.safetensors").write_bytes(to_bytes(tensors))
     told = model.config | {"contract": asdict(model.contract)}
     (folder / "model.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 

@@ -113,7 +113,7 @@ def load(path: Path, identity: dict) -> dict | None:
     ]
     if differences:
         raise ValueError(
-            f"{path} belongs to another training: {'; '.join(differences)}; give what was given then "
-            "to go on, or delete the file to begin anew"
+            f"{path} belongs to another training: {'; '.join(differences)}; give what was given "
+            "then to go on, or delete the file to begin anew"
         )
     return state

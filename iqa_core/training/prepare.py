@@ -106,7 +106,8 @@ def _check_loss(model, objective, recipe):
     name = objective.loss if isinstance(objective.loss, str) else objective.loss.__name__
     if recipe.loss not in (None, name) or recipe.rank_weight:
         raise ValueError(
-            f"{type(model).__name__} as it is built learns by {name}; leave loss and rank_weight out"
+            f"{type(model).__name__} as it is built learns by {name}; leave loss and "
+            "rank_weight out"
         )
 
 

@@ -19,7 +19,7 @@ from ..hints import nearest
 
 
 class Recipe(BaseModel):
-    """How a model is trained. Defaults are the workbook's own; files of params/ hold published ones.
+    """How a model is trained. Defaults are the workbook's own; params/ holds published recipes.
 
     Values are of exactly these types, but an int is taken for a float. ValueError names what is
     wrong and what is allowed, for unknown names the nearest one. docs/reproduction.md tells which

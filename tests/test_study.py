@@ -1,0 +1,126 @@
+"""The verbs of training notebooks, on a small project: data, network, sets, test, baseline."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CELL
+from PIL import Image
+
+from iqa_core import runs, splits, study, training
+from iqa_core.models import create_model
+
+PARAMETERS = (
+    CELL + 'model: str = "hyperiqa"  # of the notebook\narguments: dict = {"frozen": 2}  # its\n'
+)
+GIVEN = dict(epochs=1, batch_size=4, backbone_lr=0.0, head_lr=1e-3, weight_decay=0.0)
+
+
+@pytest.fixture
+def record(project):
+    """A run of a project with a table of 16 images, two a content, and a split."""
+    project.notebook("02_x", PARAMETERS)
+    random = np.random.default_rng(0)
+    (project.root / "data/tables").mkdir(parents=True)
+    rows = []
+    for k in range(16):
+        pixels = random.integers(0, 40 + 12 * k, (230, 240, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(project.root / f"data/{k}.png")
+        rows.append((f"data/{k}.png", float(k), 2.0 * k, "mos", f"c{k // 2}"))
+    columns = ["image", "label", "mos", "label_kind", "content"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.to_csv(project.root / "data/tables/set.csv", index=False)
+    part = ["train"] * 8 + ["val"] * 4 + ["test"] * 4
+    split = table[["image"]].assign(split=part)
+    splits.save_split(split, project.root / "data/splits/one.csv")
+    return started("a")
+
+
+def started(run, **changes):
+    values = dict(
+        experiment="lab", run=run, epochs=3, rate=1e-4, colour="", weights=None, stages=[],
+        monitor={}, flip=True, model="hyperiqa", arguments={"frozen": 2},
+    )  # fmt: skip
+    return runs.start("02_x", values | changes)
+
+
+def trained(record, **build):
+    """The data, network, sets and predictions of a run after a training of its head."""
+    data = study.open_data(record, "set", "one", columns=["mos"])
+    training.seed_everything(0)
+    network = study.build_network(
+        record, "smart_iqa", {"backbone": "resnet18", "pretrained": False}, contract={}, **build
+    )
+    frozen = build.get("frozen_crops", 0)
+    sets = study.open_sets(record, data, network, frozen_crops=frozen, monitor=["set"])
+    recipe = training.Recipe(**GIVEN)
+    monitor = study.watched(sets, recipe, ["set"])
+    fitted = training.fit(
+        network, sets["train"], sets["val"], recipe=recipe, monitor=monitor, log=record.note
+    )
+    for row in fitted:
+        record.log(row)
+    chosen = training.chosen(record.rows)
+    predictions = study.predict_and_save(
+        record, network, sets, recipe=recipe, chosen=chosen, scale_label="mos"
+    )
+    record.finish(chosen)
+    return data, network, sets, predictions
+
+
+def test_a_run_from_its_table_to_its_predictions_and_another_from_its_weights(record):
+    data, network, sets, predictions = trained(record, frozen_crops=1)
+    assert data.summary().images.tolist() == [8, 4, 4] and len(data.examples(3)) == 3
+    assert {name: len(samples.table) for name, samples in sets.items()} == {
+        "train": 8, "val": 4, "test": 4, "set": 16,
+    }  # fmt: skip
+    assert predictions.split.tolist() == ["val"] * 4 + ["test"] * 4
+    facts = runs.read_json(record.path("params.json"))
+    assert (facts["set"], facts["split_hash"]) == ("set", data.split_hash)
+    assert facts["method"] == "SMART-IQA, fixed backbone" and facts["crops"] == 1
+    assert network.contract.calibration
+
+    # Another run begins with its weights, and may be compared with it under another name only.
+    other = started("b")
+    again = study.build_network(
+        other,
+        "smart_iqa",
+        {"backbone": "resnet18", "pretrained": False},
+        contract={},
+        start_from="lab/a",
+    )
+    expected = runs.load_model("lab/a").state_dict()
+    assert all((value == expected[key]).all() for key, value in again.state_dict().items())
+    assert "data/runs/lab/a/model.safetensors" in runs.read_json(other.path("params.json"))["files"]
+    facts, tested = study.open_baseline(other, "lab/a", data, "SMART-IQA")
+    assert tested.columns.tolist() == ["image", "SMART-IQA, fixed backbone"] and len(tested) == 4
+    with pytest.raises(ValueError, match="is another SMART-IQA, fixed backbone: their names"):
+        study.open_baseline(other, "lab/a", data, "SMART-IQA, fixed backbone")
+    with pytest.raises(ValueError, match="start_from: lab/a is .*smart_iqa.*, not .*hyperiqa"):
+        study.build_network(
+            other, "hyperiqa", {"pretrained": False}, contract={}, start_from="lab/a"
+        )
+
+
+def test_a_column_that_lacks_is_said_with_those_there_are(record):
+    with pytest.raises(KeyError, match="set has no column mso; there are image, label, mos"):
+        study.open_data(record, "set", "one", columns=["mso"])
+
+
+def test_a_notebook_s_arguments_are_of_its_own_model(record, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(study, "create_model", lambda name, **kwargs: asked.update({name: kwargs}))
+    for name, arguments in {
+        "hyperiqa": {"frozen": 2},
+        "maniqa": {"frozen": 2},
+        "iqt": {"size": "iqt_c"},
+    }.items():
+        with pytest.raises(AttributeError):  # no network is made here
+            study.build_network(record, name, arguments, contract={})
+    assert asked == {"hyperiqa": {"frozen": 2}, "maniqa": {}, "iqt": {"size": "iqt_c"}}
+
+
+def test_what_a_model_compares_with_stands_in_the_table(record):
+    data = study.open_data(record, "set", "one")
+    model = create_model("iqt", size="iqt_c", backbone="test_efficientnet", pretrained=False)
+    with pytest.raises(ValueError, match="compares with the pristine image: the table needs a col"):
+        study.open_sets(record, data, model)
