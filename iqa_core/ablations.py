@@ -1,95 +1,103 @@
-"""What notebook 04 plans and does around its trainings: variants, leave-distortion-out, shuffled
-stage weights, other runs.
+"""What notebook 04 plans and does around its trainings: variants of SMART-IQA, distortions that a
+training leaves out, stage weights of other images, rows of other runs.
 """
 
 import copy
 import functools
-import inspect
 import json
+import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
-from . import runs, splits, training
-from .attention import stage_weights
+from . import evaluation, runs, splits, study, training
+from .attention import STAGES, stage_weights
 from .files import read_json
-from .loading import pyramid_features
-from .loading.views import FEATURES, floats, grid, inputs
-from .models import create_model
+from .loading import Samples, evaluation_views, floats, open_samples
+from .loading.views import FROZEN, batch
+from .models import create_model, objective_of
 from .models.smart_iqa import AdaptiveGate
-from .pixels import PixelCache
-from .training import recipe
+from .training import Recipe
 
-FITTED = (
-    "epochs",
-    "crops_per_image",
-    "batch_size",
-    "backbone_lr",
-    "head_lr",
-    "weight_decay",
-)  # parameters that fit takes
-CHANGED = (
-    "arguments",
-    "options",
-    "contract",
-    "features",
-    "seeds",
-    *FITTED,
-)  # what a variant may change
-POLICY = ("contract", "features")  # how images reach a model: the same for all rows of a matrix
+OF_RECIPE = (
+    "epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "weight_decay", "options",
+)  # fmt: skip
+CHANGEABLE = ("arguments", "contract", "frozen_crops", "seeds", *OF_RECIPE)  # by a variant
+POLICY = ("contract", "frozen_crops")  # how images reach a model: one for all rows of a matrix
+# What a single training does not depend on, so that it is not repeated when these change.
+OF_NO_TRAINING = {"variants": {}, "compare": [], "shuffle": False, "left_out": [], "transfer": []}
 
 
-def plan(parameters: dict) -> dict[str, dict]:
-    """What the trainings of every variant are given, by name, `full` last: checked before any
-    begins.
+@dataclass(frozen=True)
+class Job:
+    """One training; or, where `tests_only`, one more test of the full model's network."""
 
-    `parameters`: those of notebook 04. A variant that is only tested (`tests_only`) reads images,
-    so its features are 0. KeyError, ValueError or TypeError, naming the variant, for what it cannot
-    change, for options that training.fit refuses, a network that cannot be built, crops that make
-    no grid and too few seeds; for pairs of variants that there are not, and for a shuffle of stage
-    weights that do not depend on the image."""
-    common = {key: parameters[key] for key in (*CHANGED, "split")}
-    variants, jobs, full = parameters["variants"], {}, None
+    variant: str
+    seed: int  # of initialisation, crops, order
+    split: str  # its images are divided by
+    arguments: dict  # of the network
+    contract: dict  # how images reach it
+    frozen_crops: int
+    recipe: Recipe
+    tests_only: bool
+    parameters: dict  # of notebook 04, for this job alone
+
+    @property
+    def name(self) -> str:
+        """Of its run folder."""
+        return f"{self.variant}-seed{self.seed}"
+
+    @property
+    def trained_by(self) -> str:
+        """The name of the job that trains the network."""
+        return f"full-seed{self.seed}" if self.tests_only else self.name
+
+    def build(self, record: runs.Run) -> nn.Module:
+        """Its network before the training, of which the run takes note."""
+        return study.build_network(
+            record,
+            "smart_iqa",
+            self.arguments,
+            contract=self.contract,
+            frozen_crops=self.frozen_crops,
+        )
+
+
+# ---- what is trained
+
+
+def plan(parameters: dict) -> list[Job]:
+    """All jobs of notebook 04, by variants, `full` after the others, then the trainings that leave
+    distortions out; checked before any begins.
+
+    parameters   those of the notebook
+
+    KeyError, ValueError or TypeError, naming the variant, for what it cannot change, for a network
+    that cannot be built, and for what `training.fit` would refuse; also for pairs of variants that
+    there are not, and for a shuffle of stage weights that do not depend on the image.
+    """
+    variants = parameters["variants"]
     if "full" in variants:
         raise ValueError(
             "full is the model of `arguments`; change these, or name the variant otherwise"
         )
-    for name, change in (variants | {"full": {}}).items():
+    jobs = []
+    for variant, change in {**variants, "full": {}}.items():
         try:
-            if unknown := set(change) - set(CHANGED):
-                raise KeyError(
-                    f"it cannot change {', '.join(sorted(unknown))}, but {', '.join(CHANGED)}"
-                )
-            new = {
-                key: common[key] | value if isinstance(value, dict) else value
-                for key, value in change.items()
-            }
-            jobs[name] = given = common | new | ({"features": 0} if tests_only(change) else {})
-            given["contract"] = given["contract"] | (
-                {"crops": given["features"]} if given["features"] else {}
-            )
-            full = _checked(given)
+            jobs += _jobs_of(variant, change, parameters)
         except (KeyError, ValueError, TypeError) as error:
-            raise type(error)(f"variant {name}: {error.args[0]}") from error
-    if strangers := {name for pair in parameters["compare"] for name in pair} - set(jobs):
-        raise KeyError(
-            f"compare names {', '.join(sorted(strangers))}; the variants are {', '.join(jobs)}"
-        )
-    if parameters["shuffle"] and not isinstance(getattr(full, "gate", None), AdaptiveGate):
-        raise ValueError(
-            "shuffle gives images the stage weights of others: full needs an adaptive gate; or "
-            "shuffle: false"
-        )
-    if jobs["full"]["options"].get("random_validation") and (
-        parameters["shuffle"] or parameters["transfer"]
-    ):
-        raise ValueError(
-            "shuffle and transfer read crops on the grid, full at random places; leave out "
-            "random_validation"
-        )
+            raise type(error)(f"variant {variant}: {error.args[0]}") from error
+    _check_comparisons(jobs, parameters)
+    full = [job for job in jobs if job.variant == "full"]
+    for split in _left_out_names(parameters["left_out"]):
+        for job in full:
+            changed = {**job.parameters, "split": split}
+            jobs.append(replace(job, variant=split, split=split, parameters=changed))
     return jobs
 
 
@@ -103,21 +111,52 @@ def tests_only(change: dict) -> bool:
     )
 
 
-def _checked(given):
-    """The network, without weights; what a training of it would refuse is refused."""
-    training.check_options(given["options"])
-    network = copy.copy(_without_memory(json.dumps(given["arguments"] | {"pretrained": False})))
-    rule = network.contract = network.contract.changed(**given["contract"])
-    grid(rule.crop, rule.crop, crop=rule.crop, crops=rule.crops)
-    stand_in = np.zeros((1, 1), FEATURES if given["features"] else np.uint8), [0]
-    defaults = {
-        name: argument.default
-        for name, argument in inspect.signature(training.fit).parameters.items()
-    }
-    told = defaults | {key: given[key] for key in FITTED} | given["options"]
-    recipe.check(network, dict.fromkeys(("train", "val"), stand_in), told)
-    if not given["seeds"]:
+def _jobs_of(variant, change, parameters):
+    """The jobs of a variant, one a seed; errors for what could not be done."""
+    if unknown := sorted(set(change) - set(CHANGEABLE)):
+        raise KeyError(f"it cannot change {', '.join(unknown)}, but {', '.join(CHANGEABLE)}")
+    changed = {**parameters, **OF_NO_TRAINING}
+    for key, value in change.items():
+        merges = isinstance(parameters[key], dict)
+        changed[key] = {**parameters[key], **value} if merges else value
+    if tests_only(change):
+        changed["frozen_crops"] = 0  # another crop is another image
+    if not changed["seeds"]:
         raise ValueError("seeds is empty; a training has one")
+    jobs = []
+    for seed in changed["seeds"]:
+        of_recipe = {key: changed[key] for key in OF_RECIPE}
+        job = Job(
+            variant=variant,
+            seed=seed,
+            split=changed["split"],
+            arguments=changed["arguments"],
+            contract=changed["contract"],
+            frozen_crops=changed["frozen_crops"],
+            recipe=Recipe.from_parameters({**of_recipe, "seed": seed}),
+            tests_only=tests_only(change),
+            parameters={**changed, "seeds": [seed]},
+        )
+        jobs.append(job)
+    _check_training(jobs[0])
+    return jobs
+
+
+def _check_training(job):
+    """Refuses what `training.fit` would."""
+    image = np.zeros((1, 1), FROZEN if job.frozen_crops else np.uint8)
+    stand_in = Samples({"image": [image]}, pd.DataFrame({"label": [0.0]}))
+    network, sets = _network(job), {"train": stand_in, "val": stand_in}
+    training.prepare.check(network, objective_of(network), job.recipe, sets)
+    training.prepare.parameter_groups(network, job.recipe)
+
+
+def _network(job):
+    """The network of a job, without weights and memory for them."""
+    network = copy.copy(_without_memory(json.dumps({**job.arguments, "pretrained": False})))
+    network.contract = network.contract.changed(**job.contract)
+    if job.frozen_crops:
+        network.contract = network.contract.changed(crops=job.frozen_crops)
     return network
 
 
@@ -127,99 +166,253 @@ def _without_memory(arguments):
         return create_model("smart_iqa", **json.loads(arguments))
 
 
-def images_for(network, paths: Sequence[Path], *, features: int, folder: Path):
-    """The images as `network` reads them, decoded once and kept in `folder`; or features of so many
-    fixed crops of each.
+def _check_comparisons(jobs, parameters):
+    """Refuses pairs, a shuffle or a transfer for which the jobs do not give what they need."""
+    variants = list(dict.fromkeys(job.variant for job in jobs))
+    strangers = {name for pair in parameters["compare"] for name in pair} - set(variants)
+    if strangers:
+        raise KeyError(
+            f"compare names {', '.join(sorted(strangers))}; the variants are {', '.join(variants)}"
+        )
+    full = jobs[-1]
+    if parameters["shuffle"] and not _has_adaptive_gate(_network(full)):
+        raise ValueError(
+            "shuffle gives images the stage weights of others: full needs an adaptive gate; or "
+            "shuffle: false"
+        )
+    on_the_grid = parameters["shuffle"] or parameters["transfer"]
+    if full.recipe.random_validation and on_the_grid:
+        raise ValueError(
+            "shuffle and transfer read crops on the grid, full at random places; leave out "
+            "random_validation"
+        )
+
+
+def _has_adaptive_gate(model):
+    return isinstance(getattr(model, "gate", None), AdaptiveGate)
+
+
+def overview(jobs: Sequence[Job], divided: dict[str, study.Data], variants: dict) -> pd.DataFrame:
+    """A row a variant: its split, training images, trainings (0 where the full model's networks are
+    tested), and what differs from the full model.
+
+    divided   data by the name of the split
     """
-    rule = network.contract
-    images = PixelCache(
-        paths, folder, resize=rule.resize, interpolation=rule.interpolation[0]
-    ).fill()
-    return pyramid_features(network, images, crops=features, folder=folder) if features else images
+    rows = []
+    for variant in dict.fromkeys(job.variant for job in jobs):
+        of_variant = [job for job in jobs if job.variant == variant]
+        split = of_variant[0].split
+        row = {"variant": variant, "split": split}
+        row["train images"] = len(divided[split].rows("train"))
+        row["trainings"] = sum(not job.tests_only for job in of_variant)
+        row["what differs from full"] = variants.get(variant, "")
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def figure_groups(variants: dict) -> dict[str, list[str]]:
+    """The variants that are drawn together: `ladder`, those of another network but for the kind of
+    gate; `controls`, those with another gate or none; `settings`, those of the same network.
+    """
+    changed = {name: set(change.get("arguments", {})) for name, change in variants.items()}
+    return {
+        "ladder": [name for name, keys in changed.items() if keys and "gate" not in keys],
+        "controls": [
+            name for name, keys in changed.items() if keys and keys <= {"gate", "attention"}
+        ],
+        "settings": [name for name, keys in changed.items() if not keys],
+    }
+
+
+# ---- distortions that a training leaves out
+
+
+def leave_out(record: runs.Run, data: study.Data, kinds: list[str]) -> dict[str, study.Data]:
+    """The data of the trainings of `left_out_parts`, by name; the run keeps their splits in
+    splits/<name>.csv.
+    """
+    divided = {}
+    for name, part in left_out_parts(data.table, kinds).items():
+        split = data.table[["image"]].assign(split=part).dropna()
+        split_hash = splits.save_split(split, record.path(f"splits/{name}.csv"))
+        divided[name] = replace(data, part=part, split_hash=split_hash)
+    return divided
 
 
 def left_out_parts(table: pd.DataFrame, kinds: list[str]) -> dict[str, pd.Series]:
     """The part of every row for trainings that see all types of distortion (`all-types`), or all
-    but one (`without-<type>`).
+    but one (`without-<type>`); nothing for no `kinds`.
 
     Contents are divided as random80-0 does; all test on the same images, all types of the test
     contents. `all-types` trains on as many images as the smallest of the others, drawn with seed 0:
-    fewer images are then no part of what a type is worth."""
-    everything = splits.part_of(splits.make_split(table, "random80-0"), table)
-    others = {
-        kind: splits.part_of(splits.make_split(table, f"leave-{kind}-out"), table) for kind in kinds
-    }
-    fewest = min((part == "train").sum() for part in others.values())
-    train = everything.index[everything == "train"]
+    fewer images are then no part of what a type is worth.
+    """
+    if not kinds:
+        return {}
+    all_types = splits.part_of(splits.make_split(table, "random80-0"), table)
+    without = {}
+    for kind in kinds:
+        part = splits.part_of(splits.make_split(table, f"leave-{kind}-out"), table)
+        without[f"without-{kind}"] = part.where(all_types != "test", "test")
+    fewest = min((part == "train").sum() for part in without.values())
+    train = all_types.index[all_types == "train"]
     unused = np.random.default_rng(0).choice(train, len(train) - fewest, replace=False)
-    tested = {
-        f"without-{kind}": part.where(everything != "test", "test") for kind, part in others.items()
-    }
-    return {"all-types": everything.drop(unused).reindex(table.index)} | tested
+    return {"all-types": all_types.drop(unused).reindex(table.index), **without}
+
+
+def _left_out_names(kinds):
+    return ["all-types", *(f"without-{kind}" for kind in kinds)] if kinds else []
+
+
+# ---- what is predicted
+
+
+def predict_otherwise(record: runs.Run, job: Job, network, data: study.Data) -> None:
+    """A job that only tests, done: predictions.csv of the test images, and the end of its run.
+
+    network   the full model's, trained with the job's seed
+    """
+    network.contract = network.contract.changed(**job.contract)
+    test = study.open_sets(record, data, network)["test"]
+    # Crops at random places are each variant's own, so that two such variants differ by them.
+    places = job.seed, zlib.crc32(job.variant.encode())
+    random = places if job.recipe.random_validation else None
+    predicted = evaluation.predict_samples(network, test, random=random, progress=True)
+    rows = test.table[["image", "label"]].assign(split="test", predicted=predicted)
+    rows.to_csv(record.path("predictions.csv"), index=False)
+    record.record(seed=job.seed)
+    record.finish({"networks_of": job.trained_by})
+
+
+def read_predictions(record: runs.Run, jobs: Sequence[Job]) -> pd.DataFrame:
+    """Test predictions of all jobs, one under the other: columns image, label, predicted, variant,
+    seed, split (the job's), and networks, the variant whose networks predicted.
+    """
+    parts = []
+    for job in jobs:
+        rows = pd.read_csv(record.path(job.name) / "predictions.csv")
+        rows = rows[rows.split == "test"].assign(variant=job.variant, seed=job.seed)
+        networks = "full" if job.tests_only else job.variant
+        parts.append(rows.assign(split=job.split, networks=networks))
+    return pd.concat(parts, ignore_index=True)
+
+
+def predict_shuffled(
+    record: runs.Run, jobs: Sequence[Job], data: study.Data, *, draws: int = 3
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The test images of finished trainings, judged with the stage weights of other test images,
+    drawn at random several times.
+
+    Returns the predictions (columns image, variant "full, shuffled", seed, draw, predicted), and
+    the mean stage weights of each image (columns stage1 to stage4, seed).
+    """
+    generator = np.random.default_rng(0)
+    predictions, gates = [], []
+    for job in jobs:
+        network = study.load_network(record.path(job.name))
+        test = study.open_sets(record, data, network, frozen_crops=job.frozen_crops)["test"]
+        number = len(test.table)
+        orders = np.array([generator.permutation(number) for _ in range(draws)])
+        if (orders != np.arange(number)).mean() <= 0.5:
+            raise ValueError(f"{number} test images are too few: most keep their own weights")
+        scores, weights = shuffled(network, test.parts["image"], orders)
+        for draw, predicted in enumerate(scores):
+            rows = test.table[["image"]].assign(variant="full, shuffled", seed=job.seed)
+            predictions.append(rows.assign(draw=draw, predicted=predicted))
+        gates.append(pd.DataFrame(weights.mean(1), columns=STAGES).assign(seed=job.seed))
+    return pd.concat(predictions), pd.concat(gates)
 
 
 @torch.inference_mode()
 def shuffled(
     model, images: Sequence[np.ndarray], orders: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted labels (draws, n) of images, each with the stage weights of another, and all stage
-    weights (n, crops, 4).
+    """Predicted labels of images, each with the stage weights of another.
 
+    images   as for `evaluation.predict`; they may be frozen crops
     orders   (draws, n): image i is judged with the weights of image orders[draw, i], crop by crop;
-    all else is its own. Images and crops as for `evaluation.predict`. ValueError as
-    `attention.stage_weights`, and for a gate that is not adaptive."""
-    if not isinstance(getattr(model, "gate", None), AdaptiveGate):
+             all else is its own
+
+    Returns predicted labels (draws, n), and the stage weights (n, crops, 4) of all images.
+    ValueError as `attention.stage_weights`, and for a gate that is not adaptive.
+    """
+    if not _has_adaptive_gate(model):
         raise ValueError("only an adaptive gate has weights of other images to give")
-    own, device = stage_weights(model, images), next(model.parameters()).device
-    given = (
-        torch.from_numpy(own).float().to(device)[torch.as_tensor(orders)]
-    )  # (draws, n, crops, 4)
-    scores, mode = np.zeros(np.shape(orders)), model.training
+    weights = stage_weights(model, images)
+    device, training_mode = next(model.parameters()).device, model.training
+    exchanged = torch.from_numpy(weights).float().to(device)[torch.as_tensor(orders)]
+    draws = len(exchanged)  # (draws, n, crops, 4)
+    scores = np.zeros(np.shape(orders))
     model.eval()
     for i, image in enumerate(images):
-        (views,) = inputs(image, None, model.contract, model.contract.crops)
-        read = model.features(floats(views, device, torch.float32)).repeat(len(given), 1)
-        scores[:, i] = (
-            model(read, weights=given[:, i].flatten(0, 1)).view(len(given), -1).mean(1).cpu()
-        )
-    model.train(mode)
-    return model.contract.offset + model.contract.scale * scores, own
+        # What an image's crops say is read once, and judged under the weights of every draw.
+        (crops,) = evaluation_views({"image": image}, model.contract, crops=model.contract.crops)
+        features = model.pooled_features(floats(batch([crops]), device, torch.float32))
+        outputs = model(features.repeat(draws, 1), weights=exchanged[:, i].flatten(0, 1))
+        scores[:, i] = outputs.view(draws, -1).mean(1).cpu()
+    model.train(training_mode)
+    return model.contract.offset + model.contract.scale * scores, weights
 
 
-def beside(parameters: dict) -> pd.DataFrame:
-    """The rows of transfer.csv of the runs that `transfer` names (those with a /), for one matrix
-    with that of `parameters`.
+# ---- trained here, tested there
 
-    ValueError for a run whose images are read by another rule (`contract`, `features`) or that was
-    trained on a set that another row has; FileNotFoundError for one that is unfinished or tested no
-    other set."""
-    rows, seen = [pd.DataFrame()], {parameters["data_set"]: "this run"}
-    for name in of_runs(parameters["transfer"]):
+
+def sets_and_runs(transfer: list[str]) -> tuple[list[str], list[str]]:
+    """The sets that `transfer` names, and the runs, <experiment>/<run>."""
+    return [name for name in transfer if "/" not in name], [
+        name for name in transfer if "/" in name
+    ]
+
+
+def predict_sets(
+    record: runs.Run, jobs: Sequence[Job], tables: dict[str, pd.DataFrame], *, root: Path
+) -> pd.DataFrame:
+    """All images of other sets, judged by the networks of finished trainings: columns image, label,
+    content, seed, tested (the set's name), predicted; empty for no sets.
+    """
+    parts = [pd.DataFrame()]
+    for name, table in tables.items():
+        for job in jobs:
+            network = study.load_network(record.path(job.name))
+            samples = open_samples(table, network, root=root, frozen_crops=job.frozen_crops)
+            rows = table.reindex(columns=["image", "label", "content"])
+            rows = rows.assign(seed=job.seed, tested=name)
+            predicted = evaluation.predict_samples(network, samples, progress=True)
+            parts.append(rows.assign(predicted=predicted))
+    return pd.concat(parts)
+
+
+def read_transfers(parameters: dict) -> pd.DataFrame:
+    """The rows of transfer.csv of the runs that `transfer` names, for one matrix with that of
+    `parameters`; empty without such runs.
+
+    ValueError for a run whose images are read by another rule (`contract`, `frozen_crops`) or that
+    was trained on a set that another row has; FileNotFoundError for one that is unfinished or
+    tested no other set.
+    """
+    rows = [pd.DataFrame()]
+    rows_of = {parameters["data_set"]: "this run"}  # set: the run that was trained on it
+    _, names = sets_and_runs(parameters["transfer"])
+    for name in names:
         folder = runs.finished(name)
-        told = read_json(folder / "params.json")["parameters"]
-        if differing := [
-            f"{key} {told[key]}, not {parameters[key]}"
-            for key in POLICY
-            if told[key] != parameters[key]
-        ]:
+        theirs = read_json(folder / "params.json")["parameters"]
+        data_set = theirs["data_set"]
+        for key in POLICY:
+            if theirs.get(key) != parameters[key]:
+                raise ValueError(
+                    f"run {name} has {key} {theirs.get(key)}, not {parameters[key]}: one matrix "
+                    "has one crop policy; run one of them anew"
+                )
+        if data_set in rows_of:
             raise ValueError(
-                f"run {name} has {'; '.join(differing)}: one matrix has one crop policy; run one "
-                f"of them anew"
+                f"run {name} was trained on {data_set}, as {rows_of[data_set]}; a matrix has one "
+                "row a set"
             )
-        if other := seen.get(told["data_set"]):
-            raise ValueError(
-                f"run {name} was trained on {told['data_set']}, as {other}; a matrix has one row a "
-                f"set"
-            )
-        if not (folder / "transfer.csv").is_file():
+        file = folder / "transfer.csv"
+        if not file.is_file():
             raise FileNotFoundError(
                 f"run {name} has no transfer.csv: its `transfer` names no other set"
             )
-        seen[told["data_set"]] = name
-        rows.append(pd.read_csv(folder / "transfer.csv"))
+        rows_of[data_set] = name
+        rows.append(pd.read_csv(file))
     return pd.concat(rows)
-
-
-def of_runs(names: list[str]) -> list[str]:
-    """Those that are runs, <experiment>/<run>; the others are sets."""
-    return [name for name in names if "/" in name]

@@ -4,10 +4,11 @@ attention inside Swin.
 A stage weight is one number for a whole feature map: it says nothing about places. Nor is it the
 stage's share in the score: it scales what the hyper-network reads, while the local vector that the
 generated network judges reads all four stages unweighed. Places are told by `gradient_maps`, for
-every pyramid, and `window_attention`, for Swin."""
+every pyramid, and `window_attention`, for Swin.
+"""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -27,35 +28,43 @@ from .loading.views import (
     resized_shape,
     views,
 )
+from .metrics import apply_scale
+from .models import Contract
 from .models.pyramid import Pyramid
 from .models.smart_iqa import SmartIQA, StaticGate
+from .stats import srcc
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]  # columns of tables; strides 4, 8, 16, 32
+
+
+# ---- stage weights
 
 
 @torch.inference_mode()
 def stage_weights(
     model, images: Sequence[np.ndarray], *, crops: int | None = None, batch_size: int = 32
 ) -> np.ndarray:
-    """Stage weights (n, k, 4) of k crops of each image, from the finest stage to the coarsest; each
-    four sum to 1.
+    """Stage weights of each crop of each image.
 
-    Images and crops as for `evaluation.predict`, so images may be features; `batch_size` crops go
-    through the model at a time. ValueError for a model without stage weights, and for images of
-    which some get more crops than others."""
+    images       as for `evaluation.predict`; they may be frozen crops
+    crops        in place of the contract's number of crops
+    batch_size   crops that go through the model at a time
+
+    Returns (n, crops, 4), from the finest stage to the coarsest; each four sum to 1.
+    ValueError for a model without stage weights, and for images of which some get more crops than
+    others.
+    """
     if not isinstance(model, SmartIQA):
         raise ValueError(f"{type(model).__name__} weighs no stages; stage weights are SMART-IQA's")
+    crops = crops or model.contract.crops
     device = next(model.parameters()).device
     of_images = []
-    with _judging(model):
+    with _evaluating(model):
         for image in tqdm(images, desc="stage weights", mininterval=5):
-            (array,) = evaluation_views(
-                {"image": image}, model.contract, crops=crops or model.contract.crops
-            )
-            parts = [
-                model.stage_weights(floats(part, device, torch.float32))
-                for part in batch([array]).split(batch_size)
-            ]
+            (array,) = evaluation_views({"image": image}, model.contract, crops=crops)
+            parts = []
+            for part in batch([array]).split(batch_size):
+                parts.append(model.stage_weights(floats(part, device, torch.float32)))
             of_images.append(torch.cat(parts).cpu().numpy())
     if len({len(weights) for weights in of_images}) > 1:
         raise ValueError(
@@ -66,11 +75,11 @@ def stage_weights(
 
 
 def entropy(weights: np.ndarray) -> np.ndarray:
-    """Shannon's entropy in bits of weights (..., 4): 2 where all are equal, 0 where one has
-    everything -> (...).
+    """Shannon's entropy in bits of weights (..., 4) -> (...): 2 where all are equal, 0 where one
+    has everything. The entropy of mean weights is at least the mean of the entropies.
 
-    The entropy of mean weights is at least the mean of the entropies. ValueError for weights below
-    0 or not of sum 1."""
+    ValueError for weights below 0 or not of sum 1.
+    """
     weights = np.asarray(weights, dtype=float)
     if not ((weights >= 0).all() and np.allclose(weights.sum(-1), 1, atol=1e-4)):
         raise ValueError(
@@ -80,54 +89,79 @@ def entropy(weights: np.ndarray) -> np.ndarray:
     return entr(weights).sum(-1) / np.log(2)
 
 
-def spread(weights: np.ndarray) -> dict:
-    """How far weights (n, k, 4) vary between images, and between crops of one image: standard
-    deviations (4,) `between` and `within`, and `share` (4,) in [0, 1], the part of the variance
-    that lies between images (NaN where nothing varies).
+def variance_parts(weights: np.ndarray) -> dict[str, np.ndarray]:
+    """How far weights (n, crops, 4) vary between images, and between crops of one image.
 
-    One-way random effects: what crops alone add to the variance of means is taken out of `between`
-    (Searle, Casella and McCulloch 1992, Variance Components, chapter 3). ValueError for fewer than
-    two images or crops."""
-    if min(weights.shape[:2]) < 2:
-        raise ValueError(
-            f"weights of {weights.shape[0]} images x {weights.shape[1]} crops; two of both are "
-            f"needed"
-        )
+    Returns, each (4,): `between` and `within`, standard deviations, and `share` in [0, 1], the part
+    of the variance that lies between images (NaN where nothing varies). What crops alone add to the
+    variance of means is taken out of `between`.
+    ValueError for fewer than two images or crops.
+    Source: one-way random effects; Searle, Casella and McCulloch 1992, Variance Components,
+    chapter 3.
+    """
+    images, crops, _ = weights.shape
+    if min(images, crops) < 2:
+        raise ValueError(f"weights of {images} images x {crops} crops; two of both are needed")
     within = weights.var(1, ddof=1).mean(0)
-    between = np.maximum(weights.mean(1).var(0, ddof=1) - within / weights.shape[1], 0)
+    between = np.maximum(weights.mean(1).var(0, ddof=1) - within / crops, 0)
     total = within + between
     share = np.divide(between, total, out=np.full(4, np.nan), where=total > 1e-12)
-    return dict(between=np.sqrt(between), within=np.sqrt(within), share=share)
+    return {"between": np.sqrt(between), "within": np.sqrt(within), "share": share}
+
+
+def describe_weights(weights: np.ndarray, label: np.ndarray) -> pd.DataFrame:
+    """What the weights (n, crops, 4) of images with these labels (n,) are in the mean.
+
+    Returns a row a stage: mean, and for several crops between, within and share
+    (`variance_parts`); the same in all rows: bits, the mean entropy of the images' weights,
+    saturated, the part of the images of which one stage has more than .9, and srcc_of_bits, SRCC of
+    entropy and label.
+    """
+    means = weights.mean(1)
+    rows = pd.DataFrame({"stage": STAGES, "mean": means.mean(0)})
+    if weights.shape[1] > 1:
+        rows = rows.assign(**variance_parts(weights))
+    bits = entropy(means)
+    rows["bits"] = bits.mean()
+    rows["saturated"] = (means.max(1) > 0.9).mean()
+    rows["srcc_of_bits"] = srcc(bits, np.asarray(label, dtype=float))
+    return rows
 
 
 def made_static(model, weights: np.ndarray) -> nn.Module:
     """A copy of a SMART-IQA that weighs the stages of every image by the same `weights` (4,), which
     sum to 1.
     """
-    entropy(weights)
-    other = copy.deepcopy(model)
-    other.gate = StaticGate()
+    entropy(weights)  # refuses what are no weights
+    static = copy.deepcopy(model)
+    static.gate = StaticGate()
     with torch.no_grad():
-        other.gate.logits.copy_(torch.as_tensor(np.log(np.maximum(weights, 1e-30))))
-    return other.to(next(model.parameters()).device).train(model.training)
+        static.gate.logits.copy_(torch.as_tensor(np.log(np.maximum(weights, 1e-30))))
+    return static.to(next(model.parameters()).device).train(model.training)
+
+
+# ---- images to show
 
 
 def select_images(
     table: pd.DataFrame, rows: Sequence[int], *, by: str = "label", further: int = 0
 ) -> pd.DataFrame:
     """Three of the numbered rows of `table`, by rule: of the lowest, the median (the higher of two)
-    and the highest value of column `by`, ties by the image's name. Column `quality` says which.
+    and the highest value of column `by`, ties by the image's name.
 
-    `further`: so many distortion types more, in the order of their names, of those that stand alone
-    in an image and that the three lack; of each the median image, `quality` "median of <type>".
-    ValueError for fewer than three rows, and where `by` is no column or has gaps."""
+    further   so many distortion types more, in the order of their names, of those that stand alone
+              in an image and that the three lack; of each the median image
+
+    Returns these rows; column `quality` says which: lowest, median, highest, "median of <type>".
+    ValueError for fewer than three rows, and where `by` is no column or has gaps.
+    """
     tested = table.iloc[list(rows)]
     if len(tested) < 3:
         raise ValueError(f"{len(tested)} rows to choose from; three are needed")
     if by not in tested or tested[by].isna().any():
         raise ValueError(
             f"images cannot be chosen by {by!r}: no column, or not known of every row; label "
-            f"always is"
+            "always is"
         )
     tested = tested.sort_values([by, "image"], kind="stable")
     places = {"lowest": 0, "median": len(tested) // 2, "highest": -1}
@@ -135,10 +169,23 @@ def select_images(
     if further and "distortion" in tested:
         shown = {row.distortion.iloc[0] for row in chosen}
         alone = tested[tested.distortion.notna() & ~tested.distortion.isin({"", *shown})]
-        alone = alone[alone.distortion2.isna()] if "distortion2" in alone else alone
+        if "distortion2" in alone:
+            alone = alone[alone.distortion2.isna()]
         for name, group in list(alone.groupby("distortion"))[:further]:
             chosen.append(group.iloc[[len(group) // 2]].assign(quality=f"median of {name}"))
     return pd.concat(chosen)
+
+
+def with_errors(selected: pd.DataFrame, contract: Contract, *, scale_label: str) -> pd.DataFrame:
+    """`selected` (columns label and predicted) with what the predictions are off by: `error`, in
+    label units; where the contract has a calibration also `scaled`, the prediction on the scale of
+    column `scale_label`, and `scaled_error`.
+    """
+    selected = selected.assign(error=selected.predicted - selected.label)
+    if not contract.calibration:
+        return selected
+    scaled = apply_scale(contract.calibration, selected.predicted)
+    return selected.assign(scaled=scaled, scaled_error=scaled - selected[scale_label])
 
 
 def as_reported(selected: pd.DataFrame) -> pd.DataFrame:
@@ -147,8 +194,10 @@ def as_reported(selected: pd.DataFrame) -> pd.DataFrame:
 
     `as_reported`: the prediction on 1 to 5 as the SMART-IQA reports bring it there, (x / 100) 4 +
     1; `as_reported_error`, against mos; `error_of_the_rule`, what the rule alone is off by when the
-    prediction is perfect."""
-    scores, truth = ((selected[column] / 100 * 4 + 1) for column in ("predicted", "label"))
+    prediction is perfect.
+    """
+    scores = selected.predicted / 100 * 4 + 1
+    truth = selected.label / 100 * 4 + 1
     return selected.assign(
         as_reported=scores,
         as_reported_error=scores - selected.mos,
@@ -156,44 +205,51 @@ def as_reported(selected: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+# ---- maps
+
+
 def gradient_maps(model, image: np.ndarray) -> np.ndarray:
     """Gradient times activation of the four stages at every place of a uint8 image (h, w, 3) -> (4,
     h, w), signed.
 
-    HiResCAM (Draelos and Carin 2020, arXiv:2011.08891) without its last ReLU: the derivative of the
-    predicted label by a stage's map, the other stages held fixed, times that map, summed over
-    channels. (Grad-CAM, Selvaraju et al. 2017, DOI 10.1109/ICCV.2017.74, averages the derivative
-    over places first, and so may mark places that no score depends on.) In label units a pixel:
-    over a crop a stage's map sums to the first-order change of the crop's predicted label, relative
-    to the change of scale of the stage's map. The image is covered by as few crops as it takes,
-    averaged where they overlap; a token is a square. 0 is an absent activation, no neutral quality.
-    SMART-IQA and HyperIQA's published head read a stage as means over squares of 28 pixels or more,
-    so what is finer comes from the activation alone. ValueError for features and for a model that
-    does not read a pyramid crop by crop."""
+    The derivative of the predicted label by a stage's map, the other stages held fixed, times that
+    map, summed over channels. In label units a pixel: over a crop a stage's map sums to the
+    first-order change of the crop's predicted label, relative to the change of scale of the stage's
+    map. The image is covered by as few crops as it takes, averaged where they overlap; a token is a
+    square.
 
-    def of(views):
-        kept = []
+    0 is an absent activation, no neutral quality. SMART-IQA and HyperIQA's published head read a
+    stage as means over squares of 28 pixels or more, so what is finer comes from the activation
+    alone.
 
-        def keep(module, given, maps):
-            kept.extend(part.detach().requires_grad_() for part in maps[-4:])
-            return [*maps[:-4], *kept]
+    ValueError for frozen crops and for a model that does not read a pyramid crop by crop.
+    Source: HiResCAM (Draelos and Carin 2020, arXiv:2011.08891) without its last ReLU. (Grad-CAM,
+    Selvaraju et al. 2017, DOI 10.1109/ICCV.2017.74, averages the derivative over places first, and
+    so may mark places that no score depends on.)
+    """
+
+    def maps_of(crops):
+        stages = []
+
+        def keep(module, arguments, outputs):
+            stages.extend(part.detach().requires_grad_() for part in outputs[-4:])
+            return [*outputs[:-4], *stages]
 
         handle = model.backbone.register_forward_hook(keep)
         try:
             with torch.enable_grad():
-                score = model.contract.scale * model(views).sum()
+                score = model.contract.scale * model(crops).sum()
         finally:
             handle.remove()
-        slopes = torch.autograd.grad(
-            score, kept, allow_unused=True
-        )  # None: stages that a single scale leaves out
-        pairs = [(part.detach(), slope) for part, slope in zip(kept, slopes, strict=True)]
-        maps = [
-            part.sum(1) * 0 if slope is None else (part * slope).sum(1) for part, slope in pairs
-        ]
-        return [m * (m.shape[-1] / views.shape[-1]) ** 2 for m in maps]
+        # None for stages that a single scale leaves out.
+        slopes = torch.autograd.grad(score, stages, allow_unused=True)
+        maps = []
+        for stage, slope in zip(stages, slopes, strict=True):
+            product = stage.detach() * (0 if slope is None else slope)
+            maps.append(product.sum(1) * (stage.shape[-1] / crops.shape[-1]) ** 2)
+        return maps
 
-    return _everywhere(model, image, of)
+    return _over_crops(model, image, maps_of)
 
 
 def window_attention(model, image: np.ndarray) -> np.ndarray:
@@ -204,46 +260,50 @@ def window_attention(model, image: np.ndarray) -> np.ndarray:
     1 is an even share. Tokens attend within their window alone, so whatever the image is, a map
     averages 1 over every window (where windows are shifted over a crop's border, over each piece):
     only differences within a window mean anything. It is what the backbone mixes, not what the
-    score depends on. Swin: Liu et al. 2021, DOI 10.1109/ICCV48922.2021.00986. ValueError for a
-    backbone that is no Swin, otherwise as `gradient_maps`."""
+    score depends on.
+
+    ValueError for a backbone that is no Swin, otherwise as `gradient_maps`.
+    Source: Swin, Liu et al. 2021, DOI 10.1109/ICCV48922.2021.00986.
+    """
     blocks = [m.blocks[-1] for m in model.modules() if isinstance(m, SwinTransformerStage)]
     if len(blocks) != 4:
         raise ValueError(
             f"a backbone of {len(blocks)} Swin stages, not 4, has no window attention; use "
-            f"gradient_maps"
+            "gradient_maps"
         )
 
-    def of(views):
+    def maps_of(crops):
         received = {}
+
+        def keep(softmax, arguments, shares):
+            received[softmax] = shares.mean(1)
+
         with ExitStack() as undo, torch.inference_mode():
-            for attention in (block.attn for block in blocks):
+            for block in blocks:
+                attention = block.attn
                 undo.callback(setattr, attention, "fused_attn", attention.fused_attn)
                 attention.fused_attn = False  # a fused one never has its shares in memory
-                keep = attention.softmax.register_forward_hook(
-                    lambda at, _, shares: received.update({at: shares.mean(1)})
-                )
-                undo.callback(keep.remove)
-            model.backbone(views)
-        return [_whole(block, received[block.attn.softmax].sum(1)) for block in blocks]
+                undo.callback(attention.softmax.register_forward_hook(keep).remove)
+            model.backbone(crops)
+        return [_from_windows(block, received[block.attn.softmax].sum(1)) for block in blocks]
 
-    return _everywhere(model, image, of)
+    return _over_crops(model, image, maps_of)
 
 
-def _whole(block, values):
+def _from_windows(block, values):
     """Values (windows, tokens) of a Swin block -> (b, side, side)."""
     windows = values.unflatten(1, (*block.window_size, 1))
-    return window_reverse(windows, block.window_size, *block.input_resolution)[..., 0].roll(
-        block.shift_size, (1, 2)
-    )
+    maps = window_reverse(windows, block.window_size, *block.input_resolution)
+    return maps[..., 0].roll(block.shift_size, (1, 2))
 
 
-def _everywhere(model, image, of):
-    """Four maps, which `of` gives of crops, of a whole image: (4, h, w)."""
+def _over_crops(model, image, maps_of: Callable):
+    """Four maps (4, h, w) of a whole image, from those that `maps_of` gives of its crops."""
     contract = model.contract
     if not isinstance(getattr(model, "backbone", None), Pyramid) or not contract.crop:
         raise ValueError(
             f"{type(model).__name__} does not read a feature pyramid crop by crop: it has no "
-            f"stages to map"
+            "stages to map"
         )
     if is_frozen(image):
         raise ValueError("frozen crops have no places; give the image itself, uint8 (h, w, 3)")
@@ -252,11 +312,11 @@ def _everywhere(model, image, of):
     device = next(model.parameters()).device
     for place in evaluation_places(*sides, contract, crops=None):
         (array,) = views({"image": image}, contract, [place])
-        with _judging(model):
-            maps = of(floats(batch([array]), device, torch.float32))
+        with _evaluating(model):
+            maps = maps_of(floats(batch([array]), device, torch.float32))
         bottom, right = place.top + contract.crop, place.left + contract.crop
         crop = ..., slice(place.top, bottom), slice(place.left, right)
-        sums[crop] += torch.cat([_enlarged(m.float().cpu(), contract.crop) for m in maps])
+        sums[crop] += torch.cat([_enlarged(part.float().cpu(), contract.crop) for part in maps])
         times[crop] += 1
     return _enlarged(sums / times, image.shape[:2]).numpy()
 
@@ -267,7 +327,7 @@ def _enlarged(maps, size):
 
 
 @contextmanager
-def _judging(model):
+def _evaluating(model):
     """In evaluation mode, and left in the mode that it was in."""
     training = model.training
     model.eval()

@@ -1,5 +1,5 @@
-"""The verbs that the training notebooks share: open the data of a run, build its network, test what
-it has learnt.
+"""The verbs that notebooks with networks share: open the data of a run, build its network, test
+what it has learnt, open what another run has learnt.
 
 A notebook writes the loop itself, `for row in training.fit(...)`, and what it asks of the results.
 """
@@ -7,9 +7,11 @@ A notebook writes the loop itself, `for row in training.fit(...)`, and what it a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
 from . import datasets, evaluation, metrics, runs, splits
 from .loading import Samples, check_frozen, open_samples
@@ -169,7 +171,7 @@ def predict_and_save(
     *,
     recipe: Recipe,
     chosen: dict,
-    scale_label: str,
+    scale_label: str = "label",
 ) -> pd.DataFrame:
     """Predictions for val and test, columns image, split, label and predicted; written to
     predictions.csv, the network beside it, with a scale fitted on val's `scale_label`.
@@ -209,17 +211,52 @@ def open_baseline(record: runs.Run, run: str, data: Data, method: str) -> tuple[
     FileNotFoundError for a run that has not finished; ValueError for one of another split, or of
     the same method as this run, whose names would be the same in every table.
     """
-    folder = runs.finished(run)
-    facts = runs.read_json(folder / "params.json")
-    if facts["split_hash"] != data.split_hash:
-        raise ValueError(f"{run} is of another split: train it on this run's")
+    facts = _recorded(run, data)
     if facts["method"] == method:
         raise ValueError(f"{run} is another {method}: their names would be the same in every table")
-    record.uses(folder / "predictions.csv")
-    predictions = of_test(pd.read_csv(folder / "predictions.csv"), facts["method"])
+    file = runs.finished(run) / "predictions.csv"
+    record.uses(file)
+    predictions = of_test(pd.read_csv(file), facts["method"])
     if missing := set(data.of("test").image) - set(predictions.image):
         raise ValueError(f"{run} lacks {len(missing)} of the test images; train it again")
     return facts, predictions
+
+
+class Trained(NamedTuple):
+    """A finished run, opened to look at what it has learnt."""
+
+    facts: dict  # its params.json
+    network: torch.nn.Module
+    sets: dict[str, Samples]  # train, val, test, as the network reads them
+    predictions: pd.DataFrame  # its predictions.csv
+
+
+def open_run(record: runs.Run, run: str, data: Data) -> Trained:
+    """A finished run of the same split, whose files this run then depends on.
+
+    FileNotFoundError for a run that has not finished; ValueError for one of another split.
+    """
+    facts, folder, network = _recorded(run, data), runs.finished(run), load_network(run)
+    record.uses(folder / "model.safetensors", folder / "predictions.csv")
+    frozen_crops = facts["parameters"]["frozen_crops"]
+    sets = open_sets(record, data, network, frozen_crops=frozen_crops)
+    return Trained(facts, network, sets, pd.read_csv(folder / "predictions.csv"))
+
+
+def load_network(run: str | Path):
+    """The network of a finished run, by its name or folder, on the GPU where there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return runs.load_model(run).to(device)
+
+
+def _recorded(run, data):
+    """The params.json of a finished run; ValueError for another split than that of `data`."""
+    facts = runs.read_json(runs.finished(run) / "params.json")
+    if (facts["set"], facts["split_hash"]) != (data.name, data.split_hash):
+        raise ValueError(
+            f"{run} is of another split, or the split has changed since: train it on this run's"
+        )
+    return facts
 
 
 def recipe_of(notebook_stem: str, namespace: dict) -> Recipe:

@@ -12,7 +12,9 @@ from scipy.stats import sem
 from scipy.stats import t as student
 from torch import nn
 
-from iqa_core import attention, evaluation, figures, metrics
+from iqa_core import attention, figures, metrics, stats, tables
+from iqa_core.loading import evaluation_views, floats
+from iqa_core.loading.views import batch
 from iqa_core.models import Contract, create_model
 from iqa_core.models.pyramid import Pyramid
 from iqa_core.pixels import resize
@@ -96,41 +98,56 @@ def test_stage_weights_of_every_crop_sum_to_one_and_are_the_model_s(model, image
     centre = torch.tensor(images[1][3:227, 18:242]).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
         expected = model.stage_weights(centre).numpy()
-        features = [
-            model.features(evaluation.inputs(image, None, model.contract, 4)[0] / 255)
-            .numpy()
-            .astype(np.float16)
-            for image in images
-        ]
-    np.testing.assert_allclose(
-        attention.stage_weights(model, images, crops=1)[1], expected, atol=1e-6
-    )
-    np.testing.assert_allclose(attention.stage_weights(model, features), weights, atol=2e-3)
+    of_centres = attention.stage_weights(model, images, crops=1)
+    np.testing.assert_allclose(of_centres[1], expected, atol=1e-6)
 
 
-def test_spread_tells_crops_from_images():
+def test_stage_weights_of_frozen_crops_are_those_of_the_images(model, images):
+    frozen = []
+    for image in images:
+        (crops,) = evaluation_views({"image": image}, model.contract, crops=4)
+        with torch.no_grad():
+            features = model.pooled_features(floats(batch([crops]), "cpu", torch.float32))
+        frozen.append(features.numpy().astype(np.float16))
+    expected = attention.stage_weights(model, images)
+    np.testing.assert_allclose(attention.stage_weights(model, frozen), expected, atol=2e-3)
+
+
+def test_the_variance_of_weights_lies_between_crops_and_between_images():
     random = np.random.default_rng(0)
     level = random.normal(size=(4000, 1, 4))
-    found = attention.spread(0.3 * level + 0.1 * random.normal(size=(4000, 5, 4)))
-    np.testing.assert_allclose(found["between"], 0.3, rtol=0.05)
-    np.testing.assert_allclose(found["within"], 0.1, rtol=0.05)
-    np.testing.assert_allclose(found["share"], 0.9, atol=0.02)
-    assert (attention.spread(random.normal(size=(400, 5, 4)))["share"] < 0.1).all()
-    assert np.isnan(attention.spread(np.full((3, 2, 4), 0.25))["share"]).all()
+    parts = attention.variance_parts(0.3 * level + 0.1 * random.normal(size=(4000, 5, 4)))
+    np.testing.assert_allclose(parts["between"], 0.3, rtol=0.05)
+    np.testing.assert_allclose(parts["within"], 0.1, rtol=0.05)
+    np.testing.assert_allclose(parts["share"], 0.9, atol=0.02)
+    of_crops = attention.variance_parts(random.normal(size=(400, 5, 4)))
+    assert (of_crops["share"] < 0.1).all()
+    assert np.isnan(attention.variance_parts(np.full((3, 2, 4), 0.25))["share"]).all()
     with pytest.raises(ValueError, match="3 images x 1 crops; two of both"):
-        attention.spread(np.full((3, 1, 4), 0.25))
+        attention.variance_parts(np.full((3, 1, 4), 0.25))
+
+
+def test_weights_are_described_a_stage_a_row():
+    random = np.random.default_rng(0)
+    weights = random.dirichlet([0.2, 0.2, 0.2, 5], (30, 3))
+    label = attention.entropy(weights.mean(1))
+    rows = attention.describe_weights(weights, label)
+    assert rows.stage.tolist() == attention.STAGES
+    assert rows["mean"].to_numpy() == pytest.approx(weights.mean((0, 1)))
+    assert rows.share.to_numpy() == pytest.approx(attention.variance_parts(weights)["share"])
+    assert rows.bits[0] == pytest.approx(label.mean()) and rows.srcc_of_bits[0] == 1
+    assert rows.saturated[0] == (weights.mean(1).max(1) > 0.9).mean() > 0
+    assert "share" not in attention.describe_weights(weights[:, :1], label)
 
 
 def test_a_model_made_static_weighs_every_image_alike_and_leaves_the_other_alone(model):
     crops, fixed = torch.rand(2, 3, 224, 224), np.array([0.1, 0.0, 0.6, 0.3])
+    same = torch.tensor(fixed).float().expand(2, 4)
     with torch.no_grad():
-        before, static = model.stage_weights(crops), attention.made_static(model, fixed)
-        torch.testing.assert_close(
-            static.stage_weights(crops), torch.tensor(fixed).float().expand(2, 4)
-        )
-        torch.testing.assert_close(
-            static(crops), model(crops, weights=torch.tensor(fixed).float().expand(2, 4))
-        )
+        before = model.stage_weights(crops)
+        static = attention.made_static(model, fixed)
+        torch.testing.assert_close(static.stage_weights(crops), same)
+        torch.testing.assert_close(static(crops), model(crops, weights=same))
         torch.testing.assert_close(model.stage_weights(crops), before)
     with pytest.raises(ValueError, match="sum to 1"):
         attention.made_static(model, np.ones(4))
@@ -202,10 +219,15 @@ def test_the_rule_gives_the_three_images_of_the_reports():
     2,010 test images: two from either end by MOS, four from the middle, so that their median is the
     whole's. (Of all 2,010 the rule gives the same.)"""
     rated = {
-        "7358286276": (1.232142857, 7.05), "4113685341": (1.261682243, 7.5168), "5166185394": (3.281553398, 62.8),
-        "7158901982": (3.281553398, 62.7655), "7292878318": (3.281553398, 61.1382), "4456369143": (3.281818182, 62.3856),
-        "8252742940": (4.092592593, 83.5), "320987228": (4.112149533, 83.4307),
-    }  # fmt: skip
+        "7358286276": (1.232142857, 7.05),
+        "4113685341": (1.261682243, 7.5168),
+        "5166185394": (3.281553398, 62.8),
+        "7158901982": (3.281553398, 62.7655),
+        "7292878318": (3.281553398, 61.1382),
+        "4456369143": (3.281818182, 62.3856),
+        "8252742940": (4.092592593, 83.5),
+        "320987228": (4.112149533, 83.4307),
+    }
     table = pd.DataFrame(rated.values(), columns=["mos", "label"]).assign(
         image=[f"{name}.jpg" for name in rated]
     )
@@ -216,13 +238,25 @@ def test_the_rule_gives_the_three_images_of_the_reports():
     )
 
 
-def test_scores_as_the_reports_print_them():
-    found = attention.as_reported(
-        pd.DataFrame({"predicted": [17.638, 100], "label": [7.05, 0], "mos": [1.2321, 1]})
+def test_errors_are_in_label_units_and_on_the_calibrated_scale():
+    selected = pd.DataFrame({"predicted": [10.0, 90.0], "label": [20.0, 80.0], "mos": [2.0, 4.0]})
+    plain = attention.with_errors(selected, Contract("test"), scale_label="mos")
+    assert plain.error.tolist() == [-10, 10] and "scaled" not in plain
+    calibration = metrics.fit_scale([0, 40, 60, 100], [1.0, 2.6, 3.4, 5.0])
+    contract = Contract("test", calibration=calibration)
+    scaled = attention.with_errors(selected, contract, scale_label="mos")
+    assert scaled.scaled.tolist() == pytest.approx(
+        metrics.apply_scale(calibration, selected.predicted).tolist()
     )
-    assert found.as_reported.tolist() == pytest.approx([1.70552, 5]), "the report prints 1.71"
-    assert found.as_reported_error.tolist() == pytest.approx([0.47342, 4])
-    assert found.error_of_the_rule.tolist() == pytest.approx([0.0499, 0], abs=1e-12)
+    assert scaled.scaled_error.tolist() == pytest.approx((scaled.scaled - selected.mos).tolist())
+
+
+def test_scores_as_the_reports_print_them():
+    selected = pd.DataFrame({"predicted": [17.638, 100], "label": [7.05, 0], "mos": [1.2321, 1]})
+    rows = attention.as_reported(selected)
+    assert rows.as_reported.tolist() == pytest.approx([1.70552, 5]), "the report prints 1.71"
+    assert rows.as_reported_error.tolist() == pytest.approx([0.47342, 4])
+    assert rows.error_of_the_rule.tolist() == pytest.approx([0.0499, 0], abs=1e-12)
 
 
 # ------------------------------------------------------------------------------
@@ -253,8 +287,9 @@ def test_gradient_maps_are_derivatives_of_the_score(arguments):
     model, image, step = smart(**arguments), noise(224, 224, 3), 1e-2
     model.contract = model.contract.changed(scale=30.0)
     sums = attention.gradient_maps(model, image).sum((1, 2))
-    assert len(model.backbone._forward_hooks) == 0 and not model.training
     views = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    (slope,) = torch.autograd.grad(model(views).sum(), [next(model.backbone.parameters())])
+    assert not model.training and slope.any(), "nothing is left in the backbone"
     for stage in range(4):
         scores = []
         for factor in (1 + step, 1 - step):
@@ -326,7 +361,7 @@ def test_what_has_no_maps(model):
         ValueError, match="0 Swin stages, not 4, has no window attention; use gradient_maps"
     ):
         attention.window_attention(model, noise(224, 224, 3))
-    with pytest.raises(ValueError, match="features have no places"):
+    with pytest.raises(ValueError, match="frozen crops have no places"):
         attention.gradient_maps(model, np.zeros((4, 10), np.float16))
     other = nn.Linear(1, 1)
     other.contract = Contract("test")
@@ -354,6 +389,33 @@ def selected(tmp_path):
         .assign(label=[1.0, 9.0], predicted=[2.0, 8.0])
         .join(weights)
     )
+
+
+def test_the_analysis_is_what_the_statistics_say():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"content": np.arange(120) // 12, "level": np.arange(120) % 12 // 2})
+    table["distortion"] = np.array(["blur", "noise"])[np.arange(120) % 2]
+    table["label"] = random.normal(-table.level, 1)
+    part = pd.Series(np.where(table.content < 5, "train", "test"))
+    tested = table[part == "test"].copy()
+    tested["entropy"] = tested.label + random.normal(size=60)
+    tested["predicted"] = tested.label + random.normal(size=60)
+    fixed = tested.predicted.to_numpy() + random.normal(0, 0.1, 60)
+    rows = tables.attention_analysis(tested, fixed, table, part)
+    within = metrics.per_content(tested.entropy, tested.label, tested.content)
+    lost = stats.compare(tested.predicted, fixed, tested.label, content=tested.content)["within"]
+    blind = stats.content_blind(table, part)[60:]
+    partial = stats.partial_srcc(tested.entropy, tested.label, blind, content=tested.content)
+    assert rows.value["entropy"] == pytest.approx(stats.srcc(tested.entropy, tested.label))
+    assert rows.value["entropy_within"] == pytest.approx(within["srcc"])
+    assert rows.value["entropy_partial"] == pytest.approx(partial["value"])
+    assert rows.value["lost"] == pytest.approx(lost["difference"])
+    assert (rows.low["lost"], rows.high["lost"]) == pytest.approx(lost["interval"])
+    assert rows.interval["entropy"] == "above 0" and rows.interval["change"] == ""
+    alone = tested[["label", "predicted", "entropy"]].assign(distortion=None)
+    over_images = tables.attention_analysis(alone, fixed, table, part)
+    assert list(over_images.index) == ["entropy", "lost", "between", "change"]
+    assert over_images.quantity["lost"].endswith("over all images")
 
 
 def test_bars_and_tints_are_the_weights(selected, tmp_path, closed):

@@ -10,10 +10,12 @@ import pytest
 from conftest import REPOSITORY
 
 from iqa_core.runs.parameters import declared_parameters
+from iqa_core.training import Recipe
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 HEAD = ("Question", "Reads", "Writes", "Expect")
-CELLS, CODE_LINES, CELL_LINES, IN_A_ROW = 30, 150, 20, 2
+CELLS, CODE_LINES, CELL_LINES, IN_A_ROW = 30, 120, 15, 2
+EXPECT_WORDS = 60
 
 
 def faults(path):
@@ -67,7 +69,9 @@ def sizes(cells, code):
     if total > CODE_LINES:
         yield f"{total} code lines, {CODE_LINES} are allowed"
     for number, cell in enumerate(cells, start=1):
-        if cell["cell_type"] == "code" and len(lines(cell)) > CELL_LINES:
+        if cell["cell_type"] != "code" or cell is code[1]:  # a line for each parameter
+            continue
+        if len(lines(cell)) > CELL_LINES:
             yield f"cell {number} has {len(lines(cell))} lines, {CELL_LINES} are allowed"
 
 
@@ -77,6 +81,9 @@ def opening(path, cells, code, trees):
     for word in HEAD:
         if not re.search(rf"\b{word}\b", text(cells[0])):
             yield f"the first cell does not say *{word}*"
+    expect = text(cells[0]).partition("*Expect*")[2].split()
+    if len(expect) > EXPECT_WORDS:
+        yield f"*Expect* has {len(expect)} words, {EXPECT_WORDS} are allowed: time, number, source"
     if not all(isinstance(node, ast.Import | ast.ImportFrom) for node in trees[0].body):
         yield "the first code cell holds more than imports"
     if "parameters" not in code[1]["metadata"].get("tags", []):
@@ -180,6 +187,8 @@ def parameters(path, trees):
         isinstance(node, ast.Attribute) and ast.unparse(node) == f"{started(trees)}.parameters"
         for node in rest
     )
+    if any(ast.unparse(node.func) == "study.recipe_of" for node in calls(trees)):
+        used |= {"options", *Recipe.model_fields}
     for name, parameter in declared.items():
         if not parameter.comment:
             yield f"parameter {name} has no comment with meaning and unit"
@@ -267,7 +276,8 @@ BAD = {
     "is an absolute path": (4, ("code", "open('/data/x')\nprint(seed)")),
     "it changes sys.path": (4, ("code", "sys.path.insert(0, '..')\nprint(seed)")),
     "is no Python": (4, ("code", "%pip install x")),
-    "has 21 lines, 20 are allowed": (4, ("code", "print(seed)\n" * 21)),
+    "has 16 lines, 15 are allowed": (4, ("code", "print(seed)\n" * 16)),
+    "[*]Expect[*] has 61 words, 60 are": (0, ("markdown", GOOD[0][1] + " more" * 59)),
     "`## Fit` does not say why": (5, ("markdown", "This was the seed.\n\n## Fit\n")),
     "has no ## sections": (5, ("markdown", "Because.")),
     "never calls run.finish": (6, ("code", "print(seed)")),
@@ -289,7 +299,7 @@ def test_names_sizes_and_outputs(tmp_path):
     long = [*GOOD[:6], *[("markdown", "a"), ("code", "print(seed)\n" * 12)] * 13, *GOOD[6:]]
     found = " ".join(faults(written(tmp_path, long)))
     assert "35 cells, 30 are allowed" in found
-    assert "code lines, 150 are allowed" in found
+    assert "code lines, 120 are allowed" in found
     path = written(tmp_path, GOOD)
     path.write_text(
         path.read_text().replace(

@@ -206,20 +206,30 @@ def test_variants(project, notebook):
     run = runs.start("02_train_baseline", given())
     run.record(set="demo")
     variant = run.variant("seed2", epochs=9)
+    assert not variant.finished
     variant.finish({"srcc": 0.1})
     assert variant.folder == run.folder / "seed2"
     assert json.loads((variant.folder / "params.json").read_text())["parameters"]["epochs"] == 9
     (row,) = rows_of(project.root / "data/runs/index.csv")
     assert (row["run"], row["set"]) == ("02_train_baseline/seed2", "demo")
     assert not (run.folder / "_SUCCESS").exists()
+
+
+def test_a_variant_that_has_finished_is_left_as_it_is(project, notebook, capsys):
+    run = runs.start("02_train_baseline", given())
+    run.variant("seed2", epochs=9).finish({"srcc": 0.1})
     again = runs.start("02_train_baseline", given())
-    again.record(set="demo")
-    assert again.variant("seed2", epochs=9) is None, "finished"
+    capsys.readouterr()
+    variant = again.variant("seed2", epochs=9)
+    assert variant.finished and (variant.folder / "_SUCCESS").is_file()
+    assert not capsys.readouterr().out, "nothing is said to be replaced"
     (project.root / "table.csv").write_text("x")
     again.uses(project.root / "table.csv")
-    assert again.variant("seed2", epochs=9) is not None, "of other files"
-    again.variant("seed2", epochs=9).finish({})
-    assert again.variant("seed2", epochs=9) is None and again.variant("seed2", epochs=8) is not None
+    other = again.variant("seed2", epochs=9)
+    assert not other.finished, "of other files"
+    other.finish({})
+    assert again.variant("seed2", epochs=9).finished
+    assert not again.variant("seed2", epochs=8).finished
 
 
 def test_run_folder(project, notebook):

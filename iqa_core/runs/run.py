@@ -46,15 +46,17 @@ class Run:
         folder: that folder.
         parameters: all of the notebook's, name -> value.
         rows: what was logged, in order.
+        finished: whether a variant had finished before: it is read then, and not made again.
     """
 
-    def __init__(self, root: Path, facts: dict):
+    def __init__(self, root: Path, facts: dict, *, finished: bool = False):
         self.parameters = facts["parameters"]
         self.experiment = facts["experiment"]
         self.name = facts["run"]
         self.home = root / "data/runs"
         self.folder = self.home / self.experiment / self.name
         self.rows: list[dict] = []
+        self.finished = finished
         self.first = os.environ.get("RANK", "0") == "0"
         self._begun = time.perf_counter()
         self._board = None  # TensorBoard's writer
@@ -62,7 +64,7 @@ class Run:
         self._logged_step: int | None = None
         self._drawn_step = 0
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.first:
+        if self.first and not finished:
             self._open(facts)
 
     def _open(self, facts: dict) -> None:
@@ -184,22 +186,17 @@ class Run:
             hashes[path.relative_to(root).as_posix()] = file_hash(path)
         self.record(files=hashes)
 
-    def variant(self, name: str, **parameters: object) -> "Run | None":
+    def variant(self, name: str, **parameters: object) -> "Run":
         """A run inside this one (`<run>/<name>/`, a row of the index of its own), with these
         parameters changed.
 
-        None where it has finished already, with the same parameters, notebook, code and files.
+        Its `finished` says whether it has finished already, with the same parameters, notebook,
+        code and files; then its folder stays as it is.
         """
         facts = read_json(self.path("params.json"))
         facts["run"] = f"{self.name}/{_safe(name, 'variant')}"
         facts["parameters"] = self.parameters | parameters
-        folder = self.folder / name
-        if (folder / "_SUCCESS").is_file():
-            before = read_json(folder / "params.json")
-            same = ("parameters", "notebook_hash", "code_hash", "files")
-            if all(before.get(key) == facts.get(key) for key in same):
-                return None
-        return Run(self.home.parents[1], facts)
+        return Run(self.home.parents[1], facts, finished=_is_finished(self.folder / name, facts))
 
     def finish(self, headline: dict) -> None:
         """Writes `metrics.json`, `_SUCCESS` and the index, and removes the checkpoint. Nested
@@ -216,6 +213,15 @@ class Run:
         self.path("last.ckpt").unlink(missing_ok=True)
         if self._board is not None:
             self._board.close()
+
+
+def _is_finished(folder: Path, facts: dict) -> bool:
+    """Whether the run in a folder has finished and would come out the same with these facts."""
+    if not (folder / "_SUCCESS").is_file():
+        return False
+    before = read_json(folder / "params.json")
+    same = ("parameters", "notebook_hash", "code_hash", "files")
+    return all(before.get(key) == facts.get(key) for key in same)
 
 
 def start(notebook_stem: str, namespace: dict) -> Run:

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cells": ["has_blind_rule"],
         "files": ["export", "read_runs", "read_tests", "share_images"],
         "images": [
+            "attention_analysis",
             "by_distortion",
             "by_label",
             "content_blind_column",

@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from ..metrics import per_content
+from ..metrics import correlations, per_content
 from ..stats import (
     bootstrap,
     codes,
+    compare,
     content_blind,
     correlation_interval,
     own_contents,
+    partial_srcc,
     percentile_interval,
     rank_correlations,
     srcc,
@@ -117,3 +119,51 @@ def entropy_agreement(weights: pd.DataFrame) -> dict:
         "interval": correlation_interval(value, error, units),
         "within": within,
     }
+
+
+def attention_analysis(
+    tested: pd.DataFrame, fixed: np.ndarray, table: pd.DataFrame, part: pd.Series
+) -> pd.DataFrame:
+    """What the entropy of stage weights has to do with the label, and what predictions lose by
+    weights that are the same for all images.
+
+    tested        columns label, predicted, entropy, distortion and, optionally, content: the test
+                  rows of the table, in its order
+    fixed         predictions (n,) of the same images under the same weights for all
+    table, part   all rows of the set, and the part of each
+
+    Returns a row a quantity, by a short name: quantity (in words), value, low, high (95 %; NaN
+    where there is no interval) and interval: on which side of 0 it lies.
+    """
+    contents = own_contents(tested)  # None where images share none
+    where = "over all images" if contents is None else "within contents"
+    rows = {}
+
+    pooled = correlations(tested.entropy, tested.label, content=tested.get("content"))
+    name = "SRCC of entropy and label, over all images"
+    rows["entropy"] = name, pooled["srcc"], *pooled["intervals"]["srcc"]
+    if contents is not None:
+        within = per_content(tested.entropy, tested.label, contents)
+        rows["entropy_within"] = "the same, within contents", within["srcc"], *within["interval"]
+    if tested.distortion.notna().any():
+        baseline = content_blind(table[part.notna()], part.dropna())
+        baseline = baseline[(part.dropna() == "test").to_numpy()]
+        partial = partial_srcc(tested.entropy, tested.label, baseline, content=contents)
+        name = f"the same, {where}, partial: type and level taken out"
+        rows["entropy_partial"] = name, partial["value"], *partial["interval"]
+
+    compared = compare(tested.predicted, fixed, tested.label, content=tested.get("content"))
+    lost = compared["within"] or compared
+    name = f"SRCC of predictions lost by fixed weights, {where}"
+    rows["lost"] = name, lost["difference"], *lost["interval"]
+    name = "SRCC between predictions with and without, over all images"
+    rows["between"] = name, srcc(tested.predicted, fixed), np.nan, np.nan
+    change = (tested.predicted - fixed).abs().mean()
+    rows["change"] = "mean change of a prediction by fixed weights", change, np.nan, np.nan
+
+    analysis = pd.DataFrame(rows, index=["quantity", "value", "low", "high"]).T
+    numbers = ["value", "low", "high"]
+    analysis[numbers] = analysis[numbers].astype(float)
+    sides = [analysis.low > 0, analysis.high < 0, analysis.low.isna()]
+    analysis["interval"] = np.select(sides, ["above 0", "below 0", ""], "holds 0: undecided")
+    return analysis
