@@ -59,20 +59,30 @@ def tiff(bits, kind, data, width):
 def test_twelve_bits_are_scaled_too(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiff(12, 1, bytes.fromhex("00080ffff0"), 3))  # 0, 2048, 4095
     assert read_image(tmp_path / "a.tif")[0, :, 1].tolist() == [0, 128, 255]
-    (tmp_path / "a.pgm").write_bytes(
-        b"P5 4 1 1023\n" + np.array([0, 1, 512, 1023], ">u2").tobytes()
-    )  # 10 bits
+    ten_bits = np.array([0, 1, 512, 1023], ">u2").tobytes()
+    (tmp_path / "a.pgm").write_bytes(b"P5 4 1 1023\n" + ten_bits)
     assert read_image(tmp_path / "a.pgm")[0, :, 1].tolist() == [0, 0, 128, 255]
 
 
-@pytest.mark.parametrize(("kind", "values"), [
-    (1, np.array([0, 255], "<u4")), (1, np.array([0, 65535], "<u4")), (2, np.array([0, 10**5], "<i4")),
-    (2, np.array([-1, 7], "<i4")), (2, np.array([0, 32767], "<i2")), (3, np.array([0, 255], "<f4")),
-])  # fmt: skip
-def test_values_without_a_known_white_are_refused(tmp_path, kind, values):
+@pytest.mark.parametrize(
+    ("kind", "values", "dtype"),
+    [
+        (1, [0, 255], "<u4"),
+        (1, [0, 65535], "<u4"),
+        (2, [0, 10**5], "<i4"),
+        (2, [-1, 7], "<i4"),
+        (2, [0, 32767], "<i2"),
+        (3, [0, 255], "<f4"),
+    ],
+)
+def test_values_without_a_known_white_are_refused(tmp_path, kind, values, dtype):
+    values = np.array(values, dtype)
     (tmp_path / "a.tif").write_bytes(tiff(8 * values.itemsize, kind, values.tobytes(), 2))
     low, high = values
-    wanted = rf"a.tif cannot be decoded .*grey values, here {low} to {high}, have no known white; write it with 8 or 16 bits"
+    wanted = (
+        rf"a.tif cannot be decoded .*grey values, here {low} to {high}, have no known white; "
+        "write it with 8 or 16 bits"
+    )
     with pytest.raises(ValueError, match=wanted):
         read_image(tmp_path / "a.tif")
 

@@ -134,7 +134,8 @@ from pathlib import Path
 from iqa_core.pixels import cache
 read, decoded = cache.read_image, []
 cache.read_image = lambda path, **rule: decoded.append(path) or read(path, **rule)
-cache.PixelCache(sorted(Path(sys.argv[1]).glob("*.png")), Path(sys.argv[2]), resize=60).fill(workers=2)
+paths = sorted(Path(sys.argv[1]).glob("*.png"))
+cache.PixelCache(paths, Path(sys.argv[2]), resize=60).fill(workers=2)
 print(len(decoded))
 """
 

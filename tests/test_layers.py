@@ -1,14 +1,14 @@
 """Imports point one way, read with `ast`: from notebooks and apps down to statistics and files."""
 
 import ast
+import json
 import subprocess
 import sys
 
 import pytest
 from conftest import REPOSITORY
 
-# from the top down; a module may import lower levels, and within its own level those written after
-# it
+# From the top down: a module may import what stands below it, or after it in its own level.
 LEVELS = [
     ["__main__"],
     ["apps"],
@@ -51,24 +51,20 @@ def imported(path, *, package=PACKAGE):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(
-                [*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])]
-            )
-            base = base if node.level else node.module
-            names |= (
-                {f"{base}.{alias.name}" for alias in node.names} if base == "iqa_core" else {base}
-            )
+            above = parts[: len(parts) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *filter(None, [node.module])])
+            if base == "iqa_core":
+                names |= {f"{base}.{alias.name}" for alias in node.names}
+            else:
+                names.add(base)
     return names
 
 
 def parts_imported(path, *, package=PACKAGE):
     """Parts of iqa_core that a file imports."""
-    inside = {
-        name.split(".")[1]
-        for name in imported(path, package=package)
-        if name.startswith("iqa_core.")
-    }
-    return {name for name in inside if name != "__version__"}
+    names = imported(path, package=package)
+    inside = {name.split(".")[1] for name in names if name.startswith("iqa_core.")}
+    return inside - {"__version__"}
 
 
 def may_import(importer, target):
@@ -104,30 +100,22 @@ def test_what_a_part_must_not_know(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_importing_does_nothing(path):
     """No bare call at module level: imports have no side effect."""
-    calls = [
-        node
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-    ]
+    statements = ast.parse(path.read_text(encoding="utf-8")).body
+    bare = [node.value for node in statements if isinstance(node, ast.Expr)]
+    calls = [value for value in bare if isinstance(value, ast.Call)]
     assert not calls, f"{path.name}: {ast.unparse(calls[0])} runs on import"
 
 
 def test_notebooks_import_no_inner_part_of_apps_machinery():
-    import json
-
     for notebook in sorted((REPOSITORY / "notebooks").glob("*.ipynb")):
-        code = [
-            "".join(cell["source"])
-            for cell in json.loads(notebook.read_text())["cells"]
-            if cell["cell_type"] == "code"
-        ]
-        assert "iqa_core.apps.execute" not in "\n".join(code), (
-            f"{notebook.name} runs other notebooks: only files between them"
-        )
+        cells = json.loads(notebook.read_text())["cells"]
+        code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        assert "iqa_core.apps.execute" not in code, f"{notebook.name} runs other notebooks"
 
 
 def test_the_command_line_starts_without_torch():
-    code = "import sys, iqa_core.runs, iqa_core.apps.commands, iqa_core.apps.execute; print('torch' in sys.modules)"
+    code = "import sys, iqa_core.runs, iqa_core.apps.commands, iqa_core.apps.execute\n"
+    code += "print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
@@ -139,8 +127,11 @@ def test_the_rule_itself(tmp_path):
     (tmp_path / "models").mkdir()
     file = tmp_path / "models/x.py"
     file.write_text(
-        "from . import weights\nfrom ..stats import a\ndef f():\n    from iqa_core import "
-        "training, runs\n    import torch.nn\n"
+        "from . import weights\n"
+        "from ..stats import a\n"
+        "def f():\n"
+        "    from iqa_core import training, runs\n"
+        "    import torch.nn\n"
     )
     assert parts_imported(file, package=tmp_path) == {"models", "stats", "training", "runs"}
     assert "torch.nn" in imported(file, package=tmp_path)

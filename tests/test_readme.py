@@ -3,7 +3,8 @@ not.
 
 A fence with `<!-- run -->` on the line before it is executed. `make <target>` is checked with `make
 -n`, `python -m iqa_core run <experiment>` and papermill lines by their files; the rest must match
-ELSEWHERE."""
+ELSEWHERE.
+"""
 
 import ast
 import os
@@ -24,18 +25,27 @@ from iqa_core.models import list_models, published
 
 READMES = [path for path in sorted(REPOSITORY.glob("README*.md")) if path.is_file()]
 SHELL = {"bash", "sh", "shell", "console", "powershell", "bat", ""}
-ELSEWHERE = {  # pattern of the whole command: why it is not run here
-    r"torchrun .* -m iqa_core train \S+": "needs several machines; test_distributed.py runs it on one",
-    r"git clone \S+( \S+)?": "needs a server",
-    r"cd \S+": "only of use after git clone",
-    r"(python3?|py)(\.\d+| -3\.\d+)? -m venv \.venv": "make env does it",
-    r"(source|\.) \.venv/bin/activate|\.venv[\\/]Scripts[\\/](activate|Activate\.ps1)": "changes the shell it is typed in",
-    r"(python3? -m )?pip install .*-e [\"']?\.(\[[\w,]+\])?[\"']?( .*)?": "downloads; make env does the same with the lock",
-    r"(python3? -m )?pip install torch\S* torchvision\S* --index-url \S+": "downloads; wheels for one CUDA version",
-    r"conda env create -f environment\.yml|conda activate iqa": "another package manager; test_environment.py reads the file",
-    r"(sudo )?apt-get install .*": "changes the system",
-    r"jupyter lab( .*)?": "a server",
-}
+ELSEWHERE = [  # patterns of whole commands that are not run here, each below the reason
+    # needs several machines; test_distributed.py runs it on one
+    r"torchrun .* -m iqa_core train \S+",
+    # needs a server, and is of use only with it
+    r"git clone \S+( \S+)?",
+    r"cd \S+",
+    # make env does it
+    r"(python3?|py)(\.\d+| -3\.\d+)? -m venv \.venv",
+    # changes the shell it is typed in
+    r"(source|\.) \.venv/bin/activate|\.venv[\\/]Scripts[\\/](activate|Activate\.ps1)",
+    # downloads; make env does the same with the lock
+    r"(python3? -m )?pip install .*-e [\"']?\.(\[[\w,]+\])?[\"']?( .*)?",
+    # downloads; wheels for one CUDA version
+    r"(python3? -m )?pip install torch\S* torchvision\S* --index-url \S+",
+    # another package manager; test_environment.py reads the file
+    r"conda env create -f environment\.yml|conda activate iqa",
+    # changes the system
+    r"(sudo )?apt-get install .*",
+    # a server
+    r"jupyter lab( .*)?",
+]
 
 
 def fences(text):
@@ -50,11 +60,16 @@ def fences(text):
 def commands(body):
     """Commands of a block: continued lines joined, prompts and comments removed."""
     joined = re.sub(r"[ \t]*\\\n\s*", " ", body)
-    lines = (
-        re.sub(r"(^|\s+)#\s.*$", "", line.strip().removeprefix("$ ")).strip()
-        for line in joined.splitlines()
-    )
-    return [part.strip() for line in lines if line for part in line.split(" && ")]
+    found = []
+    for line in joined.splitlines():
+        line = re.sub(r"(^|\s+)#\s.*$", "", line.strip().removeprefix("$ ")).strip()
+        if line:
+            found += [part.strip() for part in line.split(" && ")]
+    return found
+
+
+CORE = r"\S*python3? -m iqa_core"
+NAMED_WEIGHTS = r"(?:\S+ )?(?:--model )?([\w.-]+)(?: --set .*)?"
 
 
 def fault(command):
@@ -68,51 +83,38 @@ def fault(command):
             text=True,
         )
         return None if done.returncode == 0 else done.stderr.strip()
-    verb = re.fullmatch(r"\S*python3? -m iqa_core (?:run|train) (\S+)(.*)", command)
+    verb = re.fullmatch(rf"{CORE} (?:run|train) (\S+)(.*)", command)
     if verb:
         given = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
         execute.plan(verb[1], root=REPOSITORY, overrides=execute.parse_overrides(given))
         return None
-    weights = re.fullmatch(
-        r"\S*python3? -m iqa_core weights (?:get|convert) (?:\S+ )?(?:--model )?([\w.-]+)( --set "
-        r".*)?",
-        command,
-    )
-    if weights:  # servers and files of others; test_weights.py runs both verbs
+
+    # servers and files of others; test_weights.py and test_raw_data.py run these verbs
+    weights = re.fullmatch(f"{CORE} weights (?:get|convert) {NAMED_WEIGHTS}", command)
+    if weights:
         known = {row.name for row in published.rows()} | set(list_models())
         return None if weights[1] in known else f"there are no weights {weights[1]}"
-    data = re.fullmatch(
-        r"\S*python3? -m iqa_core data (?:get|check) (\S+)|\S*python3? -m iqa_core data distort "
-        r"(.*)",
-        command,
-    )
-    if data:  # servers and files of others; test_raw_data.py runs the verbs
-        known, named = (
-            (list_datasets(), [data[1]])
-            if data[1]
-            else (list_distortions(), re.findall(r"--name (\S+)", data[2]))
-        )
-        return None if set(named) <= set(known) else f"there is no {', '.join(named)}"
+    data = re.fullmatch(rf"{CORE} data (?:get|check) (\S+)", command)
+    if data:
+        return None if data[1] in list_datasets() else f"there is no {data[1]}"
+    if re.match(f"{CORE} data distort ", command):
+        names = re.findall(r"--name (\S+)", command)
+        known = set(names) <= set(list_distortions())
+        return None if known else f"there is no {', '.join(names)}"
+
     if Path(words[0]).name == "papermill":
-        missing = [
-            word
-            for word in words
-            if word.startswith(("notebooks/", "params/")) and not (REPOSITORY / word).is_file()
-        ]
+        files = [word for word in words if word.startswith(("notebooks/", "params/"))]
+        missing = [file for file in files if not (REPOSITORY / file).is_file()]
         return f"there is no {missing[0]}" if missing else None
-    known = any(re.fullmatch(pattern, command) for pattern in ELSEWHERE)
-    return (
-        None
-        if known
-        else "mark its fence with <!-- run --> or write it into ELSEWHERE of tests/test_readme.py, with the reason"
-    )
+    if any(re.fullmatch(pattern, command) for pattern in ELSEWHERE):
+        return None
+    return "mark its fence with <!-- run -->, or write it into ELSEWHERE of tests/test_readme.py"
 
 
 def runnable(command):
     """The command with this interpreter where the README has the environment's."""
-    return re.sub(
-        r"(?<!\S)(\.venv/bin/)?python3?(?= )", lambda _: shlex.quote(sys.executable), command
-    )
+    python = r"(?<!\S)(\.venv/bin/)?python3?(?= )"
+    return re.sub(python, lambda _: shlex.quote(sys.executable), command)
 
 
 SHELL_FENCES = [
@@ -125,10 +127,9 @@ SHELL_FENCES = [
 
 @pytest.mark.skipif(not SHELL_FENCES, reason="no README with commands yet")
 def test_something_of_the_readme_is_run():
-    assert any(marked for _, marked in (fence.values for fence in SHELL_FENCES)), (
-        "no fence is marked <!-- run -->"
-    )
-    assert any("make demo" in found for found, _ in (fence.values for fence in SHELL_FENCES))
+    values = [fence.values for fence in SHELL_FENCES]
+    assert any(marked for _, marked in values), "no fence is marked <!-- run -->"
+    assert any("make demo" in found for found, _ in values)
 
 
 @pytest.mark.skipif(
@@ -141,13 +142,11 @@ def test_a_fence_of_the_readme(found, marked):
         assert not any(faults.values()), {command: why for command, why in faults.items() if why}
         return
     script = "set -euo pipefail\n" + "\n".join(runnable(command) for command in found)
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=REPOSITORY,
-        env=environment,
+        env=os.environ | {"PATH": path},
         capture_output=True,
         text=True,
         timeout=300,
@@ -157,17 +156,15 @@ def test_a_fence_of_the_readme(found, marked):
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
 def test_python_in_the_readme_is_python(path):
-    for block in re.findall(
-        r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
-    ):
+    text = path.read_text(encoding="utf-8")
+    for block in re.findall(r"(?ms)^```python\n(.*?)^```", text):
         ast.parse(block)
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
 def test_links_within_the_repository_lead_somewhere(path):
-    for target in re.findall(
-        r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8")
-    ):
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text):
         assert (REPOSITORY / target).exists(), f"{path.name} links to {target}, which is not there"
 
 
@@ -181,15 +178,13 @@ def test_the_reader_of_fences():
     assert fault("git clone https://example.org/x.git") is None
     assert "ELSEWHERE" in fault("curl https://example.org")
     assert "nosuch" in fault("make nosuch")
-    assert (
-        fault("python -m iqa_core weights convert x.pkl --model smart_iqa --set size=tiny") is None
-    )
+    convert = "python -m iqa_core weights convert x.pkl --model smart_iqa --set size=tiny"
+    assert fault(convert) is None
     assert "there are no weights nosuch" in fault("python -m iqa_core weights get nosuch")
     assert fault("python -m iqa_core data get kadid10k") is None
     assert "there is no nosuch" in fault("python -m iqa_core data check nosuch")
-    assert "there is no jpeg, nosuch" in fault(
-        "python -m iqa_core data distort a --out b --name jpeg --name nosuch"
-    )
+    distort = "python -m iqa_core data distort a --out b --name jpeg --name nosuch"
+    assert "there is no jpeg, nosuch" in fault(distort)
     assert "there is no" in fault("papermill notebooks/99_x.ipynb out.ipynb")
     with pytest.raises(FileNotFoundError, match="no experiment 'nosuch'"):
         fault("python -m iqa_core run nosuch")
