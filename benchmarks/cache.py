@@ -5,17 +5,19 @@ python benchmarks/cache.py: CPU seconds, workers included, of three ways to the 
 from the same photographs at 512 x 384, side by side in one process, and their ratios; then how busy
 building a cache keeps the cores. About a minute.
 
-decode per crop   the file opened, decoded, resized and cropped for every crop, as HyperIQA's loader
-does small copies      a copy of 512 x 384 of every file, made beforehand (not counted), decoded for
-every crop by torch's
-                  DataLoader in worker processes: PNG or JPEG, whichever is decoded in less time
-cache             `PixelCache` built beforehand (not counted) and opened anew: every checksum is
-compared once
+decode per crop  the file opened, decoded, resized and cropped for every crop, as HyperIQA's loader
+                 does
+small copies     a copy of 512 x 384 of every file, made beforehand (not counted), decoded for every
+                 crop by torch's DataLoader in worker processes: PNG or JPEG, whichever is decoded
+                 in less time
+cache            `PixelCache` built beforehand (not counted) and opened anew: every checksum is
+                 compared once
 
 Photographs: parts of the demo's, enlarged to 1024 x 768, with noise of 3 grey levels so that they
 compress like a camera's, as JPEG of quality 90 to 95; the 1,000 of which a cache is built are those
 again under other names. All ways give batches of 96 uint8 crops, half of them mirrored; none
-converts them to floats."""
+converts them to floats.
+"""
 
 import itertools
 import os
@@ -55,30 +57,25 @@ class Decoded(Dataset):
         if np.random.random() < 0.5:  # noqa: NPY002 - as the loaders do
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         top, left = (int(torch.randint(side - 224 + 1, ())) for side in SIZE)
-        return torch.from_numpy(np.array(image.crop((left, top, left + 224, top + 224)))).permute(
-            2, 0, 1
-        )
+        crop = np.array(image.crop((left, top, left + 224, top + 224)))
+        return torch.from_numpy(crop).permute(2, 0, 1)
 
 
 def photographs(folder: Path) -> list[Path]:
     """Camera-like JPEGs of 1024 x 768."""
     random, files = np.random.default_rng(0), []
-    sources = [
-        Image.open(path).convert("RGB")
-        for path in sorted((project_root() / "data/demo").glob("*.png"))
-    ]
+    paths = sorted((project_root() / "data/demo").glob("*.png"))
+    sources = [Image.open(path).convert("RGB") for path in paths]
     for number in range(PHOTOGRAPHS):
         source = sources[number % len(sources)]
         left, top = random.integers(0, (source.width // 4, source.height // 4))
         box = (left, top, left + source.width * 3 // 4, top + source.height * 3 // 4)
-        pixels = np.asarray(
-            source.resize((1024, 768), Image.Resampling.BICUBIC, box=box), np.float32
-        )
+        enlarged = source.resize((1024, 768), Image.Resampling.BICUBIC, box=box)
+        pixels = np.asarray(enlarged, np.float32)
         noise = random.normal(0, 3, pixels.shape).astype(np.float32)
+        photograph = Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
         files.append(folder / f"{number:04}.jpg")
-        Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8)).save(
-            files[-1], quality=int(random.integers(90, 96))
-        )
+        photograph.save(files[-1], quality=int(random.integers(90, 96)))
     return files
 
 
@@ -123,12 +120,10 @@ def epoch(way: str, files: list[Path], copies: list[Path], folder: Path) -> floa
         )
         count = sum(len(batch.rows) for batch in itertools.islice(data, len(data)))
     else:
-        data = (
-            Decoded(files, resize=True)
-            if way == "decode per crop"
-            else Decoded(copies, resize=False)
-        )
-        workers = 0 if way == "decode per crop" else os.cpu_count()
+        if way == "decode per crop":
+            data, workers = Decoded(files, resize=True), 0
+        else:
+            data, workers = Decoded(copies, resize=False), os.cpu_count()
         count = sum(len(crops) for crops in DataLoader(data, 96, shuffle=True, num_workers=workers))
     assert count >= len(files) * CROPS - 48, "half a batch may be left out"
     return cpu() - start
@@ -152,18 +147,14 @@ def main() -> None:
             )
         for way, seconds in total.items():
             crop = seconds / PHOTOGRAPHS / CROPS * 1e3
-            print(
-                f"{way:16} {crop:6.3f} ms of CPU a crop, {seconds / total['cache']:5.1f} times the "
-                f"cache's"
-            )
+            times = seconds / total["cache"]
+            print(f"{way:16} {crop:6.3f} ms of CPU a crop, {times:5.1f} times the cache's")
 
-        many = [
-            folder / f"{copy}-{file.name}"
-            for copy in range(-(-1000 // PHOTOGRAPHS))
-            for file in files
-        ][:1000]
-        for number, path in enumerate(many):
-            path.hardlink_to(files[number % PHOTOGRAPHS])
+        many = []
+        for number in range(1000):
+            copy, place = divmod(number, PHOTOGRAPHS)
+            many.append(folder / f"{copy}-{files[place].name}")
+            many[-1].hardlink_to(files[place])
         cache = PixelCache(many, folder / "thousand", resize=SIZE)
         wanted, load = cache.size_needed(), os.getloadavg()[0]
         start, used = time.perf_counter(), cpu()
@@ -171,8 +162,8 @@ def main() -> None:
         seconds, used = time.perf_counter() - start, cpu() - used
         print(
             f"building 1,000 photographs, {wanted / 1e9:.2f} GB: {seconds:.1f} s, {used:.1f} s of "
-            f"CPU, {used / seconds:.2f} of "
-            f"{os.cpu_count()} cores busy; load average before {load:.1f}"
+            f"CPU, {used / seconds:.2f} of {os.cpu_count()} cores busy; load average before "
+            f"{load:.1f}"
         )
 
 

@@ -15,7 +15,8 @@ workbook            `loading.Batches` and the step of `training.fit`: crops leav
 
 fp32 is PyTorch's default: TF32 not in matrix products, but in convolutions. Printed are medians
 over rounds; `times published` compares with "published, kept" within a round. Peak memory is that
-of tensors, the other ways' left out."""
+of tensors, the other ways' left out.
+"""
 
 import io
 import itertools
@@ -38,12 +39,8 @@ from iqa_core.training.step import set_up, take_step
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
-KEPT, DECODED, FP32, BF16 = (
-    "published, kept",
-    "published, decoded",
-    "workbook fp32",
-    "workbook bf16-mixed",
-)
+KEPT, DECODED = "published, kept", "published, decoded"
+FP32, BF16 = "workbook fp32", "workbook bf16-mixed"
 ON_CPU = (KEPT, DECODED, FP32, BF16)
 WAYS = (*ON_CPU, "workbook fp32 and TF32", "workbook bf16-mixed, compiled")
 
@@ -54,16 +51,14 @@ class Published(torch.utils.data.Dataset):
     """
 
     def __init__(self, images: list, *, colours: bool):
-        steps = [transforms.RandomHorizontalFlip()] + [transforms.Resize((512, 384))] * isinstance(
-            images[0], io.BytesIO
-        )
-        steps += [transforms.RandomCrop(224)] + [
-            transforms.ColorJitter(*augment.STRENGTH)
-        ] * colours
-        steps += [
-            transforms.ToTensor(),
-            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
+        steps = [transforms.RandomHorizontalFlip()]
+        if isinstance(images[0], io.BytesIO):
+            steps.append(transforms.Resize((512, 384)))
+        steps.append(transforms.RandomCrop(224))
+        if colours:
+            steps.append(transforms.ColorJitter(*augment.STRENGTH))
+        steps.append(transforms.ToTensor())
+        steps.append(transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         self.images, self.change = images * 20, transforms.Compose(steps)
 
     def __len__(self) -> int:
@@ -71,9 +66,9 @@ class Published(torch.utils.data.Dataset):
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, np.float32]:
         image = self.images[i]
-        return self.change(
-            Image.open(image).convert("RGB") if isinstance(image, io.BytesIO) else image
-        ), np.float32(0.5)
+        if isinstance(image, io.BytesIO):
+            image = Image.open(image).convert("RGB")
+        return self.change(image), np.float32(0.5)
 
 
 def made_up(number: int = 48) -> tuple[list[io.BytesIO], list[Image.Image]]:
@@ -82,9 +77,8 @@ def made_up(number: int = 48) -> tuple[list[io.BytesIO], list[Image.Image]]:
     """
     random, files = np.random.default_rng(0), [io.BytesIO() for _ in range(number)]
     for file in files:
-        blots = Image.fromarray(random.integers(0, 256, (96, 128, 3), np.uint8)).resize(
-            (1024, 768), Image.Resampling.BICUBIC
-        )
+        small = Image.fromarray(random.integers(0, 256, (96, 128, 3), np.uint8))
+        blots = small.resize((1024, 768), Image.Resampling.BICUBIC)
         noisy = np.asarray(blots) + random.normal(0, 3, (768, 1024, 3))
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
     return files, [transforms.Resize((512, 384))(Image.open(file)) for file in files]
@@ -94,9 +88,8 @@ def batches(way: str, photos: tuple, size: int, *, colours: bool):
     """Batches without end; 960 crops an epoch, so that all are as large."""
     if way in (KEPT, DECODED):
         data = Published(photos[way == KEPT], colours=colours)
-        return itertools.chain.from_iterable(
-            itertools.repeat(torch.utils.data.DataLoader(data, size, shuffle=True))
-        )
+        loader = torch.utils.data.DataLoader(data, size, shuffle=True)
+        return itertools.chain.from_iterable(itertools.repeat(loader))
     return Batches(
         kept(photos),
         Contract("this benchmark"),
@@ -180,14 +173,13 @@ def training_step(way: str, photos: tuple, size: int, *, swin: str, count: int):
         for _ in range(count):
             step(colours)
         torch.get_device_module(DEVICE).synchronize()
-        return (time.perf_counter() - start) / count, (
-            torch.cuda.max_memory_allocated() - held + own
-        ) / 2**30 or np.nan
+        seconds = (time.perf_counter() - start) / count
+        memory = (torch.cuda.max_memory_allocated() - held + own) / 2**30
+        return seconds, memory or np.nan
 
     own = 0
-    print(
-        f"{way}: ready after {measure(True)[0] + measure(False)[0]:.1f} s", flush=True
-    )  # compiled in the first steps
+    ready = measure(True)[0] + measure(False)[0]  # compiled in the first steps
+    print(f"{way}: ready after {ready:.1f} s", flush=True)
     own = torch.cuda.memory_allocated() - others
     return measure
 
@@ -199,36 +191,37 @@ def compare(measures: dict, size: int, *, rounds: int, what: str) -> None:
     table = pd.DataFrame(rows, columns=["round", "", "way", what, "peak GiB"]).dropna(axis=1)
     table["images/s"] = size / table[what]
     base = table.loc[table.way == KEPT, ["round", "", what]]
-    table["times published"] = (
-        table.merge(base, on=["round", ""], suffixes=("", " base"))[f"{what} base"] / table[what]
-    )
-    medians = (
-        table.drop(columns="round").groupby(["way", ""], sort=False).median().unstack(sort=False)
-    )
+    beside = table.merge(base, on=["round", ""], suffixes=("", " base"))
+    table["times published"] = beside[f"{what} base"] / table[what]
+    groups = table.drop(columns="round").groupby(["way", ""], sort=False)
+    medians = groups.median().unstack(sort=False)
     print(medians.rename_axis(None).round(3).to_string(), "\n")
 
 
 def main() -> None:
     threads, photos = torch.get_num_threads(), made_up()
-    print(f"{torch.cuda.get_device_name() if GPU else 'no GPU'}; {platform.machine()}, {os.cpu_count()} cores, "
-          f"{threads} threads, load average {os.getloadavg()[0]:.1f}; torch {torch.__version__}")  # fmt: skip
+    gpu = torch.cuda.get_device_name() if GPU else "no GPU"
     print(
-        f"{len(photos[0])} made-up JPEGs of "
-        f"{np.mean([len(f.getvalue()) for f in photos[0]]) / 1e3:.0f} kB, data alone:"
+        f"{gpu}; {platform.machine()}, {os.cpu_count()} cores, {threads} threads, "
+        f"load average {os.getloadavg()[0]:.1f}; torch {torch.__version__}"
     )
+    kilobytes = np.mean([len(file.getvalue()) for file in photos[0]]) / 1e3
+    print(f"{len(photos[0])} made-up JPEGs of {kilobytes:.0f} kB, data alone:")
     torch.set_num_threads(1)
     names = (KEPT, DECODED, "workbook, uint8 for a GPU", "workbook, all on the CPU")
-    compare(
-        {name: cpu_of_data(name, photos, 96) for name in names}, 96, rounds=5, what="CPU s a batch"
-    )
+    measures = {name: cpu_of_data(name, photos, 96) for name in names}
+    compare(measures, 96, rounds=5, what="CPU s a batch")
     torch.set_num_threads(threads)
     if not GPU:
         print(
             "Swin-Tiny on a CPU: it tells that the code runs; what a GPU gains, which is the "
             "question, it does not tell"
         )
-    ways, swin, size, count, rounds = (WAYS, "base", 96, 5, 5) if GPU else (ON_CPU, "tiny", 8, 1, 3)
-    steps = {way: training_step(way, photos, size, swin=swin, count=count) for way in ways}
+    if GPU:
+        ways, size, rounds, options = WAYS, 96, 5, {"swin": "base", "count": 5}
+    else:
+        ways, size, rounds, options = ON_CPU, 8, 3, {"swin": "tiny", "count": 1}
+    steps = {way: training_step(way, photos, size, **options) for way in ways}
     if not GPU and steps[BF16](False)[0] > steps[FP32](False)[0]:
         del steps[BF16]
         print(f"{BF16} is slower than fp32 on this CPU and left out")

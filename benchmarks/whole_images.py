@@ -1,10 +1,10 @@
 """What does it cost MUSIQ to train on images of mixed size: batches alike in length, one image
 after the other, or everything filled up to the largest?
 
-python benchmarks/whole_images.py: a small MUSIQ (4 layers of 192; give --full
-for the published one, on a GPU) on made-up images of 24 sizes, from 224 x 160 to 512 x 384 pixels. All ways do
-the same number of images an epoch in one process, turn by turn; printed are medians over rounds,
-and ratios within a round.
+python benchmarks/whole_images.py: a small MUSIQ (4 layers of 192; give --full for the published
+one, on a GPU) on made-up images of 24 sizes, from 224 x 160 to 512 x 384 pixels. All ways do the
+same number of images an epoch in one process, turn by turn; printed are medians over rounds, and
+ratios within a round.
 
 alike       `loading.Batches`: batches of similar length, shorter ones filled up and masked
 shuffled    batches of any lengths, filled up to their longest and masked

@@ -8,6 +8,7 @@ differ otherwise, the operator says so.
 """
 
 import io
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -22,11 +23,9 @@ SOURCE = "KADID-10k"
 # ---- blur
 
 
-def _correlate(image, kernel):
-    return np.stack(
-        [ndimage.correlate(image[..., c], kernel, mode="nearest") for c in range(image.shape[2])],
-        axis=2,
-    )
+def by_channel(operator, image):
+    """An image (h, w, c) whose channels (h, w) each went through `operator`."""
+    return np.stack([operator(channel) for channel in np.moveaxis(image, 2, 0)], axis=2)
 
 
 def convolve(image, kernel):
@@ -43,8 +42,9 @@ def gaussian_blur(image, sigma, generator):
     """Gaussian of `sigma` pixels, cut at ceil(2 sigma) pixels as MATLAB's fspecial call of the
     generator does.
     """
+    radius = int(np.ceil(2 * sigma))
     return ndimage.gaussian_filter(
-        image, (sigma, sigma, 0), radius=(int(np.ceil(2 * sigma)),) * 2 + (0,), mode="nearest"
+        image, (sigma, sigma, 0), radius=(radius, radius, 0), mode="nearest"
     )
 
 
@@ -64,13 +64,16 @@ def motion_blur(image, length, generator):
     """Camera motion along a line of `length` pixels at a random angle; a pixel weighs 1 - its
     distance from the line.
     """
-    half, angle = (length - 1) / 2, generator.uniform(0, np.pi)
+    half = (length - 1) / 2
+    angle = generator.uniform(0, np.pi)
     radius = int(np.ceil(half)) + 1
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     along = x * np.cos(angle) + y * np.sin(angle)
     across = y * np.cos(angle) - x * np.sin(angle)
-    kernel = np.clip(1 - np.hypot(across, np.maximum(np.abs(along) - half, 0)), 0, None)
-    return _correlate(image, kernel / kernel.sum())
+    beyond_the_end = np.maximum(np.abs(along) - half, 0)
+    kernel = np.clip(1 - np.hypot(across, beyond_the_end), 0, None)
+    kernel /= kernel.sum()
+    return by_channel(lambda channel: ndimage.correlate(channel, kernel, mode="nearest"), image)
 
 
 # ---- noise
@@ -95,7 +98,8 @@ def white_noise_color(image, variance, generator):
 def impulse_noise(image, density, generator):
     """Salt and pepper: a sample of one channel becomes 0 or 1 with probability `density`."""
     draw = generator.random(image.shape)
-    return np.where(draw < density / 2, 0.0, np.where(draw < density, 1.0, image))
+    salted = np.where(draw < density, 1.0, image)
+    return np.where(draw < density / 2, 0.0, salted)
 
 
 @distortion(0.001, 0.005, 0.01, 0.02, 0.05, source=SOURCE, number=14, random=True)
@@ -103,30 +107,31 @@ def multiplicative_noise(image, variance, generator):
     """Speckle: each sample is multiplied by 1 + uniform noise of mean 0 and `variance`, as MATLAB's
     imnoise draws it.
     """
-    return image * (1 + np.sqrt(3 * variance) * generator.uniform(-1, 1, image.shape))
+    noise = np.sqrt(3 * variance) * generator.uniform(-1, 1, image.shape)
+    return image * (1 + noise)
 
 
 @distortion(0.01, 0.03, 0.05, 0.1, 0.15, source=SOURCE, number=15, random=True)
 def denoise(image, variance, generator):
     """What a denoiser leaves: Gaussian noise of `variance` is added and taken out again, channel by
-    channel. The generator's denoiser is a network, DnCNN (Zhang et al. 2017,
-    10.1109/TIP.2017.2662206), whose weights no package here holds; ours is non-local means (Buades,
-    Coll, Morel 2005, 10.1109/CVPR.2005.38), which knows the variance, patches of 5 x 5 within 6
-    pixels. Both smooth fine texture away and leave blotches.
+    channel.
+
+    The generator's denoiser is a network, DnCNN (Zhang et al. 2017, 10.1109/TIP.2017.2662206),
+    whose weights no package here holds; ours is non-local means (Buades, Coll, Morel 2005,
+    10.1109/CVPR.2005.38), which knows the variance, patches of 5 x 5 within 6 pixels. Both smooth
+    fine texture away and leave blotches.
     """
     sigma = np.sqrt(variance)
     noisy = np.clip(image + sigma * generator.standard_normal(image.shape), 0, 1)
-    options = {
-        "patch_size": 5,
-        "patch_distance": 6,
-        "h": 0.6 * sigma,
-        "sigma": sigma,
-        "fast_mode": True,
-    }
-    return np.stack(
-        [restoration.denoise_nl_means(channel, **options) for channel in np.moveaxis(noisy, 2, 0)],
-        axis=2,
+    denoised = partial(
+        restoration.denoise_nl_means,
+        patch_size=5,
+        patch_distance=6,
+        h=0.6 * sigma,
+        sigma=sigma,
+        fast_mode=True,
     )
+    return by_channel(denoised, noisy)
 
 
 # ---- place
@@ -141,31 +146,28 @@ def jitter(image, amount, generator):
     grid = np.mgrid[:height, :width]
     for _ in range(5):
         places = grid + amount * generator.standard_normal(grid.shape)
-        image = np.stack(
-            [
-                ndimage.map_coordinates(channel, places, order=1, mode="nearest")
-                for channel in np.moveaxis(image, 2, 0)
-            ],
-            axis=2,
-        )
+        moved = partial(ndimage.map_coordinates, coordinates=places, order=1, mode="nearest")
+        image = by_channel(moved, image)
     return image
 
 
 @distortion(20, 40, 60, 80, 100, source=SOURCE, number=20, random=True)
 def non_eccentricity_patch(image, patches, generator):
     """A rounded number of `patches` of 16 x 16 pixels, copied one after another up to 8 pixels
-    away, down and across. Small images leave less room: (side - 16) / 4 pixels where that is less
-    than 8.
+    away, down and across.
+
+    Small images leave less room: (side - 16) / 4 pixels where that is less than 8.
     """
-    image, (height, width) = image.copy(), image.shape[:2]
+    image = image.copy()
+    height, width = image.shape[:2]
     room = min(16, (min(height, width) - 16) // 2)
     for _ in range(round(patches)):
-        row, column = (
-            int(generator.integers(room, side - 16 - room + 1)) for side in (height, width)
-        )
-        down, right = (round(move) for move in generator.uniform(-room / 2, room / 2, 2))
+        row = generator.integers(room, height - 16 - room + 1)
+        column = generator.integers(room, width - 16 - room + 1)
+        down, right = np.rint(generator.uniform(-room / 2, room / 2, 2)).astype(int)
         patch = image[row : row + 16, column : column + 16].copy()
-        image[row + down : row + down + 16, column + right : column + right + 16] = patch
+        row, column = row + down, column + right
+        image[row : row + 16, column : column + 16] = patch
     return image
 
 
@@ -175,8 +177,10 @@ def color_block(image, blocks, generator):
     places.
     """
     image = image.copy()
+    height, width = image.shape[:2]
     for _ in range(round(blocks)):
-        row, column = (int(generator.integers(0, side - 32 + 1)) for side in image.shape[:2])
+        row = generator.integers(0, height - 32 + 1)
+        column = generator.integers(0, width - 32 + 1)
         image[row : row + 32, column : column + 32] = generator.random(3)
     return image
 
@@ -222,12 +226,14 @@ def pixelate(image, strength, generator):
     """Nearest-neighbour reduction to .95 - strength^.6 of the size, and back."""
     height, width = image.shape[:2]
     scale = 0.95 - strength**0.6
-    rows, columns = max(1, int(height * scale)), max(1, int(width * scale))
+    rows = max(1, int(height * scale))
+    columns = max(1, int(width * scale))
     small = image[np.ix_(_nearest(rows, height), _nearest(columns, width))]
     return small[np.ix_(_nearest(height, rows), _nearest(width, columns))]
 
 
 def _nearest(wanted, size):
+    """The pixel of a row of `size` below the middle of each of `wanted` equal parts."""
     return ((np.arange(wanted) + 0.5) * size / wanted).astype(int)
 
 

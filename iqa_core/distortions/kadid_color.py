@@ -25,9 +25,10 @@ def _curve(values, middle):
 @distortion(0.1, 0.2, 0.4, 0.7, 1.1, source=SOURCE, number=16, rgb=True)
 def brighten(image, amount, generator):
     """A tone curve through (.5, .5 + amount / 2): two parts on R, G, B and one on Lab lightness."""
+    middle = 0.5 + amount / 2
     lab = color.rgb2lab(image)
-    lab[..., 0] = 100 * _curve(lab[..., 0] / 100, 0.5 + amount / 2)
-    return (2 * _curve(image, 0.5 + amount / 2) + to_rgb(lab)) / 3
+    lab[..., 0] = 100 * _curve(lab[..., 0] / 100, middle)
+    return (2 * _curve(image, middle) + to_rgb(lab)) / 3
 
 
 @distortion(0.05, 0.1, 0.2, 0.4, 0.8, source=SOURCE, number=17)
@@ -60,9 +61,8 @@ def sharpen(image, amount, generator):
     `amount` times.
     """
     lab = color.rgb2lab(image)
-    lab[..., 0] += amount * (
-        lab[..., 0] - ndimage.gaussian_filter(lab[..., 0], 3, radius=6, mode="nearest")
-    )
+    blurred = ndimage.gaussian_filter(lab[..., 0], 3, radius=6, mode="nearest")
+    lab[..., 0] += amount * (lab[..., 0] - blurred)
     return to_rgb(lab)
 
 
@@ -82,52 +82,47 @@ def color_shift(image, amount, generator):
     is the gradient of the grey image smoothed by a Gaussian of 4 pixels, stretched to 0..1 between
     its 1st and 99th percentile.
     """
-    edges = _stretch(
-        ndimage.gaussian_filter(np.hypot(*np.gradient(image @ np.array(LUMA))), 4, mode="nearest")
-    )
-    edges = np.clip(edges, 0.1, 1)
+    grey = image @ np.array(LUMA)
+    edges = ndimage.gaussian_filter(np.hypot(*np.gradient(grey)), 4, mode="nearest")
+    edges = np.clip(_stretch(edges), 0.1, 1)
     weight = _stretch(np.clip(edges, *np.percentile(edges, [1, 99])))
     angle = generator.uniform(0, np.pi / 2)
-    moved = ndimage.shift(
-        image[..., 1],
-        np.rint([amount * np.sin(angle), amount * np.cos(angle)]),
-        order=0,
-        mode="nearest",
-    )
+    down_and_right = np.rint([amount * np.sin(angle), amount * np.cos(angle)])
+    moved = ndimage.shift(image[..., 1], down_and_right, order=0, mode="nearest")
     result = image.copy()
     result[..., 1] += weight * (moved - image[..., 1])
     return result
 
 
 def _stretch(values):
+    """Brought to the range 0..1."""
     return (values - values.min()) / max(np.ptp(values), 1e-12)
 
 
 @distortion(64, 48, 32, 16, 8, source=SOURCE, number=6, rgb=True)
 def color_quantization(image, colors, generator):
     """A palette of a rounded number of `colors` of the image's own, with Floyd-Steinberg dither.
+
     The generator's palette is MATLAB's minimum-variance one; ours is Pillow's median cut, moved on
     by k-means.
     """
     colored = picture(image)
     palette = colored.quantize(round(colors), method=Image.Quantize.MEDIANCUT, kmeans=1000)
-    return (
-        np.asarray(
-            colored.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
-        )
-        / 255.0
-    )
+    dithered = colored.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    return np.asarray(dithered.convert("RGB")) / 255.0
 
 
 @distortion(0.4, 0.2, 0.1, 0, -0.4, source=SOURCE, number=7)
 def color_saturation_1(image, factor, generator):
     """S of HSV is multiplied by `factor`: paler, grey at level 4, pale complementary colours at 5.
+
     Those exceed their V, and the image is divided by the largest excess of all pixels, at most 1.4,
     as MATLAB's hsv2rgb does even where nothing is beyond 1.
     """
     value = image.max(axis=2, keepdims=True)
     result = value - (value - image) * factor
-    return result / max(1, (result / np.maximum(value, 1e-12)).max())
+    excess = (result / np.maximum(value, 1e-12)).max()
+    return result / max(1, excess)
 
 
 @distortion(1, 2, 3, 6, 9, source=SOURCE, number=8, rgb=True)
@@ -139,6 +134,7 @@ def color_saturation_2(image, factor, generator):
 
 
 def to_rgb(lab):
+    """CIE Lab (h, w, 3) in RGB, clipped to [0, 1]."""
     with warnings.catch_warnings():  # colours outside sRGB are expected here, and clipped
         warnings.filterwarnings("ignore", message=".*negative Z values")
         return color.lab2rgb(lab)

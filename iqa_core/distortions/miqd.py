@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from .kadid import convolve, through_file
+from .kadid import by_channel, convolve, through_file
 from .kadid_color import LUMA
 from .registry import distortion
 
@@ -45,24 +45,19 @@ def contrast(image, factor, generator):
 @distortion(0.95, 0.61, 0.355, 0.185, 0.07, source=SOURCE)
 def miqd_pixelate(image, scale, generator):
     """Box-averaged down to `scale` of the size, at least a pixel, and back by nearest neighbour.
+
     MIQD's name is pixelate.
     """
     height, width = image.shape[:2]
     small = max(1, int(width * scale + NEARLY)), max(1, int(height * scale + NEARLY))
-    return np.stack(
-        [_pixelated(channel, small, (width, height)) for channel in np.moveaxis(image, 2, 0)],
-        axis=2,
-    )
 
+    def pixelated(channel):
+        picture = Image.fromarray(np.rint(channel * 255).astype(np.uint8))
+        picture = picture.resize(small, Image.Resampling.BOX)
+        picture = picture.resize((width, height), Image.Resampling.NEAREST)
+        return np.asarray(picture) / 255.0
 
-def _pixelated(channel, small, size):
-    picture = Image.fromarray(np.rint(channel * 255).astype(np.uint8))
-    return (
-        np.asarray(
-            picture.resize(small, Image.Resampling.BOX).resize(size, Image.Resampling.NEAREST)
-        )
-        / 255.0
-    )
+    return by_channel(pixelated, image)
 
 
 @distortion(100, 63, 36, 18, 0, source=SOURCE, rgb=True)
@@ -82,13 +77,12 @@ def _streak(radius, sigma, degrees):
     `sigma` pixels. 0 degrees: it looks right, so a point smears to the left.
     """
     reach = 2 * int(np.ceil(radius - NEARLY))
-    steps, angle = np.arange(reach + 1), np.deg2rad(degrees)
-    kernel = np.zeros((2 * reach + 1,) * 2)
-    place = (
-        reach - np.rint(steps * np.sin(angle)).astype(int),
-        reach - np.rint(steps * np.cos(angle)).astype(int),
-    )
-    np.add.at(kernel, place, np.exp(-((steps / sigma) ** 2) / 2))
+    steps = np.arange(reach + 1)
+    angle = np.deg2rad(degrees)
+    rows = reach - np.rint(steps * np.sin(angle)).astype(int)
+    columns = reach - np.rint(steps * np.cos(angle)).astype(int)
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
+    np.add.at(kernel, (rows, columns), np.exp(-((steps / sigma) ** 2) / 2))
     return kernel / kernel.sum()
 
 
@@ -97,7 +91,9 @@ def miqd_motion_blur(image, parameter, generator):
     """A one-sided streak of (radius, sigma) pixels within 45 degrees of level, as ImageMagick draws
     it: the picture moves as well as blurs. MIQD's name is motion_blur.
     """
-    return convolve(image, _streak(*parameter, generator.uniform(-45, 45)))
+    radius, sigma = parameter
+    degrees = generator.uniform(-45, 45)
+    return convolve(image, _streak(radius, sigma, degrees))
 
 
 @distortion((0.95, 0.5), (0.999, 0.9), (3, 0.5), (7, 0.8), (12, 0.9), source=SOURCE)
@@ -107,12 +103,12 @@ def defocus_blur(image, parameter, generator):
     there is. The border is repeated, where the generator mirrors it.
     """
     radius, sigma = parameter[0] + NEARLY, parameter[1]
-    half = max(8, int(radius))
-    y, x = np.mgrid[-half - 2 : half + 3, -half - 2 : half + 3]
+    half = max(8, int(radius)) + 2
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
     disk = (x**2 + y**2 <= radius**2).astype(float)
-    return convolve(
-        image, ndimage.gaussian_filter(disk / disk.sum(), sigma, radius=1 if radius <= 8.001 else 2)
-    )
+    softened_over = 1 if radius <= 8.001 else 2
+    disk = ndimage.gaussian_filter(disk / disk.sum(), sigma, radius=softened_over)
+    return convolve(image, disk)
 
 
 @distortion(
@@ -125,12 +121,14 @@ def defocus_blur(image, parameter, generator):
     random=True,
 )
 def glass_blur(image, parameter, generator):
-    """A Gaussian blur, every pixel replaced by a random neighbour's, and the blur again; (sigma in
-    pixels, farthest neighbour, rounds), the last two cut to whole numbers, so that levels up to 3
-    move nothing and are two blurs. All pixels of a round are copied at once, as MIQD's generator
-    does it, where ImageNet-C swaps one after another.
+    """A Gaussian blur, every pixel replaced by a random neighbour's, and the blur again.
+
+    `parameter`: (sigma in pixels, farthest neighbour, rounds), the last two cut to whole numbers,
+    so that levels up to 3 move nothing and are two blurs. All pixels of a round are copied at once,
+    as MIQD's generator does it, where ImageNet-C swaps one after another.
     """
-    sigma, reach, rounds = parameter[0], int(parameter[1] + NEARLY), int(parameter[2] + NEARLY)
+    sigma = parameter[0]
+    reach, rounds = (int(value + NEARLY) for value in parameter[1:])
     image = ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     for _ in range(rounds):
@@ -147,28 +145,38 @@ def _plasma(side, decay, generator):
     torus: midpoints are the mean of their four neighbours plus uniform noise, which falls by
     decay^2 with every halving.
     """
-    grid, noise = np.zeros((1, 1)), 1.0
+    grid = np.zeros((1, 1))
+    noise = 1.0
     while len(grid) < side:
-        finer = np.zeros((2 * len(grid),) * 2)
+        finer = np.zeros((2 * len(grid), 2 * len(grid)))
         finer[::2, ::2] = grid
+
+        # middles of squares, from their four corners
         corners = grid + np.roll(grid, -1, 0)
-        finer[1::2, 1::2] = (corners + np.roll(corners, -1, 1)) / 4 + noise * generator.uniform(
-            -1, 1, grid.shape
-        )
+        middles = (corners + np.roll(corners, -1, 1)) / 4
+        finer[1::2, 1::2] = middles + noise * generator.uniform(-1, 1, grid.shape)
+
+        # middles of their sides, from the corners and middles beside them
         sides = sum(np.roll(finer, step, axis) for axis in (0, 1) for step in (-1, 1)) / 4
         sides += noise * generator.uniform(-1, 1, finer.shape)
-        finer[::2, 1::2], finer[1::2, ::2] = sides[::2, 1::2], sides[1::2, ::2]
-        grid, noise = finer, noise / decay**2
+        finer[::2, 1::2] = sides[::2, 1::2]
+        finer[1::2, ::2] = sides[1::2, ::2]
+
+        grid = finer
+        noise /= decay**2
     return (grid - grid.min()) / np.ptp(grid)
 
 
 @distortion((0.1, 3), (0.3, 2.05), (0.7, 1.6), (1.5, 1.5), (5, 1.3), source=SOURCE, random=True)
 def fog(image, parameter, generator):
     """A cloud of (amount, decay) is added, then all scaled so that the brightest pixel can stay as
-    it was; a small decay makes rough fog. The scale falls with the amount (1/6 at level 5), so the
-    strongest fog is grey, not white.
+    it was; a small decay makes rough fog.
+
+    The scale falls with the amount (1/6 at level 5), so the strongest fog is grey, not white.
     """
-    (amount, decay), (height, width), brightest = parameter, image.shape[:2], image.max()
+    amount, decay = parameter
+    height, width = image.shape[:2]
+    brightest = image.max()
     cloud = _plasma(max(height, width), decay, generator)[:height, :width, None]
     return (image + amount * cloud) * brightest / (brightest + amount)
 
@@ -183,25 +191,20 @@ def fog(image, parameter, generator):
     random=True,
 )
 def snow(image, parameter, generator):
-    """Flakes over a whitened picture. Flakes: Gaussian noise (mean, standard deviation), enlarged
-    (zoom), 0 below a threshold, streaked (radius, sigma in pixels) within 45 degrees of upright,
-    and once more turned by 180 degrees. The last number is what stays of the picture; the rest is
-    at least 1.5 x its grey + .5.
+    """Flakes over a whitened picture.
+
+    Flakes: Gaussian noise (mean, standard deviation), enlarged (zoom), 0 below a threshold,
+    streaked (radius, sigma in pixels) within 45 degrees of upright, and once more turned by 180
+    degrees. The last number is what stays of the picture; the rest is at least 1.5 x its grey + .5.
     """
     mean, deviation, zoom, threshold, radius, sigma, kept = parameter
     height, width = image.shape[:2]
+
     small = int(np.ceil(height / zoom)) + 1, int(np.ceil(width / zoom)) + 1
     flakes = ndimage.zoom(generator.normal(mean, deviation, small), zoom, order=1)[:height, :width]
     flakes = np.clip(np.where(flakes < threshold, 0, flakes), 0, 1)[..., None]
     flakes = convolve(flakes, _streak(radius, sigma, generator.uniform(-135, -45)))
-    grey = (
-        image.mean(axis=2, keepdims=True)
-        if image.shape[2] == 1
-        else image @ np.array(LUMA)[:, None]
-    )
-    return (
-        kept * image
-        + (1 - kept) * np.maximum(image, 1.5 * grey + 0.5)
-        + flakes
-        + flakes[::-1, ::-1]
-    )
+
+    grey = image if image.shape[2] == 1 else image @ np.array(LUMA)[:, None]
+    whitened = kept * image + (1 - kept) * np.maximum(image, 1.5 * grey + 0.5)
+    return whitened + flakes + flakes[::-1, ::-1]
