@@ -22,14 +22,8 @@ from iqa_core.hints import nearest
 if TYPE_CHECKING:  # torch takes seconds to import, and the table needs none
     from torch import Tensor
 
-WRAPPERS = (
-    "params",
-    "params_ema",
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "net",
-)  # where checkpoints keep the state dict
+# where checkpoints keep the state dict
+WRAPPERS = ("params", "params_ema", "state_dict", "model_state_dict", "model", "net")
 PREFIXES = ("module.", "net.")  # what DataParallel and pyiqa put before every key
 
 
@@ -49,9 +43,7 @@ class Published(NamedTuple):
     low: float | None  # scores are expected between low and high, in units
     high: float | None
     units: str
-    # what the weights were trained with: 512x384 (height x width) or 288 (shorter side), and the
-    # interpolation
-    resize: str
+    resize: str  # before training: 512x384 (height x width) or 288 (shorter side), interpolation
     sha256: str
     needed_by: str
     note: str
@@ -82,13 +74,13 @@ def rows() -> list[Published]:
 
 
 def _row(texts):
-    arguments = dict(pair.split("=", 1) for pair in texts["arguments"].split())
-    numbers = {key: float(texts[key]) if texts[key] else None for key in ("low", "high")}
-    typed = {
-        "arguments": {key: yaml.safe_load(value) for key, value in arguments.items()},
-        **numbers,
-    }
-    return Published(**texts | typed | {"megabytes": int(texts["megabytes"])})
+    values = dict(texts)
+    pairs = [pair.split("=", 1) for pair in texts["arguments"].split()]
+    values["arguments"] = {key: yaml.safe_load(value) for key, value in pairs}
+    values["megabytes"] = int(texts["megabytes"])
+    for key in ("low", "high"):
+        values[key] = float(texts[key]) if texts[key] else None
+    return Published(**values)
 
 
 def row(name: str) -> Published:
@@ -106,17 +98,15 @@ def local_file(name: str) -> Path:
     """The local file of a row; FileNotFoundError with the command that fetches it, its address and
     where it should lie.
     """
-    found = row(name)
-    if not found.path.is_file():
-        source = (
-            f"`python -m iqa_core weights get {name}` fetches it from {found.address}"
-            if found.address
-            else found.note
-        )
+    published = row(name)
+    if not published.path.is_file():
+        source = published.note
+        if published.address:
+            source = f"`python -m iqa_core weights get {name}` fetches it from {published.address}"
         raise FileNotFoundError(
-            f"the weights {name} are missing: {source}; or put the file at {found.path}"
+            f"the weights {name} are missing: {source}; or put the file at {published.path}"
         )
-    return found.path
+    return published.path
 
 
 def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
@@ -124,9 +114,13 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
     common to all keys.
 
     Nothing in the file is executed: of a pickle only tensors, plain values and argparse.Namespace
-    are read. The arrays of an .npz are renamed for `model="musiq"`. FileNotFoundError; ValueError
-    for a damaged file, for one that holds other objects (a whole pickled model) and for one that is
-    no state dict. All say what to do.
+    are read.
+
+    path     of the file; its ending tells the kind, torch's is any other
+    model    "musiq": the arrays of an official .npz get the names that musiq.py knows
+
+    FileNotFoundError; ValueError for a damaged file, for one that holds other objects (a whole
+    pickled model) and for one that is no state dict. All say what to do.
     """
     import torch
 
@@ -143,8 +137,8 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
         other = [key for key, value in state.items() if value.dtype.kind not in "fiub"]
         if other:
             raise ValueError(
-                f"{path} holds arrays that are no numbers: {', '.join(other[:5])}; it is no file "
-                f"of weights"
+                f"{path} holds arrays that are no numbers: {', '.join(other[:5])}; "
+                "it is no file of weights"
             )
         state = {key: torch.from_numpy(value) for key, value in state.items()}
     for prefix in PREFIXES:
@@ -169,51 +163,45 @@ def _read(path):
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        if refused := re.search(
-            r"GLOBAL (\S+)|unrecognized function ([^\n]+)|(Object arrays)", str(error)
-        ):
+        refused = REFUSED.search(str(error))
+        if refused:
             what = next(group for group in refused.groups() if group)
             raise ValueError(
                 f"{path} is refused: it holds {what}, and to unpickle anything but tensors and "
-                f"plain values runs code of "
-                "whoever made the file. Ask for a state dict; or, if you trust them, load it with "
-                "their own code in an "
-                "environment of its own and save model.state_dict() by torch.save"
+                "plain values runs code of whoever made the file. Ask for a state dict; or, if you "
+                "trust them, load it with their own code in an environment of its own and save "
+                "model.state_dict() by torch.save"
             ) from None
         raise ValueError(
             f"{path} cannot be read ({type(error).__name__}): it is damaged, cut short, or not "
-            f"what its ending says; fetch it "
-            "again, or give it the ending of what it is (.safetensors, .npz, else torch's)"
+            "what its ending says; fetch it again, or give it the ending of what it is "
+            "(.safetensors, .npz, else torch's)"
         ) from error
 
 
+# what torch and NumPy say of objects that they do not unpickle
+REFUSED = re.compile(r"GLOBAL (\S+)|unrecognized function ([^\n]+)|(Object arrays)")
+
+
 def _unwrap(state, path):
+    """The state dict inside a checkpoint's dicts; ValueError where there is none."""
     import torch
 
-    for _ in WRAPPERS:  # one in the other, but not without end
-        state = next(
-            (
-                state[key]
-                for key in WRAPPERS
-                if isinstance(state, dict) and isinstance(state.get(key), dict)
-            ),
-            state,
-        )
+    for _ in WRAPPERS:  # one may lie in the other, but not without end
+        inner = state if isinstance(state, dict) else {}
+        held = [inner[key] for key in WRAPPERS if isinstance(inner.get(key), dict)]
+        state = held[0] if held else state
+    save = "save one with torch.save(model.state_dict())"
     if not isinstance(state, dict) or not state:
-        raise ValueError(
-            f"{path} holds {type(state).__name__} and no state dict; save one with "
-            f"torch.save(model.state_dict())"
-        )
-    other = [
-        key
-        for key, value in state.items()
-        if not (isinstance(key, str) and isinstance(value, torch.Tensor | np.ndarray))
-    ]
+        raise ValueError(f"{path} holds {type(state).__name__} and no state dict; {save}")
+    other = []
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor | np.ndarray):
+            other.append(repr(key))
     if other:
         raise ValueError(
-            f"{path} holds no state dict: {', '.join(map(repr, other[:5]))} are no tensors, and "
-            f"none of "
-            f"{', '.join(WRAPPERS)} holds a dict; save one with torch.save(model.state_dict())"
+            f"{path} holds no state dict: {', '.join(other[:5])} are no tensors, and none of "
+            f"{', '.join(WRAPPERS)} holds a dict; {save}"
         )
     return dict(state)
 
@@ -226,11 +214,10 @@ def musiq_state(arrays: "dict[str, np.ndarray]") -> "dict[str, Tensor]":
     order. ValueError if there is no model among the arrays.
     """
     prefix = "opt/target/"  # the rest is the optimiser's
-    target = {
-        tuple(key.removeprefix(prefix).split("/")): value
-        for key, value in arrays.items()
-        if key.startswith(prefix)
-    }
+    target = {}
+    for key, array in arrays.items():
+        if key.startswith(prefix):
+            target[tuple(key.removeprefix(prefix).split("/"))] = array
     if not target:
         raise ValueError(
             f"no array is named {prefix}...; an official MUSIQ .npz is wanted, not one with "
@@ -244,10 +231,15 @@ PORT_NAMES = {
     "Transformer": "transformer_encoder",
     "pos_embedding": "position_emb",
     "scale_embedding": "scale_emb",
+    "kernel": "weight",
+    "scale": "weight",
 }
 
 
 def _port_name(path, layers):
+    """The port's key for an array at `path`, a tuple of flax's names; `layers`: paths of all that
+    hold something.
+    """
     names = []
     for depth, part in enumerate(path[:-1]):
         parent = path[depth - 1] if depth else ""
@@ -259,25 +251,26 @@ def _port_name(path, layers):
             names.append(f"norm{rank}" if kind == "norm" else kind)
         elif names[-1:] == ["mlp"]:
             names.append(f"fc{beside.index(part) + 1}")
+        elif part.startswith("encoderblock_"):
+            names.append(f"transformer.{part}")
         elif part != "unit1":
-            names.append(
-                f"transformer.{part}"
-                if part.startswith("encoderblock_")
-                else PORT_NAMES.get(part, part)
-            )
-    leaf = "weight" if path[-1] in ("kernel", "scale") else PORT_NAMES.get(path[-1], path[-1])
-    return ".".join([*names, leaf])
+            names.append(PORT_NAMES.get(part, part))
+    return ".".join([*names, PORT_NAMES.get(path[-1], path[-1])])
 
 
 def _port_tensor(path, array):
-    if path[-1] in ("scale", "bias"):
-        array = array.reshape(-1)
-    elif path[-1] == "scale_embedding":
-        array = array[0]
-    elif path[-1] == "kernel" and array.ndim == 4:
-        array = array.transpose(3, 2, 0, 1)
-    elif path[-1] == "kernel":  # attention's are (width, heads, n), its last one (heads, n, width)
-        array = array.reshape((-1, array.shape[-1]) if path[-2] == "out" else (len(array), -1)).T
+    """An array at `path` in the shape that torch gives it."""
     import torch
 
+    leaf = path[-1]
+    if leaf in ("scale", "bias"):
+        array = array.reshape(-1)
+    elif leaf == "scale_embedding":
+        array = array[0]
+    elif leaf == "kernel" and array.ndim == 4:
+        array = array.transpose(3, 2, 0, 1)
+    elif leaf == "kernel" and path[-2] == "out":  # attention's last one: (heads, n, width)
+        array = array.reshape(-1, array.shape[-1]).T
+    elif leaf == "kernel":  # its others: (width, heads, n)
+        array = array.reshape(len(array), -1).T
     return torch.from_numpy(np.array(array, np.float32, order="C"))
