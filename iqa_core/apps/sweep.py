@@ -164,7 +164,9 @@ def _print_lines(call: Call, process: subprocess.Popen, ended: queue.SimpleQueue
             if line.startswith(OUTCOME):
                 outcome = line.removeprefix(OUTCOME)
             else:
-                print(f"{call.lead}{line.removeprefix(INDENT)}", flush=True)
+                # Whole at once: print would let another run's line in before the line's end.
+                sys.stdout.write(f"{call.lead}{line.removeprefix(INDENT)}\n")
+                sys.stdout.flush()
     ended.put((process.pid, outcome))
 
 
