@@ -64,6 +64,7 @@ class Job:
             "smart_iqa",
             self.arguments,
             contract=self.contract,
+            recipe=self.recipe,
             frozen_crops=self.frozen_crops,
         )
 

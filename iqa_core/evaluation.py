@@ -11,10 +11,12 @@ from tqdm.auto import tqdm
 
 from .full_reference import REGISTRY, fr_measure
 from .loading.samples import Samples
-from .loading.views import batch, evaluation_views, floats
+from .loading.views import batch, evaluation_views, floats, is_frozen, shape_of
 from .metrics import apply_scale
 from .parallel import in_processes
 from .pixels import read_image
+
+WHOLE = 2**23  # pixels of whole images that a model gets at a time, unless one alone has more
 
 
 @torch.inference_mode()
@@ -41,7 +43,7 @@ def predict(
     batch_size    crops that the model gets at a time, at most
     random        integers that seed crops at random places instead, as published code takes them;
                   image i has its own generator
-    distributed   the processes of torchrun, which must then all call this, take every so manieth
+    distributed   the processes of torchrun, which must then all call this, take every `world`th
                   image each, and every process gets all predictions
     scaled        on the scale that the contract's calibration leads to
 
@@ -61,13 +63,10 @@ def predict(
 
     # A few images at a time: their crops make one batch, or several of `batch_size`.
     scores = np.zeros(len(images))
-    mine = range(rank, len(images), world)
-    per_batch = max(1, batch_size // (crops or 4))
-    starts = range(0, len(mine), per_batch)
+    groups = _together(images, range(rank, len(images), world), contract, crops, batch_size)
     model.eval()
     try:
-        for start in tqdm(starts, desc="predict", disable=not progress, mininterval=2):
-            numbers = mine[start : start + per_batch]
+        for numbers in tqdm(groups, desc="predict", disable=not progress, mininterval=2):
             arrays = []
             for i in numbers:
                 sample = {name: some[i] for name, some in parts.items()}
@@ -75,7 +74,7 @@ def predict(
                 arrays.append(evaluation_views(sample, contract, crops=crops, seed=seed))
             found = _scores(model, arrays, batch_size)
             ends = np.cumsum([len(sample[0]) for sample in arrays])[:-1]
-            scores[list(numbers)] = [crops_of.mean() for crops_of in np.split(found, ends)]
+            scores[numbers] = [crops_of.mean() for crops_of in np.split(found, ends)]
     finally:
         model.train(training)
 
@@ -94,6 +93,24 @@ def predict_samples(model, samples: Samples, **kwargs) -> np.ndarray:
     """`predict` of samples, each beside the reference that the model's contract wants."""
     reference = samples.parts.get(model.contract.reference)
     return predict(model, samples.parts["image"], reference=reference, **kwargs)
+
+
+def _together(images, numbers, contract, crops, batch_size):
+    """The numbers in groups whose views go through the model together: as many as make
+    `batch_size` crops, or whole images of `WHOLE` pixels in all.
+    """
+    if contract.crop or (len(images) and is_frozen(images[0])):
+        size = max(1, batch_size // (crops or 4))
+        return [list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
+    groups, pixels = [], WHOLE
+    for i in numbers:
+        own = int(np.prod(shape_of(images, i)))
+        if not groups or pixels + own > WHOLE or len(groups[-1]) == batch_size:
+            groups.append([])
+            pixels = 0
+        groups[-1].append(i)
+        pixels += own
+    return groups
 
 
 def _scores(model, arrays, batch_size):

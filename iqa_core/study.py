@@ -15,8 +15,8 @@ import torch
 
 from . import datasets, evaluation, metrics, runs, splits
 from .loading import Samples, check_frozen, open_samples
-from .models import create_model, title, weights
-from .training import Recipe
+from .models import create_model, objective_of, title, weights
+from .training import Recipe, prepare
 
 
 @dataclass(frozen=True)
@@ -79,27 +79,32 @@ def build_network(
     arguments: dict,
     *,
     contract: dict,
+    recipe: Recipe,
     frozen_crops: int = 0,
     start_from: str = "",
 ):
     """The network of a run: model `name` of `arguments`, its contract changed by `contract`.
 
-    arguments      those that the notebook declares are its own model's; another model, of which
-                   nothing else is said, is built as it is
+    arguments, contract
+                   those that the notebook declares are its own model's; another model, of which
+                   nothing else is said, is built and looked at as it is
+    recipe         refused here, before images are opened, where this model cannot follow it
     frozen_crops   not 0: its backbone does not learn, and each image is judged by so many crops
     start_from     a finished run of the same model, whose weights it begins with
 
     ValueError for a model that cannot learn on frozen crops, and for weights of another model;
     FileNotFoundError for a run that has not finished.
     """
-    if arguments == _arguments_of_another(record, name):
-        arguments = {}
+    declared = _declared_of_another(record, name)
+    arguments = {} if arguments == declared.get("arguments") else arguments
+    contract = {} if contract == declared.get("contract") else contract
     network = create_model(name, **arguments)
     network.contract = network.contract.changed(**contract)
     if frozen_crops:
         check_frozen(network)
         network.contract = network.contract.changed(crops=frozen_crops)
         network.backbone.requires_grad_(False)
+    prepare.check_model(network, objective_of(network), recipe)
     if start_from:
         _start_from(record, network, start_from)
     record.record(
@@ -111,23 +116,26 @@ def build_network(
     return network
 
 
-def _arguments_of_another(record, name):
-    """The arguments that a run's notebook declares, where those are of another model than `name`;
-    else None.
+def _declared_of_another(record, name):
+    """What a run's notebook declares of its own model, by parameter, where that is another than
+    `name`; else nothing.
     """
     notebook = runs.read_json(record.path("params.json"))["notebook"]
     declared = runs.declared_parameters(runs.project_root() / f"notebooks/{notebook}.ipynb")
     if "model" not in declared or declared["model"].default == name:
-        return None
-    return declared["arguments"].default
+        return {}
+    return {parameter: declared[parameter].default for parameter in ("arguments", "contract")}
 
 
 def _start_from(record, network, run):
     """Gives a network the weights of a finished run, which the run records."""
     other = runs.load_model(run)
-    if other.config != network.config:
-        raise ValueError(f"start_from: {run} is {other.config}, not {network.config}")
-    network.load_state_dict(other.state_dict())
+    try:
+        network.load_state_dict(other.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            f"start_from: the weights of {run}, {other.config}, do not fit {network.config}"
+        ) from error
     record.uses(runs.finished(run) / "model.safetensors")
 
 
@@ -184,9 +192,8 @@ def predict_and_save(
     for name in ("val", "test"):
         rows = sets[name].table[["image", "label"]].copy()
         rows.insert(1, "split", name)
-        rows["predicted"] = evaluation.predict_samples(
-            network, sets[name], random=random, progress=True
-        )
+        predict = objective_of(network).predict or evaluation.predict_samples
+        rows["predicted"] = predict(network, sets[name], random=random, progress=True)
         parts.append(rows)
     predictions = pd.concat(parts)
     predictions.to_csv(record.path("predictions.csv"), index=False)
@@ -265,4 +272,8 @@ def recipe_of(notebook_stem: str, namespace: dict) -> Recipe:
     """
     notebook = runs.project_root() / f"notebooks/{notebook_stem}.ipynb"
     declared = runs.declared_parameters(notebook)
-    return Recipe.from_parameters({name: namespace[name] for name in declared})
+    recipe = Recipe.from_parameters({name: namespace[name] for name in declared})
+    choices = ["val", "test", *namespace.get("monitor", [])]
+    if recipe.select not in choices:
+        raise KeyError(f"select is {recipe.select!r}; there are {', '.join(choices)}")
+    return recipe

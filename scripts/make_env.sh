@@ -32,7 +32,10 @@ if "${pip[@]}" install --quiet --constraint constraints.txt uv; then
         [ -z "$index" ] || [ -n "${UV_DEFAULT_INDEX:-}" ] || export UV_DEFAULT_INDEX="$index"
     done
     export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
-    if .venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --editable ".[dev]" --quiet; then
+    # Compiled once: where Python is told to write no bytecode, each of a test's many processes would
+    # compile torch and timm anew, which triples the seconds of an import.
+    if .venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --editable ".[dev]" \
+        --compile-bytecode --quiet; then
         echo "env: .venv is ready after $SECONDS s"
         exit 0
     fi

@@ -14,7 +14,7 @@ from torch import nn
 from iqa_core.loading import grid, views
 from iqa_core.models import Contract, create_model, list_models, module_of
 from iqa_core.models.layers import Normalise
-from iqa_core.models.musiq import PATCH, target_size
+from iqa_core.models.musiq import MUSIQ, PATCH, target_size
 from iqa_core.models.published import rows as published_rows
 from iqa_core.models.weights import contract_with
 from iqa_core.pixels import read
@@ -177,7 +177,8 @@ def described(contract: Contract, model: nn.Module) -> list[str]:
     if contract.crop:
         crops, seen = crops_and_share(contract, height, width)
     else:
-        crops, seen = f"whole image, in {musiq_patches(model)}", "100 %"
+        patches = f", in {musiq_patches(model)}" if isinstance(model, MUSIQ) else ""
+        crops, seen = f"whole image{patches}", "100 %"
     return [size, scale, crops, seen, normalisation(model)]
 
 
@@ -221,7 +222,8 @@ def normalisation(model: nn.Module) -> str:
     means = [
         each.mean.flatten().tolist() for each in model.modules() if isinstance(each, Normalise)
     ]
-    words = [NORMALISED[tuple(round(value, 3) for value in mean)] for mean in means]
+    known = [tuple(round(value, 3) for value in mean) for mean in means]
+    words = [NORMALISED.get(mean, "a mean and deviation of its own") for mean in known]
     return ", ".join(dict.fromkeys(words)) or "to -1..1"
 
 

@@ -10,14 +10,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from filelock import FileLock
 from pictures import noise, save
 from PIL import Image
+from torch.utils.data import Subset
 
 from iqa_core import pixels
-from iqa_core.loading import Batches
+from iqa_core.loading import Batches, Samples
+from iqa_core.models import Contract, Objective
 from iqa_core.pixels import cache as store
 from iqa_core.pixels import read_image
 from iqa_core.pixels.cache import PixelCache
@@ -42,12 +45,18 @@ def decodes(monkeypatch):
 
 def test_one_decode_an_image_however_many_epochs_and_crops(files, tmp_path, decodes):
     cache, generator = PixelCache(files, tmp_path / "cache"), np.random.default_rng(0)
+    samples = Samples({"image": cache}, pd.DataFrame({"label": range(4)}))
     for _ in range(3):
         data = Batches(
-            cache, np.arange(4.0), crop=32, batch_size=8, crops_per_image=20, generator=generator
+            samples,
+            Contract("test", crop=32),
+            Objective(),
+            batch_size=8,
+            crops_per_image=20,
+            generator=generator,
         )
-        for crops, *_ in itertools.islice(data, len(data)):
-            assert crops.shape[1:] == (3, 32, 32)
+        for step in itertools.islice(data, len(data)):
+            assert step.views[0].shape[1:] == (3, 32, 32)
         assert sorted(decodes) == files
     again = PixelCache(files, tmp_path / "cache").fill()
     np.testing.assert_array_equal(again[2], read_image(files[2]))
@@ -59,7 +68,7 @@ def test_a_cache_holds_the_pixels_of_the_files_in_any_order_of_asking(files, tmp
     for number in (3, 0, 1, 2, -1, 3):
         np.testing.assert_array_equal(cache[number], read_image(files[number]))
         assert not cache[number].flags.writeable and np.shares_memory(cache[number], cache[number])
-    np.testing.assert_array_equal(cache.subset([3, 0])[1], read_image(files[0]))
+    np.testing.assert_array_equal(Subset(cache, [3, 0])[1], read_image(files[0]))
     with pytest.raises(IndexError):
         cache[4]
 
@@ -175,7 +184,7 @@ def test_a_fill_killed_at_any_moment_is_completed_by_the_next(many, tmp_path):
         process.kill()
         killed += process.wait() == -signal.SIGKILL
         process.stdout.close()
-        assert_right(PixelCache(paths, tmp_path, resize=60).subset(range(40)), paths[:40])
+        assert_right(Subset(PixelCache(paths, tmp_path, resize=60), range(40)), paths[:40])
     assert killed >= 3, "most were killed before they were done"
     last = filling(folder, tmp_path)
     assert 0 <= int(last.communicate(timeout=60)[0]) < 200 and last.returncode == 0

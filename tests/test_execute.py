@@ -351,7 +351,8 @@ try:
 except KeyboardInterrupt:
     pass"""
 SLEEPERS = f"""\
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 from iqa_core.apps import sweep
 sweep.cores, sweep.gpus = lambda: 2, list
 calls = [sweep.Call("begins", "", [sys.executable, "-c", {SLEEPER!r}])] * 3

@@ -143,3 +143,24 @@ def test_frozen_crops_are_for_models_that_read_pooled_stages():
     recipe = training.Recipe(epochs=1, batch_size=4, backbone_lr=0, head_lr=0, weight_decay=0)
     with pytest.raises(ValueError, match="MANIQA cannot be trained on frozen crops"):
         next(training.fit(model, samples, samples, recipe=recipe))
+
+
+def test_only_the_last_stage_chooses_and_counts_for_patience():
+    options = dict(validate_every=1, patience=2, head_lr=0.0, backbone_lr=0.0)
+    rows, _ = trained("ckdn", epochs=8, **options)
+    assert [row["best"] for row in rows] == [False] * 4 + [True, False, False]
+
+
+def test_elo_scores_are_held_against_as_published():
+    model, samples, recipe = case("ckdn", epochs=2, label_scale=[900, 1000])
+    elo = samples._replace(table=samples.table.assign(label=934 + 900 * samples.table.label))
+    list(training.fit(model, elo, elo, recipe=recipe, log=str))
+    assert (model.contract.offset, model.contract.scale) == (900, 1000)
+
+
+def test_companions_of_another_size_are_refused_before_the_first_step():
+    model, samples, recipe = case("iqt", epochs=1)
+    pristine = [*samples.parts["pristine"][:-1], np.zeros((192, 200, 3), np.uint8)]
+    wrong = samples._replace(parts=samples.parts | {"pristine": pristine})
+    with pytest.raises(ValueError, match="row 7 of the train part has a pristine image of 200x192"):
+        next(training.fit(model, wrong, samples, recipe=recipe))

@@ -9,9 +9,12 @@ from PIL import Image
 from iqa_core import runs, splits, study, training
 from iqa_core.models import create_model
 
-PARAMETERS = (
-    CELL + 'model: str = "hyperiqa"  # of the notebook\narguments: dict = {"frozen": 2}  # its\n'
-)
+OWN = """\
+model: str = "hyperiqa"  # of the notebook
+arguments: dict = {"frozen": 2}  # of its model
+contract: dict = {}  # of its model
+"""
+PARAMETERS = CELL + OWN
 GIVEN = dict(epochs=1, batch_size=4, backbone_lr=0.0, head_lr=1e-3, weight_decay=0.0)
 
 
@@ -39,6 +42,7 @@ def started(run, **changes):
     values = dict(
         experiment="lab", run=run, epochs=3, rate=1e-4, colour="", weights=None, stages=[],
         monitor={}, flip=True, model="hyperiqa", arguments={"frozen": 2},
+        contract={},
     )  # fmt: skip
     return runs.start("02_x", values | changes)
 
@@ -47,12 +51,13 @@ def trained(record, **build):
     """The data, network, sets and predictions of a run after a training of its head."""
     data = study.open_data(record, "set", "one", columns=["mos"])
     training.seed_everything(0)
+    recipe = training.Recipe(**GIVEN)
+    arguments = {"backbone": "resnet18", "pretrained": False}
     network = study.build_network(
-        record, "smart_iqa", {"backbone": "resnet18", "pretrained": False}, contract={}, **build
+        record, "smart_iqa", arguments, contract={}, recipe=recipe, **build
     )
     frozen = build.get("frozen_crops", 0)
     sets = study.open_sets(record, data, network, frozen_crops=frozen, monitor=["set"])
-    recipe = training.Recipe(**GIVEN)
     monitor = study.watched(sets, recipe, ["set"])
     fitted = training.fit(
         network, sets["train"], sets["val"], recipe=recipe, monitor=monitor, log=record.note
@@ -84,8 +89,9 @@ def test_a_run_from_its_table_to_its_predictions_and_another_from_its_weights(re
     again = study.build_network(
         other,
         "smart_iqa",
-        {"backbone": "resnet18", "pretrained": False},
+        {"backbone": "resnet18", "pretrained": False, "dropout": 0.0},
         contract={},
+        recipe=training.Recipe(**GIVEN),
         start_from="lab/a",
     )
     expected = runs.load_model("lab/a").state_dict()
@@ -95,9 +101,14 @@ def test_a_run_from_its_table_to_its_predictions_and_another_from_its_weights(re
     assert tested.columns.tolist() == ["image", "SMART-IQA, fixed backbone"] and len(tested) == 4
     with pytest.raises(ValueError, match="is another SMART-IQA, fixed backbone: their names"):
         study.open_baseline(other, "lab/a", data, "SMART-IQA, fixed backbone")
-    with pytest.raises(ValueError, match="start_from: lab/a is .*smart_iqa.*, not .*hyperiqa"):
+    with pytest.raises(ValueError, match="weights of lab/a, .*smart_iqa.*, do not fit .*hyperiqa"):
         study.build_network(
-            other, "hyperiqa", {"pretrained": False}, contract={}, start_from="lab/a"
+            other,
+            "hyperiqa",
+            {"pretrained": False},
+            contract={},
+            recipe=training.Recipe(**GIVEN),
+            start_from="lab/a",
         )
 
 
@@ -115,7 +126,7 @@ def test_a_notebook_s_arguments_are_of_its_own_model(record, monkeypatch):
         "iqt": {"size": "iqt_c"},
     }.items():
         with pytest.raises(AttributeError):  # no network is made here
-            study.build_network(record, name, arguments, contract={})
+            study.build_network(record, name, arguments, contract={}, recipe=None)
     assert asked == {"hyperiqa": {"frozen": 2}, "maniqa": {}, "iqt": {"size": "iqt_c"}}
 
 

@@ -11,7 +11,7 @@ import torch
 from ..models import Contract, Objective
 from .jitter import draw_jitter
 from .samples import Samples
-from .views import FLIPS, batch, draw_place, is_frozen, resized_shape, views
+from .views import FLIPS, batch, draw_place, is_frozen, resized_shape, shape_of, views
 
 ALIKE = 0.8  # of whole images: the shortest of a batch has at least that part of its longest
 
@@ -33,8 +33,8 @@ class Batches:
     In an epoch every sample comes `crops_per_image` times, in random order; a last batch of less
     than half the size is left out, so that no step follows one or two images. Whole images come in
     batches of similar length, each of `batch_size` or as many fewer as `batch_tokens` allows, all
-    of them in every epoch. Of several processes all draw the same, and each looks at every so
-    manieth sample of a batch.
+    of them in every epoch; a single image may be a batch. Of several processes all draw the same,
+    and each looks at every `world`th sample of a batch.
 
     `lengths`: of whole images, (n,), by which they are put together. `rank`, `world`: this process
     and their number.
@@ -65,6 +65,7 @@ class Batches:
         self.taken = 0  # batches in all
         self.plan: list[np.ndarray] = []  # this epoch's batches, as positions in the samples
         self.positions = np.tile(np.arange(len(samples.table)), crops_per_image)
+        self.frozen = is_frozen(samples.parts["image"][0])
         self.buckets = None
         if lengths is not None:
             lengths = np.asarray(lengths)[self.positions]
@@ -129,13 +130,13 @@ class Batches:
         drawn, so that a sample's does not depend on the number of processes.
         """
         images = self.samples.parts["image"]
-        if is_frozen(images[0]):
+        if self.frozen:
             picks = self.generator.integers(len(images[0]), size=len(rows))
             mine = range(self.rank, len(rows), self.world)
             return [[np.asarray(images[rows[k]])[[picks[k]]]] for k in mine]
         arrays = []
         for k, row in enumerate(rows):
-            shape = resized_shape(*images[row].shape[:2], self.contract)
+            shape = resized_shape(*shape_of(images, row), self.contract)
             place = draw_place(*shape, self.contract, self.flips, self.generator)
             if k % self.world == self.rank:
                 parts = self._parts(row, None if partners is None else partners[k])

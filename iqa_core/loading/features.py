@@ -4,6 +4,7 @@ once.
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def check_frozen(model) -> None:
         )
 
 
-@torch.inference_mode()
+@torch.no_grad()  # inference mode would spoil the weights that it moves to a GPU
 def frozen_crops(model, images: PixelCache, *, crops: int, folder: Path) -> FrozenCrops:
     """What `model.pooled_features` gives of `crops` crops of each image, on the grid of evaluation;
     kept in `folder`.
@@ -61,9 +62,15 @@ def frozen_crops(model, images: PixelCache, *, crops: int, folder: Path) -> Froz
     file = Path(folder) / f"{key.hexdigest()[:16]}.features.npy"
     with FileLock(file.with_suffix(".lock")):
         if not file.is_file():
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            _write(model.eval().to(device), images, crops, file)
+            _write(model.eval().to(_device()), images, crops, file)
     return FrozenCrops(file)
+
+
+def _device():
+    """This process's GPU, by torchrun's count, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def _write(model, images, crops, file):

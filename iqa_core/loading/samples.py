@@ -44,14 +44,17 @@ def open_samples(
     """The samples of a table as `model` reads them, decoded once and kept in data/cache of `root`.
 
     `frozen_crops`: not 0, of every image what the model's fixed backbone makes of so many crops.
-    ValueError where the table lacks the column of a reference that the model or its objective
-    needs, or has gaps there; other errors as `PixelCache.fill` and `loading.frozen_crops`.
+    Parts that training alone needs are opened where the table has them in every row; `training.fit`
+    refuses to go without.
+    ValueError where the table lacks the column of a reference that the model compares with, or has
+    gaps there; other errors as `PixelCache.fill` and `loading.frozen_crops`.
     """
     folder = Path(root) / "data/cache"
-    parts = {
-        part: _images(table, part, model.contract, root=Path(root), folder=folder)
-        for part in wanted_parts(model)
-    }
+    parts = {}
+    for part in wanted_parts(model):
+        of_prediction = part in ("image", model.contract.reference)
+        if of_prediction or has_column(table, part):
+            parts[part] = _images(table, part, model.contract, root=Path(root), folder=folder)
     if frozen_crops:
         parts["image"] = crops_of_a_fixed_backbone(
             model, parts["image"], crops=frozen_crops, folder=folder
@@ -66,13 +69,19 @@ def wanted_parts(model, objective=None) -> list[str]:
     return list(dict.fromkeys(name for name in names if name and name != "partner"))
 
 
+def has_column(table: pd.DataFrame, part: str) -> bool:
+    """Whether a table names the images of a part in every row."""
+    column = COLUMNS[part]
+    return column in table and table[column].notna().all() and (table[column] != "").all()
+
+
 def check_column(table: pd.DataFrame, part: str) -> str:
     """The column that names the images of a part; ValueError where a table lacks it or has gaps."""
     column = COLUMNS[part]
-    if column not in table or table[column].isna().any() or (table[column] == "").any():
+    if not has_column(table, part):
         raise ValueError(
             f"the model compares with the {part} image: the table needs a column `{column}`, "
-            "filled in every row; choose a set that has it, or a model that judges an image by itself"
+            "filled in every row; choose a set that has it, or a model that judges one image"
         )
     return column
 

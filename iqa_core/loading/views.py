@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.utils.data import Subset
 
 from ..models import Contract
-from ..pixels import resize, sides
+from ..pixels import PixelCache, resize, sides
 
 FROZEN = np.float16  # of what may stand for an image: (crops, n), what a fixed backbone made of it
 COMPANIONS = ("pristine", "degraded")  # parts of a sample that are references
@@ -50,7 +51,8 @@ def resizing(contract: Contract, part: str = "image") -> dict:
     size = contract.resize
     if isinstance(size, int):
         size = max(size, _smallest(contract))
-    at_least = _smallest(contract) if isinstance(size, tuple) else 0
+    enlarges = isinstance(size, tuple) and min(size) < _smallest(contract)
+    at_least = _smallest(contract) if enlarges else 0
     return dict(resize=size, interpolation=_interpolation(contract, part), at_least=at_least)
 
 
@@ -61,6 +63,15 @@ def _smallest(contract):
 
 def _interpolation(contract, part):
     return contract.interpolation[1 if part in COMPANIONS else 0]
+
+
+def shape_of(images: Sequence, i: int) -> tuple[int, int]:
+    """Height and width of image i, pixels; of a cache without reading the image."""
+    if isinstance(images, Subset):
+        return shape_of(images.dataset, images.indices[i])
+    if isinstance(images, PixelCache):
+        return images.shape(i)
+    return np.shape(images[i])[:2]
 
 
 def resized_shape(height: int, width: int, contract: Contract) -> tuple[int, int]:
@@ -166,15 +177,20 @@ def views(parts: dict[str, np.ndarray], contract: Contract, places: Sequence[Pla
     arrays = []
     for name, image in parts.items():
         pixels = resized(image, contract, name)
-        arrays.append(np.stack([_look(pixels, contract.crop, place) for place in places]))
+        arrays.append(_stacked([_look(pixels, contract.crop, place) for place in places]))
     if contract.context:
         pixels = resized(first, contract)
         ((top, left),) = grid(*pixels.shape[:2], crop=contract.context, crops=1)
         wide = [
             _look(pixels, contract.context, place._replace(top=top, left=left)) for place in places
         ]
-        arrays.append(np.stack(wide))
+        arrays.append(_stacked(wide))
     return arrays
+
+
+def _stacked(looks):
+    """(k, h, w, 3); a single one is not copied."""
+    return looks[0][None] if len(looks) == 1 else np.stack(looks)
 
 
 def _look(pixels, side, place):
@@ -236,12 +252,12 @@ def batch(arrays: Sequence[np.ndarray]) -> torch.Tensor | list[torch.Tensor]:
     its channels last in memory; a list of (3, h, w) where they differ in size. Frozen crops (k, n)
     -> (b, n).
     """
-    arrays = [np.ascontiguousarray(array) for array in arrays]
     if arrays[0].ndim == 2:
         return torch.from_numpy(np.concatenate(arrays))
     if len({array.shape[1:] for array in arrays}) == 1:
         return torch.from_numpy(np.concatenate(arrays)).permute(0, 3, 1, 2)
-    return [torch.from_numpy(image).permute(2, 0, 1) for array in arrays for image in array]
+    images = [np.ascontiguousarray(image) for array in arrays for image in array]
+    return [torch.from_numpy(image).permute(2, 0, 1) for image in images]
 
 
 def floats(view, device, dtype):

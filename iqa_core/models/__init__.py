@@ -103,6 +103,8 @@ class Objective:
     scores: Callable = same
     # (model, stage) -> the parameters that learn at a stage of `Recipe.stages`.
     learns: Callable = everything
+    # The parts that begin with weights from elsewhere, and learn at the backbone's rate.
+    backbone: tuple[str, ...] = ("backbone",)
     stages: int = 1  # how many stages `learns` and `loss` tell apart
     # (model, height, width) -> how long an image of that size is, for batches of whole images.
     length: Callable = patches

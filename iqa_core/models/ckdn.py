@@ -9,6 +9,9 @@ distillation term is the square of a mean square. The paper's text was not at ha
 code resizes restored images bicubically and references by nearest neighbour, in training and in
 evaluation.
 
+The published training holds Elo scores against `label_scale: [900, 1000]`, which the first stage's
+loss takes for granted, and sees the centre crop alone, unflipped; `training.fit` draws crops.
+
 Any timm pyramid that is a chain of layers can stand for ResNet-50. Of a ResNet the stem's norm and
 activation are left out, as published; of others nothing.
 """
@@ -182,6 +185,7 @@ OBJECTIVE = Objective(
     loss=staged_loss,
     scores=score_of_heads,
     learns=learning_parts,
+    backbone=("qse", "dte", "csp", "aux_csp"),
     stages=2,
 )
 

@@ -191,7 +191,7 @@ class IQT(nn.Module):
         super().__init__()
         source = f"the paper: as few crops of {crop} as cover the image, averaged"
         self.contract = Contract(source, crop=crop, crops=None, reference="pristine")
-        self.objective = Objective(parts=("image", "pristine"))
+        self.objective = Objective(parts=("image", "pristine"), backbone=("features",))
         self.features = features
         self.side = features.side(crop)
         self.difference = Tokens(features.channels, self.side, width, dropout)

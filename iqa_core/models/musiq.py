@@ -147,7 +147,9 @@ class MUSIQ(nn.Module):
     def __init__(self, patches, blocks, bins, width, grid, *, sides, resize, max_seq_len):
         super().__init__()
         scores = {"low": 1.0, "high": float(bins)} if bins > 1 else {}
-        self.objective = replace(VOTES if bins > 1 else Objective(), length=length)
+        self.objective = replace(
+            VOTES if bins > 1 else Objective(), length=length, backbone=("patches",)
+        )
         self.contract = Contract("arXiv 2108.05997: whole images, one pass", crop=None, **scores)
         self.sides, self.resize, self.grid, self.max_seq_len = sides, resize, grid, max_seq_len
         self.patches = patches

@@ -128,9 +128,15 @@ class PixelCache(Sequence):
             self._decode(i)
         return damaged
 
-    def subset(self, numbers: Sequence[int]) -> Sequence:
-        """Some of the images, in the order of `numbers`, from this cache."""
-        return _Subset(self, [int(i) for i in numbers])
+    def shape(self, i: int) -> tuple[int, int]:
+        """Height and width of image i as it is kept, pixels, without reading it: from the index, or
+        from the file's header.
+        """
+        height, width = self._places[i, 1:3].tolist()
+        if height:
+            return height, width
+        width, height = image_size(self.paths[i])
+        return sides(height, width, self.rule["size"], self.rule["at_least"])
 
     def _missing(self):
         return np.flatnonzero(self._places[:, 1] == 0).tolist()
@@ -254,20 +260,6 @@ class PixelCache(Sequence):
                 f"runs) and start again, or name another folder",
                 stacklevel=4,
             )
-
-
-class _Subset(Sequence):
-    """Some images of a sequence, in an order of their own."""
-
-    def __init__(self, images: Sequence, numbers: list[int]):
-        self.images = images
-        self.numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        return self.images[self.numbers[i]]
 
 
 def shortage(folder: Path, needed: int) -> str:

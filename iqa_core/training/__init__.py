@@ -9,6 +9,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fit": ["fit", "seed_everything"],
         "log": ["chosen"],
         "recipe": ["Recipe"],
-        "processes": ["Forward"],
     },
 )

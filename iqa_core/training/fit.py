@@ -47,11 +47,11 @@ def fit(
     """Train `model` in place, yielding a row a validation; afterwards it holds the weights of the
     best row.
 
-    The best row has the highest val_score, the mean SRCC within contents (plain SRCC without
-    contents), or the highest SRCC on the set that `recipe.select` names; then the column val_best
-    marks what val would have chosen. `model.contract` keeps the scale from scores to labels. Losses
-    that leave the scores' units open (`losses.UNITLESS`) get them at the end, by a straight line
-    fitted on val; their train_l1 and val_l1 mean nothing.
+    The best row, of the last stage, has the highest val_score, the mean SRCC within contents (plain
+    SRCC without contents), or the highest SRCC on the set that `recipe.select` names; then the
+    column val_best marks what val would have chosen. `model.contract` keeps the scale from scores
+    to labels. Losses that leave the scores' units open (`losses.UNITLESS`) get them at the end, by
+    a straight line fitted on val; their train_l1 and val_l1 mean nothing.
 
     Inside torchrun all processes share every batch and every validation and yield the same rows,
     but for seconds; the first one writes and logs. A step is that of one process, but for dropout,
@@ -103,8 +103,8 @@ def fit(
     model.train()
     for step in range(batches.taken, steps + 1):
         # What was done until now is saved before a validation, which may take long.
-        told = step == 0 or (rows and rows[-1]["step"] == step)
-        row_due = not told and (step % training.interval == 0 or step == steps)
+        known = step == 0 or (rows and rows[-1]["step"] == step)
+        row_due = not known and (step % training.interval == 0 or step == steps)
         save_due = row_due or saved.due()
         if save_due or len(pending) == READ_EVERY:
             progress["losses"] += _read(pending, len(batches), recipe.precision)
@@ -120,16 +120,18 @@ def fit(
             row |= validate(training, step)
             row["backbone_lr"], row["head_lr"] = (g["lr"] for g in training.optimizer.param_groups)
             row["seconds"] = round(time.perf_counter() - started, 1)
-            row["best"] = _better(row, rows, column(recipe.select), "best")
+            final = recipe.stage(row["epoch"] - 1) == objective.stages - 1
+            row["best"] = final and _better(row, rows, column(recipe.select), "best")
             if recipe.select != "val":
-                row["val_best"] = _better(row, rows, "val_score", "val_best")
+                row["val_best"] = final and _better(row, rows, "val_score", "val_best")
             if row["best"]:
                 progress["weights"] = copy.deepcopy(model.state_dict())
             progress["losses"] = []
             rows.append(row)
             bar.set_postfix_str(f"val {row['val_score']:.3f}", refresh=False)
             yield row
-        if step == steps or (recipe.patience and _without_better(rows) >= recipe.patience):
+        patient = recipe.patience is None or _without_better(rows, training) < recipe.patience
+        if step == steps or not patient:
             break
 
         pending.append((step, take_step(training, step)))
@@ -173,7 +175,9 @@ def _better(row, rows, name, mark):
     return row[name] > max((earlier[name] for earlier in rows if earlier[mark]), default=-np.inf)
 
 
-def _without_better(rows):
-    """Number of rows since the last best one."""
+def _without_better(rows, training):
+    """Number of rows of the last stage since the last best one."""
+    stages = training.objective.stages
+    rows = [row for row in rows if training.recipe.stage(row["epoch"] - 1) == stages - 1]
     since = (number for number, row in enumerate(reversed(rows)) if row["best"])
     return next(since, len(rows))

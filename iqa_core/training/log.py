@@ -3,6 +3,7 @@
 import torch
 
 from ..loading.views import is_frozen
+from .prepare import backbone_of
 
 
 def opening(training) -> str:
@@ -21,8 +22,9 @@ def opening(training) -> str:
 def _model(model, recipe, groups):
     slow, fast = (sum(p.numel() for p in group["params"] if p.requires_grad) for group in groups)
     fixed = sum(p.numel() for p in model.parameters()) - slow - fast
+    backbone = ", ".join(backbone_of(model, recipe))
     return (
-        f"model: {type(model).__name__}; {slow:,} parameters ({', '.join(recipe.backbone_parts)}) "
+        f"model: {type(model).__name__}; {slow:,} parameters ({backbone}) "
         f"learn at {recipe.backbone_lr:g}, {fast:,} at {recipe.head_lr:g}, {fixed:,} are fixed"
     )
 
@@ -47,10 +49,12 @@ def _input(contract, batches):
 
 
 def _steps(recipe, batches, loss):
+    whole = batches.buckets is not None
+    images = f"{'at most ' if whole else ''}{recipe.batch_size} images"
     hinge = f" + {recipe.rank_weight:g} x hinge" if recipe.rank_weight else ""
     stages = f" in stages of {', '.join(map(str, recipe.stages))}" if recipe.stages else ""
     return (
-        f"steps: {recipe.epochs} epochs{stages} of {len(batches)} with {recipe.batch_size} images; "
+        f"steps: {recipe.epochs} epochs{stages} of {len(batches)} with {images}; "
         f"loss {loss}{hinge}, {recipe.optimizer}, schedule {recipe.schedule}, seed {recipe.seed}; "
         f"weights chosen on {recipe.select}"
     )

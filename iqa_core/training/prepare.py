@@ -12,8 +12,8 @@ from torch import nn
 
 from ..loading.features import check_frozen
 from ..loading.samples import COLUMNS, Samples, wanted_parts
-from ..loading.views import grid, is_frozen
-from ..models import OF_LABELS, Objective
+from ..loading.views import grid, is_frozen, shape_of
+from ..models import OF_LABELS, Objective, objective_of
 from .losses import LOSSES, OF_VOTES, hinge
 from .recipe import Recipe
 
@@ -39,14 +39,23 @@ def check(model: nn.Module, objective: Objective, recipe: Recipe, sets: dict[str
         _check_set(
             name, samples, wanted_parts(model, objective if name == "train" else Objective())
         )
+        if len(samples.parts) > 1:
+            _check_sizes(name, samples)
     if recipe.select not in sets or recipe.select == "train":
         choices = ", ".join(name for name in sets if name != "train")
         raise KeyError(f"select is {recipe.select!r}; there are {choices}")
     if "partner" in objective.parts:
         _check_partners(sets["train"].table)
     _check_frozen(model, recipe, sets)
+    check_model(model, objective, recipe)
+
+
+def check_model(model: nn.Module, objective: Objective, recipe: Recipe) -> None:
+    """The part of `check` that needs no images: what this model and its objective cannot do."""
     _check_loss(model, objective, recipe)
+    _check_scale(model, objective, recipe)
     _check_stages(model, objective, recipe)
+    parameter_groups(model, recipe)
     contract = model.contract
     if contract.crop:
         grid(contract.crop, contract.crop, crop=contract.crop, crops=contract.crops)
@@ -69,14 +78,27 @@ def _check_set(name, samples, parts):
                 f"the {name} part has no {part} images, which the model compares with; "
                 f"loading.open_samples opens those of the table's column `{COLUMNS[part]}`"
             )
-    if not np.isfinite(samples.table.label.to_numpy(float)).all():
-        wrong = int((~np.isfinite(samples.table.label.to_numpy(float))).sum())
+    wrong = int((~np.isfinite(samples.table.label.to_numpy(float))).sum())
+    if wrong:
         raise ValueError(f"{wrong} labels of the {name} part are no numbers; drop those rows")
 
 
+def _check_sizes(name, samples):
+    """ValueError where an image and its companions differ in size."""
+    images = samples.parts["image"]
+    for part, others in samples.parts.items():
+        for i in range(len(others)):
+            if shape_of(others, i) != shape_of(images, i):
+                sizes = [f"{w}x{h}" for h, w in (shape_of(others, i), shape_of(images, i))]
+                raise ValueError(
+                    f"row {i} of the {name} part has a {part} image of {sizes[0]} for one of "
+                    f"{sizes[1]}; they must be of one size"
+                )
+
+
 def _check_partners(table):
-    if "content" not in table:
-        raise ValueError("partners share a content: the training table needs a column `content`")
+    if "content" not in table or table.content.isna().any():
+        raise ValueError("partners share a content: name one in every row of column `content`")
     counts = table.content.value_counts()
     if counts.min() < 2:
         raise ValueError(
@@ -111,6 +133,11 @@ def _check_loss(model, objective, recipe):
         )
 
 
+def _check_scale(model, objective, recipe):
+    if objective.targets is not None and recipe.label_scale != "standardised":
+        raise ValueError(f"{type(model).__name__} learns targets of its own; leave label_scale out")
+
+
 def _check_stages(model, objective, recipe):
     stages = len(recipe.stages) if recipe.stages else 1
     if stages != objective.stages:
@@ -136,11 +163,13 @@ def set_targets(
         contract.offset, contract.scale = 0.0, 1.0
         return objective.targets(model, table), labels
     low, width = float(np.min(labels)), float(np.ptp(labels)) or 1.0
-    contract.offset, contract.scale = {
+    scales = {
         "standardised": (float(np.mean(labels)), float(np.std(labels)) or 1.0),
         "raw": (0.0, 1.0),
         "unit": (low, width),
-    }[recipe.label_scale]
+    }
+    how = recipe.label_scale
+    contract.offset, contract.scale = scales[how] if isinstance(how, str) else how
     contract.units = OF_LABELS
     if contract.low is not None and recipe.label_scale == "standardised":
         # A score that cannot be below 0 never meets standardised labels.
@@ -179,11 +208,16 @@ def to_label_units(contract, predicted: np.ndarray, label) -> None:
 # ---- what learns
 
 
+def backbone_of(model: nn.Module, recipe: Recipe) -> list[str]:
+    """The parts that learn at the backbone's rate: the recipe's, else the model's own."""
+    return list(recipe.backbone_parts or objective_of(model).backbone)
+
+
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """Two parameter groups, the parts that `backbone_parts` names and the rest, with their rates
+    """Two parameter groups, the backbone's parts and the rest, with their rates
     and decays. KeyError for a part that the model does not have.
     """
-    names = recipe.backbone_parts
+    names = backbone_of(model, recipe)
     unknown = [name for name in names if not isinstance(getattr(model, name, None), nn.Module)]
     if unknown:
         known = ", ".join(name for name, _ in model.named_children())
@@ -229,6 +263,7 @@ def identity(
     contract = {key: value for key, value in asdict(model.contract).items() if key not in scale}
     image = sets["train"].parts["image"][0]
     values = recipe.identity() | {
+        "loss": loss_of(objective, recipe)[1],
         "model": f"{kind}, parameters {_digest(str(shapes))}",
         "contract": str(contract),
         "objective": str(objective.identity()),

@@ -2,7 +2,7 @@
 
 from itertools import accumulate
 from numbers import Number
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,8 @@ from pydantic import (
 )
 
 from ..hints import nearest
+
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Recipe(BaseModel):
@@ -43,8 +45,9 @@ class Recipe(BaseModel):
     loss: Literal["l1", "l2", "plcc", "rank", "fidelity", "emd"] | None = None
     rank_weight: NonNegativeFloat = 0.0  # times `losses.hinge`, added to the loss
     # what scores are held against: standardised labels or, where the contract has bounds, the
-    # training set's range brought to those; raw labels; that range brought to 0 to 1
-    label_scale: Literal["standardised", "raw", "unit"] = "standardised"
+    # training set's range brought to those; raw labels; that range brought to 0 to 1; or
+    # [offset, scale], as CKDN's [900, 1000]: label = offset + scale x score
+    label_scale: Literal["standardised", "raw", "unit"] | Pair = "standardised"
 
     # ---- how it is learnt
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd has momentum .9
@@ -52,7 +55,7 @@ class Recipe(BaseModel):
     head_lr: NonNegativeFloat  # peak rate of all others
     weight_decay: NonNegativeFloat
     backbone_weight_decay: NonNegativeFloat | None = None  # None: weight_decay
-    backbone_parts: list[str] = ["backbone"]
+    backbone_parts: list[str] | None = None  # None: those that the model's objective names
     schedule: Literal["cosine", "constant", "step", "smart", "hyperiqa", "maniqa"] = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1)  # fraction of all steps, of the first three schedules
     decay_epochs: PositiveInt = 6  # of schedule step: epochs from one tenth to the next

@@ -12,7 +12,7 @@ from ..evaluation import predict_samples
 from ..loading.batches import Batches
 from ..loading.jitter import jitter
 from ..loading.samples import Samples
-from ..loading.views import floats, is_frozen, resized_shape
+from ..loading.views import floats, is_frozen, resized_shape, shape_of
 from ..metrics import per_content, plcc
 from ..models import Objective
 from ..stats import own_contents, srcc
@@ -90,7 +90,7 @@ def _batches(model, objective, recipe, train, generator, fabric):
     """The training's batches; whole images are put together by their lengths."""
     contract, images, lengths = model.contract, train.parts["image"], None
     if contract.crop is None and not is_frozen(images[0]):
-        shapes = (resized_shape(*image.shape[:2], contract) for image in images)
+        shapes = (resized_shape(*shape_of(images, i), contract) for i in range(len(images)))
         lengths = [objective.length(model, *shape) for shape in shapes]
     return Batches(
         train,

@@ -1,0 +1,80 @@
+"""Ablations and attention on a small part of the demo, through the runner."""
+
+import pandas as pd
+import pytest
+import test_demo_run
+import tiny_project
+from conftest import REPOSITORY
+
+STUDY = {
+    "03_train_smart_iqa": {"epochs": 1, "frozen_crops": 1, "options": {}},
+    "04_ablations": {
+        "epochs": 1,
+        "frozen_crops": 1,
+        "contract": {"crops": 1},
+        "options": {},
+        "seeds": [0],
+        "variants": {
+            "fusion": {"arguments": {"attention": False}},
+            "random": {"options": {"random_validation": True}},
+        },
+        "compare": [["full", "fusion"], ["random", "full"]],
+        "left_out": ["jpeg"],
+        "transfer": ["photos"],
+    },
+    "05_visualize_attention": {"further": 1, "others": ["tiny/04_ablations/full-seed0"]},
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    with tiny_project.project(tmp_path_factory.mktemp("project"), every=11) as root:
+        tiny_project.prepare(root)
+        names = [f"data/demo/{photo.name}" for photo in sorted((root / "data/demo").glob("*.png"))]
+        photos = pd.DataFrame({"image": names[:8], "label": range(8), "label_kind": "mos"})
+        tiny_project.save_table(photos, root, "photos")
+        tiny_project.run(root, "tiny", STUDY)
+        yield root
+
+
+def test_there_is_a_tiny_setting_for_every_notebook():
+    notebooks = {path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
+    assert {*test_demo_run.STORY, *STUDY} == notebooks
+
+
+def test_every_training_is_a_run_in_the_index(root):
+    for stem in STUDY:
+        assert (root / f"data/runs/tiny/{stem}/_SUCCESS").exists()
+    names = set(pd.read_csv(root / "data/runs/index.csv").run)
+    variants = ("fusion", "full", "random", "all-types", "without-jpeg")
+    assert names == {*STUDY, *(f"04_ablations/{name}-seed0" for name in variants)}
+
+
+def test_every_table_of_the_ablations_is_there(root):
+    folder = root / "data/runs/tiny/04_ablations"
+    names = ("ablations", "differences", "shuffle", "left_out", "transfer")
+    read = {name: pd.read_csv(folder / f"{name}.csv") for name in names}
+    assert {"fusion", "random", "full"} < set(read["ablations"].variant)
+    assert set(read["differences"].variant) == {"full", "random"}
+    shuffle, left_out, transfer = (read[name] for name in names[2:])
+    assert len(shuffle) == 2 and (shuffle.draws == 3).all(), "a row a label"
+    assert (shuffle.most != 0).any(), "other weights give other scores"
+    assert left_out.seen.tolist() == [True, False]
+    assert transfer.tested.tolist() == ["demo", "photos"] and transfer.n[1] == 8
+    for name in ("ladder", "gates", "settings", "left_out", "transfer"):
+        assert (root / f"figures/tiny-04_ablations-{name}.pdf").stat().st_size > 100
+
+
+def test_the_attention_of_the_whole_test_set_is_in_files(root):
+    folder = root / "data/runs/tiny/05_visualize_attention"
+    weights = pd.read_csv(folder / "attention.csv")
+    stages = weights[["stage1", "stage2", "stage3", "stage4"]]
+    assert stages.sum(axis=1).to_numpy() == pytest.approx(1)
+    analysis = pd.read_csv(folder / "analysis.csv")
+    partial = analysis.quantity.str.contains("partial")  # too few versions are left for that
+    assert analysis.value[~partial].notna().all() and analysis.quantity.is_unique
+    of_runs = pd.read_csv(root / "figures/tiny-stage_weights.csv")
+    assert list(of_runs.run.unique()) == [
+        "tiny/03_train_smart_iqa",
+        "tiny/04_ablations/full-seed0",
+    ]
