@@ -20,16 +20,8 @@ from PIL import Image, ImageCms
 
 SIZE = (512, 384)
 OUT = Path(__file__).resolve().parent.parent / "data" / "demo"
-COLUMNS = [
-    "file",
-    "title",
-    "author",
-    "licence",
-    "licence_address",
-    "source_address",
-    "changes",
-    "sha256",
-]
+COLUMNS = ["file", "title", "author", "licence", "licence_address", "source_address", "changes"]
+COLUMNS += ["sha256"]
 
 # Where a source's pictures lie: a Debian package and a folder in it, or an installed Python package
 # and a folder in it.
@@ -71,345 +63,138 @@ class Photo(NamedTuple):
     address: str
 
 
-AITZOL, NERLICH, FREESPACE = "Aitzol Berasategi", "Peter Nerlich", 'Trevor "Freespace"'
+AITZOL = "Aitzol Berasategi"
+NERLICH = "Peter Nerlich"
+FREESPACE = 'Trevor "Freespace"'
 BINDE = "stefonarch (Stef Binde)"
-PHOTOS = [
-    Photo(*row)
-    for row in [
-        (
-            "apple",
-            "lxqt",
-            "appleflower.png",
-            950,
-            400,
-            1700,
-            "appleflower",
-            BINDE,
-            "CC-BY-SA-3.0",
-            LXQT,
-        ),
-        (
-            "astronaut",
-            "skimage",
-            "astronaut.png",
-            0,
-            0,
-            512,
-            "Eileen Collins",
-            "NASA",
-            "Public domain",
-            "https://flic.kr/p/r9qvLn",
-        ),
-        (
-            "autumn",
-            "ut16",
-            "aitzgorri_by_Aitzol_Berasategi.jpg",
-            174,
-            0,
-            2740,
-            "aitzgorri",
-            AITZOL,
-            "CC-BY-4.0",
-            LOMIRI,
-        ),
-        (
-            "bee",
-            "palapeli",
-            "european-honey-bee.jpg",
-            120,
-            120,
-            1400,
-            "European Honey Bee",
-            "John Severns",
-            "Public domain",
-            COMMONS + "European_honey_bee_extracts_nectar.jpg",
-        ),
-        (
-            "brushes",
-            "ut16",
-            "Picture_1A_by_freespace.jpg",
-            0,
-            20,
-            1364,
-            "Picture 1A",
-            FREESPACE,
-            "CC-BY-4.0",
-            LOMIRI,
-        ),
-        (
-            "butterfly",
-            "lxqt",
-            "butterfly.png",
-            650,
-            450,
-            1640,
-            "butterfly",
-            BINDE,
-            "CC-BY-SA-3.0",
-            LXQT,
-        ),
-        (
-            "cables",
-            "ut16",
-            "Bridge_by_Sander_Klootwijk.jpg",
-            1500,
-            640,
-            2400,
-            "Bridge",
-            "Sander Klootwijk",
-            "CC-BY-SA-4.0",
-            LOMIRI,
-        ),
-        (
-            "citrus",
-            "palapeli",
-            "citrus-fruits.jpg",
-            80,
-            0,
-            1184,
-            "Citrus Fruits",
-            "US Department of Agriculture",
-            "Public domain",
-            COMMONS + "Citrus_fruits.jpg",
-        ),
-        (
-            "clock",
-            "ut16",
-            "greentock_by_Peter_Nerlich.jpg",
-            300,
-            300,
-            2200,
-            "greentock",
-            NERLICH,
-            "CC-BY-SA-4.0",
-            LOMIRI,
-        ),
-        (
-            "clouds",
-            "lxqt",
-            "after-the-rain.jpg",
-            300,
-            50,
-            2000,
-            "after the rain",
-            BINDE,
-            "CC-BY-SA-3.0",
-            LXQT,
-        ),
-        (
-            "coffee",
-            "skimage",
-            "coffee.png",
-            34,
-            0,
-            532,
-            "Coffee cup",
-            "Rachel Michetti",
-            "CC0-1.0",
-            SKIMAGE + "coffee",
-        ),
-        (
-            "dahlia",
-            "sklearn",
-            "flower.jpg",
-            40,
-            0,
-            568,
-            "flower",
-            "vultilion",
-            "CC-BY-2.0",
-            FLICKR + "vultilion/6056698931/",
-        ),
-        (
-            "daisies",
-            "jxl",
-            "flower.png",
-            252,
-            0,
-            2016,
-            "flower",
-            "the JPEG XL Project Authors",
-            "BSD-3-Clause",
-            "https://github.com/libjxl/testdata",
-        ),
-        (
-            "dandelion",
-            "ut16",
-            "seeding_by_Clements_Engelhardt.jpg",
-            600,
-            0,
-            3600,
-            "seeding",
-            "Clemens Engelhardt",
-            "CC0-1.0",
-            LOMIRI,
-        ),
-        (
-            "dogs",
-            "ut16",
-            "friends_by_Aitzol_Berasategi.jpg",
-            200,
-            740,
-            1760,
-            "friends",
-            AITZOL,
-            "CC-BY-4.0",
-            LOMIRI,
-        ),
-        (
-            "dragonfly",
-            "ut16",
-            "Dragonfly_by_Bolly.jpg",
-            1400,
-            400,
-            2400,
-            "Dragonfly",
-            '"Bolly"',
-            "CC-BY-SA-4.0",
-            LOMIRI,
-        ),
-        (
-            "drum",
-            "ut16",
-            "Wine_by_Jakkub_Mede.jpg",
-            0,
-            1500,
-            2200,
-            "Wine",
-            "Jakub Mede",
-            "CC-BY-4.0",
-            LOMIRI,
-        ),
-        (
-            "fig",
-            "ut16",
-            "Picture_0B_by_freespace.jpg",
-            252,
-            0,
-            2320,
-            "Picture 0B",
-            FREESPACE,
-            "CC-BY-4.0",
-            LOMIRI,
-        ),
-        (
-            "hills",
-            "lxqt",
-            "this-is-not-windows.jpg",
-            700,
-            500,
-            1340,
-            "this is not windows",
-            BINDE,
-            "CC-BY-SA-3.0",
-            LXQT,
-        ),
-        (
-            "lamp",
-            "ut16",
-            "free_by_Peter_Nerlich.jpg",
-            580,
-            950,
-            1500,
-            "free",
-            NERLICH,
-            "CC-BY-SA-4.0",
-            LOMIRI,
-        ),
-        ("meadow", "lxqt", "flowers.png", 900, 200, 1840, "flowers", BINDE, "CC-BY-SA-3.0", LXQT),
-        (
-            "nuthatch",
-            "ut20",
-            "Kleiber_by_Lukas_Baubkus.jpg",
-            1300,
-            700,
-            2600,
-            "Kleiber",
-            "Lukas Baubkus",
-            "CC-BY-SA-3.0",
-            LOMIRI,
-        ),
-        (
-            "pagoda",
-            "sklearn",
-            "china.jpg",
-            20,
-            0,
-            568,
-            "china",
-            "danielbuechele",
-            "CC-BY-2.0",
-            FLICKR + "danielbuechele/6061409035/",
-        ),
-        (
-            "path",
-            "ut16",
-            "picosdeeuropa_by_Aitzol_Berasategi.jpg",
-            0,
-            0,
-            3264,
-            "picosdeeuropa",
-            AITZOL,
-            "CC-BY-4.0",
-            LOMIRI,
-        ),
-        (
-            "rocket",
-            "skimage",
-            "rocket.jpg",
-            40,
-            0,
-            568,
-            "Launch of DSCOVR on Falcon 9",
-            "SpaceX",
-            "Public domain",
-            FLICKR + "spacexphotos/16511594820/",
-        ),
-        (
-            "roebling",
-            "palapeli",
-            "cincinnati-bridge.jpg",
-            20,
-            0,
-            1268,
-            "Roebling Suspension Bridge",
-            "Derek Jensen",
-            "Public domain",
-            COMMONS + "Cincinnati-roebling-suspension-bridge.jpg",
-        ),
-        (
-            "stream",
-            "ut16",
-            "life_by_Aitzol_Berasategi.jpg",
-            174,
-            0,
-            2740,
-            "life",
-            AITZOL,
-            "CC-BY-4.0",
-            LOMIRI,
-        ),
-        (
-            "sunset",
-            "ut16",
-            "sunset_by_Aitzol_Berasategi.jpg",
-            1350,
-            700,
-            2800,
-            "sunset",
-            AITZOL,
-            "CC-BY-4.0",
-            LOMIRI,
-        ),
-    ]
+# fmt: off
+PHOTOS = [  # file name, source, path and crop; title, author, licence, address
+    Photo(
+        "apple", "lxqt", "appleflower.png", 950, 400, 1700,
+        "appleflower", BINDE, "CC-BY-SA-3.0", LXQT,
+    ),
+    Photo(
+        "astronaut", "skimage", "astronaut.png", 0, 0, 512,
+        "Eileen Collins", "NASA", "Public domain", "https://flic.kr/p/r9qvLn",
+    ),
+    Photo(
+        "autumn", "ut16", "aitzgorri_by_Aitzol_Berasategi.jpg", 174, 0, 2740,
+        "aitzgorri", AITZOL, "CC-BY-4.0", LOMIRI,
+    ),
+    Photo(
+        "bee", "palapeli", "european-honey-bee.jpg", 120, 120, 1400,
+        "European Honey Bee", "John Severns", "Public domain",
+        COMMONS + "European_honey_bee_extracts_nectar.jpg",
+    ),
+    Photo(
+        "brushes", "ut16", "Picture_1A_by_freespace.jpg", 0, 20, 1364,
+        "Picture 1A", FREESPACE, "CC-BY-4.0", LOMIRI,
+    ),
+    Photo(
+        "butterfly", "lxqt", "butterfly.png", 650, 450, 1640,
+        "butterfly", BINDE, "CC-BY-SA-3.0", LXQT,
+    ),
+    Photo(
+        "cables", "ut16", "Bridge_by_Sander_Klootwijk.jpg", 1500, 640, 2400,
+        "Bridge", "Sander Klootwijk", "CC-BY-SA-4.0", LOMIRI,
+    ),
+    Photo(
+        "citrus", "palapeli", "citrus-fruits.jpg", 80, 0, 1184,
+        "Citrus Fruits", "US Department of Agriculture", "Public domain",
+        COMMONS + "Citrus_fruits.jpg",
+    ),
+    Photo(
+        "clock", "ut16", "greentock_by_Peter_Nerlich.jpg", 300, 300, 2200,
+        "greentock", NERLICH, "CC-BY-SA-4.0", LOMIRI,
+    ),
+    Photo(
+        "clouds", "lxqt", "after-the-rain.jpg", 300, 50, 2000,
+        "after the rain", BINDE, "CC-BY-SA-3.0", LXQT,
+    ),
+    Photo(
+        "coffee", "skimage", "coffee.png", 34, 0, 532,
+        "Coffee cup", "Rachel Michetti", "CC0-1.0", SKIMAGE + "coffee",
+    ),
+    Photo(
+        "dahlia", "sklearn", "flower.jpg", 40, 0, 568,
+        "flower", "vultilion", "CC-BY-2.0", FLICKR + "vultilion/6056698931/",
+    ),
+    Photo(
+        "daisies", "jxl", "flower.png", 252, 0, 2016,
+        "flower", "the JPEG XL Project Authors", "BSD-3-Clause",
+        "https://github.com/libjxl/testdata",
+    ),
+    Photo(
+        "dandelion", "ut16", "seeding_by_Clements_Engelhardt.jpg", 600, 0, 3600,
+        "seeding", "Clemens Engelhardt", "CC0-1.0", LOMIRI,
+    ),
+    Photo(
+        "dogs", "ut16", "friends_by_Aitzol_Berasategi.jpg", 200, 740, 1760,
+        "friends", AITZOL, "CC-BY-4.0", LOMIRI,
+    ),
+    Photo(
+        "dragonfly", "ut16", "Dragonfly_by_Bolly.jpg", 1400, 400, 2400,
+        "Dragonfly", '"Bolly"', "CC-BY-SA-4.0", LOMIRI,
+    ),
+    Photo(
+        "drum", "ut16", "Wine_by_Jakkub_Mede.jpg", 0, 1500, 2200,
+        "Wine", "Jakub Mede", "CC-BY-4.0", LOMIRI,
+    ),
+    Photo(
+        "fig", "ut16", "Picture_0B_by_freespace.jpg", 252, 0, 2320,
+        "Picture 0B", FREESPACE, "CC-BY-4.0", LOMIRI,
+    ),
+    Photo(
+        "hills", "lxqt", "this-is-not-windows.jpg", 700, 500, 1340,
+        "this is not windows", BINDE, "CC-BY-SA-3.0", LXQT,
+    ),
+    Photo(
+        "lamp", "ut16", "free_by_Peter_Nerlich.jpg", 580, 950, 1500,
+        "free", NERLICH, "CC-BY-SA-4.0", LOMIRI,
+    ),
+    Photo(
+        "meadow", "lxqt", "flowers.png", 900, 200, 1840,
+        "flowers", BINDE, "CC-BY-SA-3.0", LXQT,
+    ),
+    Photo(
+        "nuthatch", "ut20", "Kleiber_by_Lukas_Baubkus.jpg", 1300, 700, 2600,
+        "Kleiber", "Lukas Baubkus", "CC-BY-SA-3.0", LOMIRI,
+    ),
+    Photo(
+        "pagoda", "sklearn", "china.jpg", 20, 0, 568,
+        "china", "danielbuechele", "CC-BY-2.0", FLICKR + "danielbuechele/6061409035/",
+    ),
+    Photo(
+        "path", "ut16", "picosdeeuropa_by_Aitzol_Berasategi.jpg", 0, 0, 3264,
+        "picosdeeuropa", AITZOL, "CC-BY-4.0", LOMIRI,
+    ),
+    Photo(
+        "rocket", "skimage", "rocket.jpg", 40, 0, 568,
+        "Launch of DSCOVR on Falcon 9", "SpaceX", "Public domain",
+        FLICKR + "spacexphotos/16511594820/",
+    ),
+    Photo(
+        "roebling", "palapeli", "cincinnati-bridge.jpg", 20, 0, 1268,
+        "Roebling Suspension Bridge", "Derek Jensen", "Public domain",
+        COMMONS + "Cincinnati-roebling-suspension-bridge.jpg",
+    ),
+    Photo(
+        "stream", "ut16", "life_by_Aitzol_Berasategi.jpg", 174, 0, 2740,
+        "life", AITZOL, "CC-BY-4.0", LOMIRI,
+    ),
+    Photo(
+        "sunset", "ut16", "sunset_by_Aitzol_Berasategi.jpg", 1350, 700, 2800,
+        "sunset", AITZOL, "CC-BY-4.0", LOMIRI,
+    ),
 ]
+# fmt: on
 
 HEAD = """# The demo photographs: authors and licences
 
-Made from `photos.csv` by `scripts/make_demo_photos.py`; do not edit. Every photograph keeps \
-its own licence, and so
-does every distorted copy that the project makes of it: what derives from a CC-BY-SA photograph is \
-under that same licence.
+Made from `photos.csv` by `scripts/make_demo_photos.py`; do not edit. Every photograph keeps its \
+own licence, and so
+does every distorted copy that the project makes of it: what derives from a CC-BY-SA photograph \
+is under that same licence.
 The authors endorse neither the project nor what it does to their pictures.
 
 | file | title | author | licence | source | changes |
@@ -440,9 +225,8 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, str]:
     name = ImageCms.getProfileDescription(profile).strip()
     if "sRGB" in name:
         return image.convert("RGB"), ""
-    return ImageCms.profileToProfile(
-        image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
-    ), name
+    srgb = ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB"), name
 
 
 def make(photo: Photo, folder: Path) -> dict[str, str]:
@@ -457,13 +241,15 @@ def make(photo: Photo, folder: Path) -> dict[str, str]:
 
     reduced = image.resize(SIZE, Image.Resampling.LANCZOS, box=box)
     target = OUT / f"{photo.name}.png"
-    Image.frombytes("RGB", SIZE, reduced.tobytes()).save(
-        target, optimize=True
-    )  # a fresh image carries no metadata
+    without_metadata = Image.frombytes("RGB", SIZE, reduced.tobytes())
+    without_metadata.save(target, optimize=True)
 
     changes = [f"cropped to {photo.width}x{height} at ({photo.x}, {photo.y})"]
-    changes += [f"converted from {space} to sRGB"] if space else []
-    changes += ["reduced to 512x384"] if photo.width > SIZE[0] else []
+    if space:
+        changes.append(f"converted from {space} to sRGB")
+    if photo.width > SIZE[0]:
+        changes.append("reduced to 512x384")
+    changes.append("saved as PNG")
     return {
         "file": target.name,
         "title": photo.title,
@@ -471,21 +257,30 @@ def make(photo: Photo, folder: Path) -> dict[str, str]:
         "licence": photo.licence,
         "licence_address": LICENCES[photo.licence],
         "source_address": photo.address,
-        "changes": ", ".join([*changes, "saved as PNG"]),
+        "changes": ", ".join(changes),
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
     }
 
 
 def credits_text(bsd: str) -> str:
     """CREDITS.md from photos.csv and the BSD licence, whose text has to travel with the picture."""
+    text = HEAD
     with (OUT / "photos.csv").open(newline="", encoding="utf-8") as file:
-        lines = [
-            f"| {r['file']} | {r['title']} | {r['author']} | "
-            f"[{r['licence']}]({r['licence_address']}) "
-            f"| <{r['source_address']}> | {r['changes']} |\n"
-            for r in csv.DictReader(file)
-        ]
-    return HEAD + "".join(lines) + f"\n## The licence of daisies.png\n\n```\n{bsd}\n```\n"
+        for row in csv.DictReader(file):
+            licence = f"[{row['licence']}]({row['licence_address']})"
+            cells = [row["file"], row["title"], row["author"], licence]
+            cells += [f"<{row['source_address']}>", row["changes"]]
+            text += f"| {' | '.join(cells)} |\n"
+    return text + f"\n## The licence of daisies.png\n\n```\n{bsd}\n```\n"
+
+
+def bsd_licence(copyright_file: str) -> str:
+    """The licence in Debian's copyright file of the package, without Debian's marks."""
+    text = copyright_file.split("License: BSD-3-clause-Google\n Redis")[1].split("License:")[0]
+    lines = ["Copyright (c) the JPEG XL Project Authors", ""]
+    for line in f"Redis{text}".rstrip().splitlines():
+        lines.append("" if line.strip() == "." else line.strip())
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -493,23 +288,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = folders(Path(scratch))
         rows = [make(photo, folder[photo.source]) for photo in PHOTOS]
-        copyright_file = Path(scratch, "jxl/usr/share/doc/libjxl-testdata/copyright").read_text(
-            encoding="utf-8"
-        )
+        copyright_file = Path(scratch, "jxl/usr/share/doc/libjxl-testdata/copyright")
+        licence = bsd_licence(copyright_file.read_text(encoding="utf-8"))
     with (OUT / "photos.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    bsd = copyright_file.split("License: BSD-3-clause-Google\n Redis")[1].split("License:")[0]
-    lines = ["Copyright (c) the JPEG XL Project Authors", "", *f"Redis{bsd}".rstrip().splitlines()]
-    text = "\n".join("" if line.strip() == "." else line.strip() for line in lines)
-    (OUT / "CREDITS.md").write_text(credits_text(text), encoding="utf-8")
+    (OUT / "CREDITS.md").write_text(credits_text(licence), encoding="utf-8")
     for stray in set(OUT.glob("*.png")) - {OUT / row["file"] for row in rows}:
         print(f"not in photos.csv, please remove: {stray.name}")
-    print(
-        f"{len(rows)} photographs, {sum(f.stat().st_size for f in OUT.iterdir()) / 1e6:.1f} MB in "
-        f"{OUT.name}"
-    )
+    megabytes = sum(file.stat().st_size for file in OUT.iterdir()) / 1e6
+    print(f"{len(rows)} photographs, {megabytes:.1f} MB in {OUT.name}")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ WITHIN = {
     "as the demo": (0.9, 0.2, 48),
     "unlike contents": (0.6, 0.3, 24),
 }
-# name -> share of content in the variance of predictions and of labels, correlation of contents,
-# and within
+# name -> share of content in the variance of predictions and of labels; correlation of what content
+# adds, and within contents
 POOLED = {
     "few offsets": (0.05, 0.05, 0.9, 0.9),
     "offsets that agree": (0.3, 0.3, 0.8, 0.8),
@@ -35,7 +35,18 @@ KONIQ = 0.9378  # SRCC on KonIQ-10k that power is asked about
 def share(hits) -> dict:
     """Mean of yes and no, and its Monte-Carlo error."""
     mean = float(np.mean(hits))
-    return dict(value=mean, error=float(np.sqrt(max(mean * (1 - mean), 1e-4) / len(hits))))
+    variance = max(mean * (1 - mean), 1e-4)
+    return dict(value=mean, error=float(np.sqrt(variance / len(hits))))
+
+
+def shares(rows: list[dict]) -> dict:
+    """name -> share, of the rows of all simulations, {name: yes or no}."""
+    return {name: share([row[name] for row in rows]) for name in rows[0]}
+
+
+def mixed(rho, signal, noise) -> np.ndarray:
+    """A standard normal variable that correlates by `rho` with `signal`, from independent noise."""
+    return rho * signal + np.sqrt(1 - rho**2) * noise
 
 
 def inside(interval, truth) -> bool:
@@ -50,23 +61,18 @@ def cover_within(name: str, contents: int, runs: int) -> dict:
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     each = np.tanh(np.arctanh(rho) + spread * nodes)
     expected = 6 / (np.pi * (images + 1)) * (np.arcsin(each) + (images - 2) * np.arcsin(each / 2))
-    truth, hits, content = (
-        expected @ weights / weights.sum(),
-        [],
-        np.repeat(np.arange(contents), images),
-    )
+    truth = expected @ weights / weights.sum()
+    content = np.repeat(np.arange(contents), images)
+    rows = []
     for run in range(runs):
         generator = np.random.default_rng([run, contents])
-        own = np.tanh(np.arctanh(rho) + spread * generator.normal(size=contents))[content]
-        y, noise = generator.normal(size=(2, len(content)))
-        result = per_content(own * y + np.sqrt(1 - own**2) * noise, y, content)
-        hits.append(
-            [
-                inside(result["interval"], truth),
-                inside(stats.t_interval(list(result["values"].values())), truth),
-            ]
-        )
-    return {"t on z": share([a for a, _ in hits]), "t, plain": share([b for _, b in hits])}
+        rho_of_content = np.tanh(np.arctanh(rho) + spread * generator.normal(size=contents))
+        label, noise = generator.normal(size=(2, len(content)))
+        predicted = mixed(rho_of_content[content], label, noise)
+        result = per_content(predicted, label, content)
+        plain = stats.t_interval(list(result["values"].values()))
+        rows.append({"t on z": inside(result["interval"], truth), "t, plain": inside(plain, truth)})
+    return shares(rows)
 
 
 def cover_pooled(name: str, contents: int, runs: int, *, plain: int = 0, draws: int = 300) -> dict:
@@ -75,34 +81,33 @@ def cover_pooled(name: str, contents: int, runs: int, *, plain: int = 0, draws: 
     """
     of_x, of_y, between, within = POOLED[name]
     rho = np.sqrt(of_x * of_y) * between + np.sqrt((1 - of_x) * (1 - of_y)) * within
-    truth, hits, plain_hits, content = (
-        6 / np.pi * np.arcsin(rho / 2),
-        [],
-        [],
-        np.repeat(np.arange(contents), 24),
-    )
+    truth = 6 / np.pi * np.arcsin(rho / 2)
+    content = np.repeat(np.arange(contents), 24)
+    hits, percentile_hits = [], []
     for run in range(runs):
+        # Label and prediction are sums of what content adds and of what differs within.
         generator = np.random.default_rng([run, contents, 1])
-        (u, v), (y, x) = (
-            generator.normal(size=(2, contents)),
-            generator.normal(size=(2, len(content))),
-        )
-        v, x = between * u + np.sqrt(1 - between**2) * v, within * y + np.sqrt(1 - within**2) * x
-        x, y = (
-            np.sqrt(of_x) * v[content] + np.sqrt(1 - of_x) * x,
-            np.sqrt(of_y) * u[content] + np.sqrt(1 - of_y) * y,
-        )
-        ranked, options = (stats.codes(x), stats.codes(y)), dict(draws=draws, seed=run)
+        label_of_content, noise_of_content = generator.normal(size=(2, contents))
+        label_within, noise_within = generator.normal(size=(2, len(content)))
+        x_of_content = mixed(between, label_of_content, noise_of_content)
+        x_within = mixed(within, label_within, noise_within)
+        x = np.sqrt(of_x) * x_of_content[content] + np.sqrt(1 - of_x) * x_within
+        y = np.sqrt(of_y) * label_of_content[content] + np.sqrt(1 - of_y) * label_within
+
+        arrays = (stats.codes(x), stats.codes(y))
+        options = dict(draws=draws, seed=run)
         error, units, _ = stats.standard_error(
-            rank_correlation, *ranked, content=content, fisher=True, **options
+            rank_correlation, *arrays, content=content, fisher=True, **options
         )
-        hits.append(
-            inside(stats.correlation_interval(rank_correlation(*ranked), error, units), truth)
-        )
+        interval = stats.correlation_interval(rank_correlation(*arrays), error, units)
+        hits.append(inside(interval, truth))
         if run < plain:
-            samples = stats.bootstrap(rank_correlation, *ranked, group=content, **options)
-            plain_hits.append(inside(stats.percentile_interval(samples), truth))
-    return {"t on z": share(hits)} | ({"percentile": share(plain_hits)} if plain else {})
+            samples = stats.bootstrap(rank_correlation, *arrays, group=content, **options)
+            percentile_hits.append(inside(stats.percentile_interval(samples), truth))
+    found = {"t on z": share(hits)}
+    if plain:
+        found["percentile"] = share(percentile_hits)
+    return found
 
 
 def rank_correlation(x, y) -> float:
@@ -115,37 +120,40 @@ def two_predictors(generator, content, *, clustered: float, rho: float = 0.9, er
     """
     contents = content.max() + 1
 
-    def mixed(part):
-        return np.sqrt(part) * generator.normal(size=contents)[content] + np.sqrt(
-            1 - part
-        ) * generator.normal(size=len(content))
+    def drawn(part):
+        """(n,) standard normal, with `part` of its variance the same for all of a content."""
+        of_content = generator.normal(size=contents)[content]
+        return np.sqrt(part) * of_content + np.sqrt(1 - part) * generator.normal(size=len(content))
 
-    y, shared, first, second = mixed(clustered / 4), *(mixed(clustered) for _ in range(3))
-    noise = [np.sqrt(errors) * shared + np.sqrt(1 - errors) * own for own in (first, second)]
-    return *(rho * y + np.sqrt(1 - rho**2) * one for one in noise), y
+    label = drawn(clustered / 4)
+    shared, first, second = (drawn(clustered) for _ in range(3))
+    predictions = []
+    for own in (first, second):
+        error = np.sqrt(errors) * shared + np.sqrt(1 - errors) * own
+        predictions.append(mixed(rho, label, error))
+    return *predictions, label
 
 
 def sizes(contents: int, images: int, runs: int, *, clustered: float, draws: int = 200) -> dict:
     """How often two equal predictors differ with p < .05 by each test; interval: how often it
     leaves out 0.
     """
-    content, found = np.repeat(np.arange(contents), images), []
+    content = np.repeat(np.arange(contents), images)
+    rows = []
     for run in range(runs):
-        x, other, y = two_predictors(
-            np.random.default_rng([run, contents, 2]), content, clustered=clustered
-        )
-        row = dict(exchange_by_image=stats.compare(x, other, y, draws=draws, seed=run)["p"] < 0.05)
+        generator = np.random.default_rng([run, contents, 2])
+        x, other, y = two_predictors(generator, content, clustered=clustered)
+        by_image = stats.compare(x, other, y, draws=draws, seed=run)
+        row = {"exchange by image": by_image["p"] < 0.05}
         if images > 1:
             result = stats.compare(x, other, y, content=content, draws=draws, seed=run)
-            row["exchange by content"], row["interval by content"] = (
-                result["p"] < 0.05,
-                not inside(result["interval"], 0),
-            )
+            row["exchange by content"] = result["p"] < 0.05
+            row["interval by content"] = not inside(result["interval"], 0)
             row["within, signs"] = result["within"]["p"] < 0.05
             row["within, t interval"] = not inside(result["within"]["interval"], 0)
         row["Steiger (Pearson)"] = stats.steiger(x, other, y)["p"] < 0.05
-        found.append(row)
-    return {name.replace("_", " "): share([row[name] for row in found]) for name in found[0]}
+        rows.append(row)
+    return shares(rows)
 
 
 def size_of_seeds(
@@ -157,21 +165,29 @@ def size_of_seeds(
     Runs of a method share half of their errors; their correlations with the label spread by
     `spread` on the z scale.
     """
-    found = []
+    rows = []
     for run in range(runs):
         generator = np.random.default_rng([run, 3])
-        y, methods = generator.normal(size=images), []
+        y = generator.normal(size=images)
+        methods = []
         for _ in range(2):
             rho = np.tanh(np.arctanh(0.9) + spread * generator.normal(size=(trained, 1)))
-            shared, own = generator.normal(size=images), generator.normal(size=(trained, images))
-            methods.append(rho * y + np.sqrt(1 - rho**2) * (shared + own) / np.sqrt(2))
-        result = stats.compare_seeds(*methods, y, draws=draws, seed=run)
-        one = stats.compare(methods[0][0], methods[1][0], y, draws=draws, seed=run)
-        found.append((result["p"] < 0.05, one["p"] < 0.05))
-    return {
-        "seeds as a random effect": share([a for a, _ in found]),
-        "one run each": share([b for _, b in found]),
-    }
+            methods.append(runs_of_a_method(generator, rho, y, trained))
+        seeds = stats.compare_seeds(*methods, y, draws=draws, seed=run)
+        one_each = stats.compare(methods[0][0], methods[1][0], y, draws=draws, seed=run)
+        rows.append(
+            {"seeds as a random effect": seeds["p"] < 0.05, "one run each": one_each["p"] < 0.05}
+        )
+    return shares(rows)
+
+
+def runs_of_a_method(generator, rho, label, trained: int) -> np.ndarray:
+    """Predictions (trained, n) that correlate by `rho` with the label and share half of their
+    errors.
+    """
+    shared = generator.normal(size=len(label))
+    own = generator.normal(size=(trained, len(label)))
+    return mixed(rho, label, (shared + own) / np.sqrt(2))
 
 
 def size_of_seeds_within(
@@ -184,53 +200,54 @@ def size_of_seeds_within(
     by .15, over runs and over a run's contents by `spread`; runs of a method share half of their
     errors.
     """
-    found, content = [], np.repeat(np.arange(contents), images)
+    content = np.repeat(np.arange(contents), images)
+    rows = []
     for run in range(runs):
         generator = np.random.default_rng([run, contents, 4])
-        y, level, methods = (
-            generator.normal(size=len(content)),
-            np.arctanh(0.85) + 0.3 * generator.normal(size=contents),
-            [],
-        )
+        y = generator.normal(size=len(content))
+        of_contents = np.arctanh(0.85) + 0.3 * generator.normal(size=contents)
+        methods = []
         for _ in range(2):
-            own = (
-                level
-                + 0.15 * generator.normal(size=contents)
-                + spread * generator.normal(size=(trained, contents))
-            )
-            rho = np.tanh(own + spread * generator.normal(size=(trained, 1)))[:, content]
-            shared, noise = generator.normal(size=len(y)), generator.normal(size=(trained, len(y)))
-            methods.append(rho * y + np.sqrt(1 - rho**2) * (shared + noise) / np.sqrt(2))
-        result = stats.compare_seeds(*methods, y, content=content, draws=2)["within"]
-        values = [
-            [list(per_content(p, y, content)["values"].values()) for p in method]
-            for method in methods
-        ]
-        gains = np.mean(values[0], axis=0) - np.mean(values[1], axis=0)
-        one = np.array(values[0][0]) - values[1][0]
-        found.append(
-            (result["p"] < 0.05, *(not inside(stats.t_interval(each), 0) for each in (gains, one)))
+            z = of_contents + 0.15 * generator.normal(size=contents)
+            z = z + spread * generator.normal(size=(trained, contents))
+            z = z + spread * generator.normal(size=(trained, 1))
+            methods.append(runs_of_a_method(generator, np.tanh(z)[:, content], y, trained))
+        seeds = stats.compare_seeds(*methods, y, content=content, draws=2)["within"]
+
+        # SRCC of every method, run and content, and what the first method has more of it
+        srcc = []
+        for method in methods:
+            found = [per_content(predicted, y, content)["values"] for predicted in method]
+            srcc.append([list(values.values()) for values in found])
+        gains = np.mean(srcc[0], axis=0) - np.mean(srcc[1], axis=0)
+        gains_of_one = np.array(srcc[0][0]) - srcc[1][0]
+        rows.append(
+            {
+                "seeds as a random effect": seeds["p"] < 0.05,
+                "t over contents of the means": not inside(stats.t_interval(gains), 0),
+                "one run each": not inside(stats.t_interval(gains_of_one), 0),
+            }
         )
-    names = "seeds as a random effect", "t over contents of the means", "one run each"
-    return {name: share(hits) for name, hits in zip(names, zip(*found, strict=True), strict=True)}
+    return shares(rows)
 
 
 def cover_splits(runs: int, *, images: int = 500, splits: int = 10) -> dict:
     """Coverage of the interval over random 80/20 splits of the same images, and of Student's t, for
     one fixed predictor.
     """
-    truth, hits, test = 6 / np.pi * np.arcsin(0.8 / 2), [], images // 5
+    truth = 6 / np.pi * np.arcsin(0.8 / 2)
+    test = images // 5
+    rows = []
     for run in range(runs):
         generator = np.random.default_rng([run, splits, 4])
         y, noise = generator.normal(size=(2, images))
-        x, parts = (
-            0.8 * y + 0.6 * noise,
-            [generator.permutation(images)[:test] for _ in range(splits)],
-        )
+        x = 0.8 * y + 0.6 * noise
+        parts = [generator.permutation(images)[:test] for _ in range(splits)]
         values = [stats.srcc(x[part], y[part]) for part in parts]
-        own = stats.resampled_interval(values, train=images - test, test=test)
-        hits.append([inside(own, truth), inside(stats.t_interval(values), truth)])
-    return {"resampled": share([a for a, _ in hits]), "Student's t": share([b for _, b in hits])}
+        resampled = stats.resampled_interval(values, train=images - test, test=test)
+        student = stats.t_interval(values)
+        rows.append({"resampled": inside(resampled, truth), "Student's t": inside(student, truth)})
+    return shares(rows)
 
 
 def cover_pairs(runs: int, images: int = 100) -> dict:
@@ -240,36 +257,50 @@ def cover_pairs(runs: int, images: int = 100) -> dict:
 
     def sample(n, seed):
         generator = np.random.default_rng([seed, n])
-        truth, noise, error = generator.normal(size=(3, n))
-        return stats.significant_pairs(
-            truth + 0.4 * error,
-            truth + 0.8 / np.sqrt(15) * noise,
-            label_std=np.full(n, 0.8),
-            votes=15,
-        )
+        quality, noise, error = generator.normal(size=(3, n))
+        predicted = quality + 0.4 * error
+        label = quality + 0.8 / np.sqrt(15) * noise
+        return stats.significant_pairs(predicted, label, label_std=np.full(n, 0.8), votes=15)
 
-    large, small = (
-        [sample(3000, seed) for seed in range(4)],
-        [sample(images, seed) for seed in range(runs)],
-    )
+    large = [sample(3000, seed) for seed in range(4)]
     truth = {name: np.mean([result[name] for result in large]) for name in large[0]["intervals"]}
-    return {
-        name: share([inside(result["intervals"][name], truth[name]) for result in small])
-        for name in truth
-    }
+    rows = []
+    for seed in range(runs):
+        intervals = sample(images, seed)["intervals"]
+        rows.append({name: inside(intervals[name], truth[name]) for name in truth})
+    return shares(rows)
 
 
 def row(*cells) -> str:
-    told = (
-        f"{c['value']:.3f} +- {c['error']:.3f}" if isinstance(c, dict) else str(c) for c in cells
-    )
-    return f"| {' | '.join(told)} |"
+    """A line of a Markdown table; shares with their error."""
+    texts = []
+    for cell in cells:
+        if isinstance(cell, dict):
+            cell = f"{cell['value']:.3f} +- {cell['error']:.3f}"
+        texts.append(str(cell))
+    return f"| {' | '.join(texts)} |"
 
 
 def table(title: str, head: list[str], rows) -> None:
+    """Prints a Markdown table line by line, as its rows come."""
     print(f"\n{title}\n\n{row(*head)}\n{row(*['---'] * len(head))}")
     for cells in rows:
         print(row(*cells), flush=True)
+
+
+def power_rows():
+    """Rows of what differences between two predictors KonIQ-10k's test images can tell."""
+    for difference in (0.0015, 0.0025, 0.02):
+        for errors in (0.5, 0.8, 0.95):
+            found = stats.power(2010, KONIQ, KONIQ - difference, errors=errors, runs=500)
+            power = dict(value=found["power"], error=found["error"])
+            yield (
+                f"+{difference}",
+                errors,
+                power,
+                f"{found['sd']:.4f}",
+                f"{found['detectable']:.4f}",
+            )
 
 
 def main() -> None:
@@ -328,8 +359,6 @@ def main() -> None:
         ["interval", "coverage"],
         cover_splits(2000).items(),
     )
-    asked = [(d, errors) for d in (0.0015, 0.0025, 0.02) for errors in (0.5, 0.8, 0.95)]
-    found = [stats.power(2010, KONIQ, KONIQ - d, errors=errors, runs=500) for d, errors in asked]
     table(
         f"Power at .05 with 2,010 images, SRCC {KONIQ}, by the exchange test, 500 simulations of "
         f"500 exchanges",
@@ -340,16 +369,7 @@ def main() -> None:
             "sd of the difference",
             "found with power .8",
         ],
-        (
-            (
-                f"+{d}",
-                errors,
-                dict(value=r["power"], error=r["error"]),
-                f"{r['sd']:.4f}",
-                f"{r['detectable']:.4f}",
-            )
-            for (d, errors), r in zip(asked, found, strict=True)
-        ),
+        power_rows(),
     )
     print(f"\n{time.process_time() - start:.0f} s of one core, NumPy {np.__version__}")
 

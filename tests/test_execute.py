@@ -62,39 +62,26 @@ def read(project, name):
 def test_an_experiment_in_order_then_resumed(tiny, capfd):
     took = execute.execute("tiny", overrides={"colour": "#00ff00"})
     said, warned = capfd.readouterr()
-    unasked = [
-        line for line in warned.splitlines() if "KeyboardInterrupt caught in kernel" not in line
-    ]  # how one is stopped
+    stopped = "KeyboardInterrupt caught in kernel"  # how one is
+    unasked = [line for line in warned.splitlines() if stopped not in line]
     assert unasked == [], "kernels start without warnings"
-    assert [(entry.job.run, entry.state) for entry in took] == [
-        ("01_first", "done"),
-        ("01_first--more", "done"),
-    ]
-    assert (
-        said.index("[1/2] tiny/01_first\n")
-        < said.index("    one line")
-        < said.index("[2/2] tiny/01_first--more\n")
-    )
+    states = [(entry.job.run, entry.state) for entry in took]
+    assert states == [("01_first", "done"), ("01_first--more", "done")]
+    in_order = ("[1/2] tiny/01_first\n", "    one line", "[2/2] tiny/01_first--more\n")
+    places = [said.index(text) for text in in_order]
+    assert places == sorted(places)
     assert "load average" in said
     assert "CPU s" in said
     assert all(entry.seconds > 0 for entry in took)
     assert took[0].cpu_seconds > 0
 
-    assert read(tiny, "tiny/01_first/metrics.json") == {
-        "epochs": 1,
-        "weights": "x # y",
-        "colour": "#00ff00",
-    }
-    assert read(tiny, "tiny/01_first--more/metrics.json") == {
-        "epochs": 2,
-        "weights": "None",
-        "colour": "#00ff00",
-    }
-    told = read(tiny, "tiny/01_first--more/params.json")
-    assert (told["python"], told["cwd"]) == (sys.executable, str(tiny.root)), (
-        "the runner's interpreter, at the root"
-    )
-    assert told["package"] == str(REPOSITORY / "iqa_core/__init__.py")
+    first = {"epochs": 1, "weights": "x # y", "colour": "#00ff00"}
+    assert read(tiny, "tiny/01_first/metrics.json") == first
+    second = {"epochs": 2, "weights": "None", "colour": "#00ff00"}
+    assert read(tiny, "tiny/01_first--more/metrics.json") == second
+    facts = read(tiny, "tiny/01_first--more/params.json")
+    assert facts["python"] == sys.executable and facts["cwd"] == str(tiny.root)
+    assert facts["package"] == str(REPOSITORY / "iqa_core/__init__.py")
     cells = read(tiny, "tiny/01_first--more/01_first--more.ipynb")["cells"]
     assert ["one line\n"] in [output.get("text") for output in cells[-1]["outputs"]]
 
@@ -114,10 +101,8 @@ def test_a_cell_that_fails(tiny):
     message = f"{where}: ValueError: no images in here"
     assert f"error: {message}\n" in done.stderr
     assert f"\n{message}\n" in done.stdout, "said when it happens as well, since others follow"
-    assert (
-        "as far as it came: data/runs/tiny/01_first/01_first.ipynb\nnot started: tiny/02_second\n"
-        in done.stderr
-    )
+    assert "as far as it came: data/runs/tiny/01_first/01_first.ipynb\n" in done.stderr
+    assert "\nnot started: tiny/02_second\n" in done.stderr
     assert "Traceback" not in done.stderr
     assert "so far" in done.stdout
     assert "so far" in (tiny.root / "data/runs/tiny/01_first/01_first.ipynb").read_text()
@@ -128,9 +113,8 @@ def test_a_cell_that_fails(tiny):
 
 def test_a_cell_that_takes_too_long(tiny):
     tiny.notebook("01_first", CELL, START, "import time\ntime.sleep(60)")
-    with pytest.raises(
-        execute.NotebookFailed, match=r"failed in cell 4, `import time`: CellTimeoutError"
-    ):
+    wanted = "failed in cell 4, `import time`: CellTimeoutError"
+    with pytest.raises(execute.NotebookFailed, match=wanted):
         execute.execute("tiny/01_first", timeout_s=4)
     assert (tiny.root / "data/runs/tiny/01_first/01_first.ipynb").is_file()
 
@@ -138,29 +122,13 @@ def test_a_cell_that_takes_too_long(tiny):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        (
-            "epoch: 1",
-            KeyError,
-            r"params/tiny/02.yaml: .*no parameter 'epoch'; did you mean 'epochs'",
-        ),
-        (
-            "epochs: yes",
-            ValueError,
-            r"params/tiny/02.yaml: .*epochs = True \(bool\), but int is wanted",
-        ),
+        ("epoch: 1", KeyError, "tiny/02.yaml: .*no parameter 'epoch'; did you mean 'epochs'"),
+        ("epochs: yes", ValueError, r"tiny/02.yaml: .*epochs = True \(bool\), but int is wanted"),
         ("epochs: 1\nepochs: 2", ValueError, "the key 'epochs' stands twice"),
         ("- 1", ValueError, "holds a list; lines `name: value` are wanted"),
         ("a: [", ValueError, "cannot be read"),
-        (
-            "run: other",
-            ValueError,
-            "run is 'other', but the file's place makes it '02': leave it out",
-        ),
-        (
-            "experiment: other",
-            ValueError,
-            "experiment is 'other', but the file's place makes it 'tiny'",
-        ),
+        ("run: other", ValueError, "run is 'other', but the file's place makes it '02': leave it"),
+        ("experiment: other", ValueError, "is 'other', but the file's place makes it 'tiny'"),
     ],
 )
 def test_all_files_are_checked_before_the_first_run(project, text, error, message):
@@ -175,9 +143,8 @@ def test_all_files_are_checked_before_the_first_run(project, text, error, messag
 
 def test_a_file_without_notebook(project):
     project.parameters("tiny/03_other--big", "")
-    with pytest.raises(
-        FileNotFoundError, match=r"params/tiny/03_other--big.yaml: no notebook 03_other.ipynb"
-    ):
+    wanted = "params/tiny/03_other--big.yaml: no notebook 03_other.ipynb"
+    with pytest.raises(FileNotFoundError, match=wanted):
         execute.execute("tiny")
 
 
@@ -186,60 +153,52 @@ def test_order_is_by_stem(tiny):
     tiny.parameters("tiny/10_last", "")
     names = [path.stem for path in execute.parameter_files("tiny", root=tiny.root)]
     assert names == ["01_first", "01_first--more", "10_last"]
-    assert [
-        path.stem for path in execute.parameter_files("params/tiny/10_last.yaml", root=tiny.root)
-    ] == ["10_last"]
+    (path,) = execute.parameter_files("params/tiny/10_last.yaml", root=tiny.root)
+    assert path.stem == "10_last"
 
 
 def test_overrides(tiny):
-    assert execute.parse_overrides(["epochs=2", "weights=null", "rate=1.0e-3"]) == {
-        "epochs": 2,
-        "weights": None,
-        "rate": 1e-3,
-    }
+    found = execute.parse_overrides(["epochs=2", "weights=null", "rate=1.0e-3"])
+    assert found == {"epochs": 2, "weights": None, "rate": 1e-3}
     with pytest.raises(ValueError, match="write --set name=value"):
         execute.parse_overrides(["epochs"])
-    with pytest.raises(
-        KeyError, match=r"declares a parameter 'epoch'; did you mean 'epochs'\? They have: colour"
-    ):
+    wanted = r"declares a parameter 'epoch'; did you mean 'epochs'\? They have: colour"
+    with pytest.raises(KeyError, match=wanted):
         execute.plan("tiny", root=tiny.root, overrides={"epoch": 2})
     with pytest.raises(ValueError, match="run follows from the file's name"):
         execute.plan("tiny", root=tiny.root, overrides={"run": "x"})
     jobs = execute.plan("tiny", root=tiny.root, overrides={"experiment": "scratch", "epochs": 7})
-    assert [(job.experiment, job.parameters["epochs"]) for job in jobs] == [
-        ("scratch", 7),
-        ("scratch", 7),
-    ]
+    assert [(job.experiment, job.parameters["epochs"]) for job in jobs] == [("scratch", 7)] * 2
 
 
 def test_a_target_that_is_not_there(tiny):
     done = command("run", "nosuch", project=tiny)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: no experiment 'nosuch' in params/; there are: tiny\n"
-    with pytest.raises(
-        FileNotFoundError, match=r"no 02.yaml in params/tiny/; there are: 01_first, 01_first--more"
-    ):
+    wanted = "no 02.yaml in params/tiny/; there are: 01_first, 01_first--more"
+    with pytest.raises(FileNotFoundError, match=wanted):
         execute.execute("tiny/02")
 
 
-def test_another_interpreter_behind_python3_is_refused(project, monkeypatch):
+def another_kernel(project):
+    """A folder of kernels with another `python3`."""
     kernel = project.root / "kernels/python3"
     kernel.mkdir(parents=True)
-    (kernel / "kernel.json").write_text(
-        json.dumps({"argv": ["/usr/bin/false", "-m"], "display_name": "x", "language": "python"})
-    )
-    monkeypatch.setattr("jupyter_client.kernelspec.jupyter_path", lambda *_: [str(kernel.parent)])
+    spec = {"argv": ["/usr/bin/false", "-m"], "display_name": "x", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    return kernel.parent
+
+
+def test_another_interpreter_behind_python3_is_refused(project, monkeypatch):
+    kernels = str(another_kernel(project))
+    monkeypatch.setattr("jupyter_client.kernelspec.jupyter_path", lambda *_: [kernels])
     with pytest.raises(FileNotFoundError, match="kernel 'python3' runs /usr/bin/false"):
         execute.prepare_environment(project.root)
 
 
 def test_a_users_kernel_does_not_win(project, monkeypatch):
     """A kernelspec `python3` in JUPYTER_PATH or the home stands behind the environment's own."""
-    kernel = project.root / "kernels/python3"
-    kernel.mkdir(parents=True)
-    (kernel / "kernel.json").write_text(
-        json.dumps({"argv": ["/usr/bin/false", "-m"], "display_name": "x", "language": "python"})
-    )
+    another_kernel(project)
     monkeypatch.setenv("JUPYTER_PATH", str(project.root))
     execute.prepare_environment(project.root)
 
@@ -259,16 +218,8 @@ def chain(tiny):
     used = {"01_first": (table, split), "02_train": (table, split), "10_last": ()}
     for second, (stem, files) in enumerate(used.items()):
         tiny.notebook(stem, CELL, START)
-        run = runs.start(
-            stem,
-            {
-                "experiment": "tiny",
-                "run": stem,
-                "epochs": 3,
-                "colour": "#ff0000",
-                "weights": "x # y",
-            },
-        )
+        by_default = {"epochs": 3, "colour": "#ff0000", "weights": "x # y"}
+        run = runs.start(stem, {"experiment": "tiny", "run": stem, **by_default})
         if files:
             run.uses(*files)
         run.record(date=f"2026-01-02T03:04:0{second}+00:00")
@@ -283,11 +234,10 @@ def finish(folder, second):
 
 
 def why(project, stem, **parameters):
-    given = {"experiment": "tiny", "run": stem} | parameters
+    parameters |= {"experiment": "tiny", "run": stem}
+    notebook = project.root / f"notebooks/{stem}.ipynb"
     folder = project.root / "data/runs/tiny" / stem
-    return resume.why_again(
-        project.root / f"notebooks/{stem}.ipynb", given, folder=folder, root=project.root
-    )
+    return resume.why_again(notebook, parameters, folder=folder, root=project.root)
 
 
 def test_what_would_come_out_the_same_is_not_made_again(chain):
@@ -296,10 +246,8 @@ def test_what_would_come_out_the_same_is_not_made_again(chain):
 
 
 def test_why_a_run_is_made_again(chain):
-    assert (
-        why(chain, "02_train", epochs=4, weights=None)
-        == "epochs was 3, is 4; weights was 'x # y', is None"
-    )
+    changed = why(chain, "02_train", epochs=4, weights=None)
+    assert changed == "epochs was 3, is 4; weights was 'x # y', is None"
     (chain.root / "data/demo").mkdir()
     (chain.root / "data/demo/labels.csv").write_text("image,label")
     assert why(chain, "02_train") == "iqa_core or a table of data/demo has changed"
@@ -314,9 +262,9 @@ def test_why_a_run_is_made_again(chain):
 
 def test_a_changed_table_or_split_makes_its_runs_again(chain):
     (chain.root / "data/splits/set-a.csv").write_text("image,split\na.png,test\n")
-    assert [why(chain, stem) for stem in ("01_first", "02_train", "10_last")] == [
-        "data/splits/set-a.csv has changed", "data/splits/set-a.csv has changed", "",
-    ]  # fmt: skip
+    changed = "data/splits/set-a.csv has changed"
+    assert why(chain, "01_first") == why(chain, "02_train") == changed
+    assert why(chain, "10_last") == ""
     (chain.root / "data/splits/set-a.csv").write_text("image,split\n")
     (chain.root / "data/tables/set.csv").unlink()
     assert why(chain, "01_first") == why(chain, "02_train") == "data/tables/set.csv is missing"
@@ -325,19 +273,12 @@ def test_a_changed_table_or_split_makes_its_runs_again(chain):
 def test_results_of_earlier_notebooks_that_are_newer_are_read_again(chain):
     home = chain.root / "data/runs/tiny"
     finish(home / "02_train", 5)
-    assert [why(chain, stem) for stem in ("01_first", "02_train", "10_last")] == [
-        "",
-        "",
-        "02_train has finished since",
-    ]
+    assert why(chain, "01_first") == why(chain, "02_train") == ""
+    assert why(chain, "10_last") == "02_train has finished since"
     finish(home / "02_train", 1)
-    finish(
-        home / "01_first", 5
-    )  # its table and split are the same, and 02_train knows them by their hashes
-    assert [why(chain, stem) for stem in ("02_train", "10_last")] == [
-        "",
-        "01_first has finished since",
-    ]
+    finish(home / "01_first", 5)
+    assert why(chain, "02_train") == "", "it knows table and split by their hashes: the same"
+    assert why(chain, "10_last") == "01_first has finished since"
 
 
 def test_a_run_is_made_by_one_process_at_a_time(project, capfd):
@@ -380,9 +321,8 @@ def test_runs_side_by_side(project, capfd, four_cores):
     """Two runs wait for each other; one fails, the other finishes, what comes after is not
     started.
     """
-    project.notebook(
-        "02_train", CELL, START.replace("01_first", "02_train"), MEET, "run.finish({})"
-    )
+    start = START.replace("01_first", "02_train")
+    project.notebook("02_train", CELL, start, MEET, "run.finish({})")
     project.notebook("10_last", CELL)
     project.parameters("tiny/02_train--a", "")
     project.parameters("tiny/02_train--b", "colour: bad")
@@ -390,22 +330,13 @@ def test_runs_side_by_side(project, capfd, four_cores):
     with pytest.raises(execute.NotebookFailed) as failure:
         execute.execute("tiny", at_once=2)
     first, *others = str(failure.value).splitlines()
-    assert first.startswith(
-        "tiny/02_train--b: notebooks/02_train.ipynb failed in cell 4, `import os, time`: "
-        "AssertionError: a bad"
-    )
+    where = "tiny/02_train--b: notebooks/02_train.ipynb failed in cell 4, `import os, time`"
+    assert first.startswith(f"{where}: AssertionError: a bad")
     assert others[-1] == "not started: tiny/10_last"
     said = capfd.readouterr().out.splitlines()
-    assert {
-        "[1/3] tiny/02_train--a",
-        "[2/3] tiny/02_train--b",
-        "a | here with 2 2",
-        "b | here with 2 2",
-        first,
-    } <= {*said}
-    assert [line for line in said if line.startswith("    ")] == [], (
-        "every line of a run tells whose it is"
-    )
+    assert {"[1/3] tiny/02_train--a", "[2/3] tiny/02_train--b", first} <= set(said)
+    assert {"a | here with 2 2", "b | here with 2 2"} <= set(said)
+    assert not any(line.startswith("    ") for line in said), "every line tells whose it is"
     home = project.root / "data/runs"
     assert [path.parent.name for path in home.glob("tiny/*/_SUCCESS")] == ["02_train--a"]
 
@@ -431,11 +362,10 @@ list(sweep.side_by_side(calls, at_once=2))"""
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_processes_end_with_the_one_that_started_them(kind):
-    line, told = (
-        [sys.executable, "-c", SLEEPERS],
-        dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True),
-    )
-    with subprocess.Popen(line, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, **told) as main:
+    line = [sys.executable, "-c", SLEEPERS]
+    options = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    options["env"] = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(line, **options) as main:
         lines = [main.stdout.readline() for _ in range(4)]
         processes = [int(line) for line in lines if line != "begins\n"]
         main.send_signal(kind)
@@ -451,16 +381,14 @@ def test_processes_end_with_the_one_that_started_them(kind):
 )
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_no_kernel_is_left(project, kind):
-    project.notebook(
-        "02_train", CELL, START.replace("01_first", "02_train"), MEET, "time.sleep(120)"
-    )
+    start = START.replace("01_first", "02_train")
+    project.notebook("02_train", CELL, start, MEET, "time.sleep(120)")
     for name in "abc":
         project.parameters(f"tiny/02_train--{name}", "")
     environment = os.environ | {"IQA_ROOT": str(project.root), "PYTHONPATH": str(REPOSITORY)}
     line = [sys.executable, "-m", "iqa_core", "run", "tiny", "--jobs", "2"]
-    with subprocess.Popen(
-        line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as main:
+    silent = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with subprocess.Popen(line, env=environment, **silent) as main:
         files = [project.root / f"data/runs/tiny/02_train--{name}/pid" for name in "ab"]
         within(90, lambda: all(path.is_file() and path.read_text() for path in files))
         main.send_signal(kind)
@@ -511,9 +439,8 @@ def test_what_runs_side_by_side_is_given_what_was_asked(project, capfd):
     show = "import os, signal\nprint([epochs, weights, rates, note, experiment])"
     project.notebook("02_a", cell, START.replace("01_first", "02_a"), show, "run.finish({})")
     start = START.replace("01_first", "02_b")
-    project.notebook(
-        "02_b", CELL, start, "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)"
-    )
+    die = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)"
+    project.notebook("02_b", CELL, start, die)
     project.parameters("tiny/02_a", "")
     project.parameters("tiny/02_b", "")
     overrides = {
@@ -534,54 +461,38 @@ def test_what_runs_side_by_side_is_given_what_was_asked(project, capfd):
     assert all(entry.cpu_seconds > 0 for entry in took if entry.state == "done")
 
 
+def each(name, at_once):
+    """A variable in the environment of every process."""
+    return [environment[name] for environment in sweep.environments(at_once)]
+
+
 def test_threads_and_processes_stay_within_the_cores(four_cores, monkeypatch):
-    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(3)] == [
-        "1",
-        "1",
-        "1",
-    ]
-    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(1)] == ["4"]
+    assert each("OMP_NUM_THREADS", 3) == ["1", "1", "1"]
+    assert each("OMP_NUM_THREADS", 1) == ["4"]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert sweep.environments(2)[0] == {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    assert sweep.environments(2)[0] == dict.fromkeys(names, "1")
 
 
 def test_each_process_has_its_gpu(monkeypatch):
-    monkeypatch.setitem(
-        sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: 2))
-    )
+    two_gpus = SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: 2))
+    monkeypatch.setitem(sys.modules, "torch", two_gpus)
     monkeypatch.setattr(sweep, "cores", lambda: 3)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in sweep.environments(3)] == [
-        "0",
-        "1",
-        "0",
-    ]
+    assert each("CUDA_VISIBLE_DEVICES", 3) == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in sweep.environments(2)] == [
-        "5",
-        "7",
-    ]
+    assert each("CUDA_VISIBLE_DEVICES", 2) == ["5", "7"]
     monkeypatch.setattr(sweep, "cores", lambda: 1)
-    assert [environment["OMP_NUM_THREADS"] for environment in sweep.environments(2)] == [
-        "1",
-        "1",
-    ], "a GPU each suffices"
-    with pytest.raises(
-        ValueError, match="--jobs 3: 1 to 2 runs at once are allowed, for 1 cores and 2 GPUs"
-    ):
+    assert each("OMP_NUM_THREADS", 2) == ["1", "1"], "a GPU each suffices"
+    wanted = "--jobs 3: 1 to 2 runs at once are allowed, for 1 cores and 2 GPUs"
+    with pytest.raises(ValueError, match=wanted):
         sweep.environments(3)
 
 
 @pytest.mark.parametrize("at_once", [0, -1, 5])
 def test_a_number_of_jobs_that_cannot_be(tiny, four_cores, at_once):
-    with pytest.raises(
-        ValueError,
-        match=f"--jobs {at_once}: 1 to 4 runs at once are allowed, for 4 cores and 0 GPUs",
-    ):
+    wanted = f"--jobs {at_once}: 1 to 4 runs at once are allowed, for 4 cores and 0 GPUs"
+    with pytest.raises(ValueError, match=wanted):
         execute.execute("tiny", at_once=at_once)
     assert not (tiny.root / "data").exists(), "nothing was run"
 
@@ -600,10 +511,8 @@ def test_shards_hold_every_run_once(parts):
 
 @pytest.mark.parametrize("shard", ["3/2", "0/2", "x", "1", "1/2/3", "-1/2", "1/0", "0/0", " 1/2"])
 def test_a_shard_that_cannot_be(tiny, shard):
-    with pytest.raises(
-        ValueError,
-        match=r"--shard '.*': write i/n with 1 <= i <= n, as 2/3 for the second of three machines",
-    ):
+    wanted = "--shard '.*': write i/n with 1 <= i <= n, as 2/3 for the second of three machines"
+    with pytest.raises(ValueError, match=wanted):
         execute.execute("tiny", shard=shard)
     assert not (tiny.root / "data").exists(), "nothing was run"
 
@@ -615,10 +524,8 @@ def test_sweeps_on_the_command_line(tiny):
 
 
 def test_one_file_a_notebook_cannot_be_shared_out(tiny):
-    with pytest.raises(
-        ValueError,
-        match="no notebook has several parameter files here, so there is nothing to share out",
-    ):
+    wanted = "no notebook has several parameter files here, so there is nothing to share out"
+    with pytest.raises(ValueError, match=wanted):
         execute.execute("tiny/01_first", shard="1/2")
 
 
@@ -635,8 +542,7 @@ def test_a_shard_runs_what_it_needs_and_its_part(tiny, capfd):
         "left for a call without --shard, once data/runs holds what all shards ran: tiny/02_train, "
         "tiny/10_last\n"
     )
+    # a machine too many; prepared data is not made twice
     took = execute.execute("tiny", shard="3/3")
-    assert [(entry.job.run, entry.state) for entry in took] == [("00_data", "skipped")], (
-        "a machine too many; prepared data is not made twice"
-    )
+    assert [(entry.job.run, entry.state) for entry in took] == [("00_data", "skipped")]
     assert "shard 3/3: 0 of the 2 runs" in capfd.readouterr().out

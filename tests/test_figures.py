@@ -25,40 +25,43 @@ def closed():
 @pytest.fixture
 def table():
     random = np.random.default_rng(0)
-    rows = [
-        (f"{c}-{k}.png", f"c{c}", ("blur", "noise", "jpeg")[k % 3], random.uniform(1, 5))
-        for c in range(9)
-        for k in range(24)
-    ]
-    table = pd.DataFrame(rows, columns=["image", "content", "distortion", "level"]).assign(
-        distortion2=np.nan, level2=np.nan
+    number = np.arange(9 * 24)
+    content, version = number // 24, number % 24
+    table = pd.DataFrame(
+        {
+            "image": [f"{c}-{k}.png" for c, k in zip(content, version, strict=True)],
+            "content": [f"c{c}" for c in content],
+            "distortion": np.array(["blur", "noise", "jpeg"])[version % 3],
+            "level": random.uniform(1, 5, len(number)),
+            "distortion2": np.nan,
+            "level2": np.nan,
+        }
     )
-    offset = table.content.map({f"c{c}": v for c, v in enumerate(random.normal(0, 8, 9))})
-    bent = table.content.map({f"c{c}": v for c, v in enumerate(random.uniform(0.3, 2, 9))})
-    table["label"] = (
-        80
-        - 12 * table.level ** bent.where(table.distortion == "blur", 1)
-        + offset
-        + random.normal(0, 2, len(table))
-    )
+    # contents differ in their quality and in how much blur harms them
+    offset = random.normal(0, 8, 9)[content]
+    exponent = np.where(table.distortion == "blur", random.uniform(0.3, 2, 9)[content], 1)
+    table["label"] = 80 - 12 * table.level**exponent + offset + random.normal(0, 2, len(table))
     table["label2"] = table.label + random.normal(0, 5, len(table))
     return table
 
 
+def divided(table, *, test, val):
+    """The split by numbers of contents; the others train."""
+    parts = dict.fromkeys(table.content, "train") | {f"c{val}": "val"}
+    return table.content.map(parts | {f"c{number}": "test" for number in test})
+
+
 @pytest.fixture
 def split(table):
-    return table.content.map(
-        {f"c{c}": "test" if c < 3 else "val" if c == 3 else "train" for c in range(9)}
-    )
+    return divided(table, test=range(3), val=3)
 
 
 @pytest.fixture
 def tested(table, split):
     test = table[split == "test"]
     noise = np.random.default_rng(1).normal(0, 3, len(test))
-    return pd.DataFrame({"image": test.image, "HyperIQA": test.label + noise, "psnr": -test.level})[
-        ::-1
-    ]
+    columns = {"image": test.image, "HyperIQA": test.label + noise, "psnr": -test.level}
+    return pd.DataFrame(columns)[::-1]
 
 
 def test_results_are_those_of_the_statistics_themselves(table, split, tested):
@@ -66,23 +69,17 @@ def test_results_are_those_of_the_statistics_themselves(table, split, tested):
     test = table[split == "test"]
     predicted = tested.set_index("image").HyperIQA[test.image].to_numpy()
     for label in ("label", "label2"):
-        truth, blind = (
-            test[label].to_numpy(),
-            content_blind(table, split, label=label)[(split == "test").to_numpy()],
-        )
+        truth = test[label].to_numpy()
+        blind = content_blind(table, split, label=label)[(split == "test").to_numpy()]
         row = results.loc[label, "HyperIQA"]
         assert row.srcc == pytest.approx(srcc(predicted, truth))
-        assert row.content_srcc == pytest.approx(
-            per_content(predicted, truth, test.content)["srcc"]
-        )
-        assert row.partial == pytest.approx(
-            partial_srcc(predicted, truth, blind, content=test.content)["value"]
-        )
+        within = per_content(predicted, truth, test.content)
+        assert row.content_srcc == pytest.approx(within["srcc"])
+        partial = partial_srcc(predicted, truth, blind, content=test.content)
+        assert row.partial == pytest.approx(partial["value"])
         assert results.loc[label, "content-blind"].srcc == pytest.approx(srcc(blind[:, 0], truth))
-    assert (
-        results.loc["label", "HyperIQA"].n == len(test)
-        and results.loc["label", "HyperIQA"].contents == 3
-    )
+    row = results.loc["label", "HyperIQA"]
+    assert (row.n, row.contents) == (len(test), 3)
     assert np.isnan(results.loc["label", "content-blind"].partial)
     flat = tables.headline(results.reset_index(), "HyperIQA")
     assert flat["content_srcc"] == results.loc["label", "HyperIQA"].content_srcc
@@ -91,9 +88,7 @@ def test_results_are_those_of_the_statistics_themselves(table, split, tested):
 
 def test_a_verdict_is_what_the_interval_beyond_the_boosted_rule_says(table, split, tested):
     results = tables.results([(tested, split)], table, labels=("label",))
-    rules = " and ".join(
-        f"{results.content_srcc[results.method == name].item():.3f}" for name in results.method[-2:]
-    )
+    rules = " and ".join(f"{value:.3f}" for value in results.content_srcc[-2:])
     for low, said in ((0.01, "that shows that"), (-0.01, "that does not show that")):
         found = results.assign(gain=0.2, gain_low=low, gain_high=0.4)
         (told,) = tables.verdicts(found, "HyperIQA")
@@ -106,9 +101,9 @@ def test_a_verdict_is_what_the_interval_beyond_the_boosted_rule_says(table, spli
 
 
 def test_results_of_a_set_without_distortions_have_no_baseline(table, split, tested):
-    empty = table.assign(distortion=np.nan, level=np.nan, content=table.image).drop(
-        columns="label2"
-    )  # as sets in the wild are
+    # as sets in the wild are
+    empty = table.assign(distortion=np.nan, level=np.nan, content=table.image)
+    empty = empty.drop(columns="label2")
     for plain in (table[["image", "label"]], empty):
         results = tables.results([(tested, split)], plain)
         assert list(results.method) == ["HyperIQA", "psnr"] and "partial" not in results
@@ -117,62 +112,46 @@ def test_results_of_a_set_without_distortions_have_no_baseline(table, split, tes
 def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_share_images(
     table, split, tested
 ):
-    turned = table.content.map(
-        {f"c{c}": "test" if 3 <= c < 6 else "val" if c == 6 else "train" for c in range(9)}
-    )
+    turned = divided(table, test=range(3, 6), val=6)
     other = table[["image"]][turned == "test"].assign(psnr=range(72))
     other.insert(1, "HyperIQA", np.random.default_rng(2).normal(size=72))
     over = tables.over_splits([(tested, split), (other, turned)], table, [("HyperIQA", "psnr")])
     assert len(over) == 2 * 4 * 3  # labels, statistics, methods and their difference
     rows = over.set_index(["label", "statistic", "method"])
     each = [
-        tables.results([own], table).set_index(["label", "method"])
-        for own in ((tested, split), (other, turned))
+        tables.results([test], table).set_index(["label", "method"]).loc["label2"]
+        for test in ((tested, split), (other, turned))
     ]
     for statistic in ("srcc", "content_srcc"):
-        values = [one.loc[("label2", "HyperIQA"), statistic] for one in each]
+        values = np.array([results[statistic]["HyperIQA"] for results in each])
         row = rows.loc["label2", statistic, "HyperIQA"]
-        assert row["mean"] == pytest.approx(np.mean(values)) and row["std"] == pytest.approx(
-            np.std(values, ddof=1)
-        )
-        less = [
-            one.loc[("label2", "HyperIQA"), statistic] - one.loc[("label2", "psnr"), statistic]
-            for one in each
-        ]
+        assert row["mean"] == pytest.approx(values.mean())
+        assert row["std"] == pytest.approx(values.std(ddof=1))
+        gains = values - [results[statistic]["psnr"] for results in each]
         row = rows.loc["label2", statistic, "HyperIQA - psnr"]
-        assert row["mean"] == pytest.approx(np.mean(less)) and row.splits == 2
-        assert (row.low, row.high) == pytest.approx(resampled_interval(less, train=144, test=72))
+        assert row["mean"] == pytest.approx(gains.mean()) and row.splits == 2
+        assert (row.low, row.high) == pytest.approx(resampled_interval(gains, train=144, test=72))
     flat = tables.splits_headline(over, "HyperIQA")
     row = rows.loc["label", "srcc", "HyperIQA"]
     assert (flat["splits"], flat["srcc"], flat["srcc_low"]) == (2, row["mean"], row.low)
-    assert (
-        rows.loc["label", "plcc5", "HyperIQA"]["mean"]
-        >= rows.loc["label", "plcc", "HyperIQA"]["mean"]
-    )
+    means = rows["mean"]
+    assert means["label", "plcc5", "HyperIQA"] >= means["label", "plcc", "HyperIQA"]
 
 
 def test_differences_are_paired_within_contents_else_over_images(table, tested):
     data = tested.merge(table, on="image")
     row = tables.differences(data, [("HyperIQA", "psnr")]).iloc[0]
-    whole = compare(data.HyperIQA, data.psnr, data.label, content=data.content)
-    assert (row.difference, row.p, row.units, row.unit) == (
-        whole["within"]["difference"],
-        whole["within"]["p"],
-        3,
-        "content",
-    )
-    assert (row.low, row.high) == whole["within"]["interval"]
+    within = compare(data.HyperIQA, data.psnr, data.label, content=data.content)["within"]
+    assert (row.difference, row.p) == (within["difference"], within["p"])
+    assert (row.low, row.high) == within["interval"]
+    assert (row.units, row.unit) == (3, "content")
     wild = tables.differences(data.assign(content=data.image), [("HyperIQA", "psnr")]).iloc[0]
     over_images = compare(data.HyperIQA, data.psnr, data.label)
-    assert (wild.difference, wild.units, wild.unit) == (
-        over_images["difference"],
-        len(data),
-        "image",
-    )
+    assert wild.difference == over_images["difference"]
+    assert (wild.units, wild.unit) == (len(data), "image")
+    # Holm over the pairs of a label
     pairs = tables.differences(data, [("HyperIQA", "psnr"), ("psnr", "HyperIQA")])
-    assert pairs.p_holm.tolist() == [
-        min(1, 2 * p) for p in pairs.p
-    ]  # Holm over the pairs of a label
+    assert pairs.p_holm.tolist() == [min(1, 2 * p) for p in pairs.p]
 
 
 def test_a_measure_that_made_a_label_cannot_compete(table, split, tested):
@@ -209,9 +188,8 @@ def test_exported_figures_hold_the_plotted_numbers_and_the_caption(table, split,
     data = pd.read_csv(tmp_path / "s.csv")
     points, lines = data[data.kind == "image"], figure.axes[0].lines
     plotted = np.concatenate([line.get_xydata() for line in lines[:-2]])
-    assert sorted(plotted[:, 0]) == pytest.approx(sorted(points.predicted)) and len(points) == len(
-        shown
-    )
+    assert len(points) == len(shown)
+    assert sorted(plotted[:, 0]) == pytest.approx(sorted(points.predicted))
     np.testing.assert_allclose(lines[-2].get_ydata(), data[data.kind == "logistic"].label)
     assert "5-parameter logistic" in (tmp_path / "s.tex").read_text()
     first = (tmp_path / "s.svg").read_bytes()
@@ -221,9 +199,8 @@ def test_exported_figures_hold_the_plotted_numbers_and_the_caption(table, split,
 
 def test_bars_are_the_srcc_within_a_type(table, split, tested):
     shown = tested.merge(table, on="image")
-    figure, data = figures.distortion_bars(
-        shown, {"HyperIQA": "HyperIQA", "psnr": "PSNR"}, draws=50
-    )
+    methods = {"HyperIQA": "HyperIQA", "psnr": "PSNR"}
+    figure, data = figures.distortion_bars(shown, methods, draws=50)
     one = shown[shown.distortion == "noise"]
     value = data.set_index(["distortion", "method"]).srcc["noise", "PSNR"]
     assert value == pytest.approx(srcc(one.psnr.to_numpy(), one.label.to_numpy()))
@@ -257,15 +234,12 @@ def test_a_figure_is_asked_for_by_name_and_has_a_caption(name):
     drawing = getattr(figures, name)
     assert inspect.isfunction(drawing), f"{name} is a figure and a file: name one of them anew"
     assert drawing.__name__ == name and name in dir(figures)
-    caption = figures.caption(drawing)
-    assert caption.endswith(".") and len(caption.split()) >= 10, (
-        "the first paragraph is the caption"
-    )
+    caption = figures.caption(drawing)  # the first paragraph
+    assert caption.endswith(".") and len(caption.split()) >= 10
     rest = inspect.getdoc(drawing).partition("\n\n")[2]
-    (first, *_) = inspect.signature(drawing).parameters
-    assert re.search(rf"^{first}\b", rest, re.MULTILINE), (
-        f"say what {first} holds, below the caption"
-    )
+    first = next(iter(inspect.signature(drawing).parameters))
+    said = re.search(rf"^{first}\b", rest, re.MULTILINE)
+    assert said, f"say what {first} holds, below the caption"
 
 
 def test_an_unknown_figure_is_told_the_known_ones():
@@ -298,9 +272,8 @@ def finished(table, split, tmp_path):
         facts["files"] = {f"data/splits/part{number}.csv": file_hash(path)}
         (folder / "params.json").write_text(json.dumps(facts))
         folders[f"run{number}"] = folder
-    parts[parts.split == "test"][["image"]].assign(psnr=1.0).to_csv(
-        folder / "measures.csv", index=False
-    )
+    measured = parts[parts.split == "test"][["image"]].assign(psnr=1.0)
+    measured.to_csv(folder / "measures.csv", index=False)
     return folders
 
 
@@ -308,9 +281,8 @@ def test_runs_are_read_side_by_side(table, split, finished, tmp_path):
     index = tables.read_runs(finished)
     assert index.split.to_dict() == {"run0": "part0", "run1": "part1"}
     (first, part), (second, _) = tables.read_tests(index, finished, table, root=tmp_path)
-    assert part.tolist() == split.tolist() and first.image.tolist() == [
-        *table.image[part == "test"]
-    ]
+    assert part.tolist() == split.tolist()
+    assert first.image.tolist() == table.image[part == "test"].tolist()
     assert list(first) == ["image", "HyperIQA"] and list(second) == ["image", "HyperIQA", "psnr"]
     assert not tables.share_images([(first, part), (second, part)])
     assert tables.share_images([(first, part), (first[:1], part)])

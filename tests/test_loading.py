@@ -1,7 +1,11 @@
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms import InterpolationMode, functional
 
 from iqa_core import loading
 from iqa_core.loading import Batches, Samples, grid
@@ -27,10 +31,8 @@ def test_the_grid_reaches_all_four_borders_and_stays_inside(size, crops):
     corners = grid(*size, crop=224, crops=crops)
     tops, lefts = np.array(corners).T
     assert len(corners) == crops
-    assert (tops.min(), lefts.min()) == (0, 0) and (tops.max(), lefts.max()) == (
-        size[0] - 224,
-        size[1] - 224,
-    )
+    assert (tops.min(), lefts.min()) == (0, 0)
+    assert (tops.max(), lefts.max()) == (size[0] - 224, size[1] - 224)
 
 
 def test_one_crop_is_the_centre_and_impossible_grids_are_refused():
@@ -48,10 +50,13 @@ def test_random_crops_are_seeded_reach_every_corner_and_flip():
     crops = random_crops([image], [0] * 600, crop=38, generator=np.random.default_rng(1))
     again = random_crops([image], [0] * 600, crop=38, generator=np.random.default_rng(1))
     assert (crops == again).all()
-    corners = {
-        (int(c[..., 0].min()), int(c[..., 1].min()), bool(c[0, 0, 0] > c[0, 1, 0])) for c in crops
+    seen = set()
+    for crop in crops:
+        flipped = crop[0, 0, 0] > crop[0, 1, 0]
+        seen.add((int(crop[..., 0].min()), int(crop[..., 1].min()), bool(flipped)))
+    assert seen == {
+        (x, y, flipped) for x in range(3) for y in range(3) for flipped in (False, True)
     }
-    assert corners == {(x, y, f) for x in range(3) for y in range(3) for f in (False, True)}
 
 
 def test_flips_are_none_two_or_all_eight():
@@ -61,11 +66,8 @@ def test_flips_are_none_two_or_all_eight():
         generator = np.random.default_rng(0)
         return random_crops([image], [0] * number, crop=16, generator=generator, flips=flips)
 
-    counts = {
-        flips: len({crop.tobytes() for crop in crops(200, flips)})
-        for flips in ("none", "horizontal", "all")
-    }
-    assert counts == {"none": 1, "horizontal": 2, "all": 8}
+    for flips, different in {"none": 1, "horizontal": 2, "all": 8}.items():
+        assert len({crop.tobytes() for crop in crops(200, flips)}) == different
     down = [bool((crop == image[::-1]).all()) for crop in crops(2000, "vertical")]
     assert 0.67 < np.mean(down) < 0.73
     with pytest.raises(ValueError, match="flips is 'both'; there are none, horizontal, vertical"):
@@ -97,9 +99,10 @@ def test_an_epoch_takes_every_image_equally_often():
     assert both[:30] == seen != both[30:] and sorted(both[30:]) == sorted(seen)
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "number"), [(6, 5), (8, 4), (9, 3), (20, 2), (21, 1), (100, 1)]
-)
+NUMBERS = {6: 5, 8: 4, 9: 3, 20: 2, 21: 1, 100: 1}  # size of a batch -> batches of 30 crops
+
+
+@pytest.mark.parametrize(("batch_size", "number"), NUMBERS.items())
 def test_a_last_batch_of_less_than_half_the_size_is_left_out(batch_size, number):
     seen, made = taken(batch_size=batch_size)
     assert (len(made), len(seen)) == (number, min(30, number * batch_size))
@@ -107,9 +110,8 @@ def test_a_last_batch_of_less_than_half_the_size_is_left_out(batch_size, number)
 
 def pictures(number, *, sizes=((30, 40),), seed=0):
     random = np.random.default_rng(seed)
-    return [
-        random.integers(0, 256, (*sizes[i % len(sizes)], 3), dtype=np.uint8) for i in range(number)
-    ]
+    shapes = [(*sizes[i % len(sizes)], 3) for i in range(number)]
+    return [random.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
 
 
 WHOLE = Contract("test", crop=None)
@@ -178,12 +180,11 @@ def test_all_parts_of_a_sample_are_looked_at_in_one_place():
 
 def test_a_partner_is_another_image_of_the_content():
     made = batches(pictures(7), **KINDS["partners"])
-    steps = [next(made) for _ in range(40)]
-    pairs = {
-        (int(a), int(b)) for step in steps for a, b in zip(step.rows, step.partners, strict=True)
-    }
-    expected = {(a, b) for group in (range(3), range(3, 7)) for a in group for b in group if a != b}
-    assert pairs == expected
+    pairs = set()
+    for _ in range(40):
+        step = next(made)
+        pairs |= set(zip(step.rows.tolist(), step.partners.tolist(), strict=True))
+    assert pairs == {*permutations(range(3), 2), *permutations(range(3, 7), 2)}
 
 
 def test_a_wider_view_is_the_centre_turned_as_the_crop_is():
@@ -217,9 +218,8 @@ def test_whole_images_come_in_batches_alike_within_the_budget_and_all_of_them():
             assert len(rows) * longest <= 900 and len(rows) <= 8
     padded = sum(len(rows) * lengths[rows].max() for rows in epochs[0])
     assert padded < 1.25 * lengths.sum() < 0.8 * 60 * lengths.max(), "little is filled up"
-    assert [set(map(int, rows)) for rows in epochs[0]] != [
-        set(map(int, rows)) for rows in epochs[1]
-    ]
+    first, second = ([set(rows.tolist()) for rows in epoch] for epoch in epochs)
+    assert first != second
     with pytest.raises(ValueError, match="the longest image makes .* tokens, over batch_tokens"):
         batches(images, **options | dict(batch_tokens=100))
 
@@ -242,14 +242,8 @@ def colourful(number=6):
 
 
 def test_jitter_is_torchvision_s_with_every_crop_s_own_amounts():
-    from torchvision.transforms import functional as theirs
-
-    changes = (
-        theirs.adjust_brightness,
-        theirs.adjust_contrast,
-        theirs.adjust_saturation,
-        theirs.adjust_hue,
-    )
+    names = ("brightness", "contrast", "saturation", "hue")
+    changes = [getattr(functional, f"adjust_{name}") for name in names]
     generator, pixels = np.random.default_rng(0), colourful()
     for _ in range(5):
         order, amounts = draw_jitter(generator, len(pixels))
@@ -259,16 +253,14 @@ def test_jitter_is_torchvision_s_with_every_crop_s_own_amounts():
             for change in order:
                 image = changes[change](image, float(amount[change]) + (change < 3))
             expected.append(image)
-        torch.testing.assert_close(
-            jitter(pixels, order, amounts), torch.stack(expected), rtol=0, atol=5e-4
-        )
+        found = jitter(pixels, order, amounts)
+        torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=5e-4)
 
 
 def test_jitter_by_nothing_changes_nothing_and_amounts_reach_their_strength():
     pixels = colourful()
-    torch.testing.assert_close(
-        jitter(pixels, [3, 1, 0, 2], torch.zeros(6, 4)), pixels, rtol=0, atol=1e-6
-    )
+    unchanged = jitter(pixels, [3, 1, 0, 2], torch.zeros(6, 4))
+    torch.testing.assert_close(unchanged, pixels, rtol=0, atol=1e-6)
     amounts = draw_jitter(np.random.default_rng(0), 4000)[1].numpy()
     np.testing.assert_allclose(np.abs(amounts).max(0), STRENGTH, rtol=0.01)
     np.testing.assert_allclose(amounts.mean(0), 0, atol=0.004)
@@ -293,17 +285,13 @@ def test_resize_keeps_the_shape_by_the_shorter_side_or_takes_height_and_width(si
 
 
 def test_resize_is_torchvision_s():
-    from PIL import Image
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms.functional import center_crop
-    from torchvision.transforms.functional import resize as theirs
-
     image = np.random.default_rng(0).integers(0, 256, (67, 101, 3), dtype=np.uint8)
+    picture = Image.fromarray(image)
     for how in ("bilinear", "bicubic", "nearest"):
-        expected = np.asarray(theirs(Image.fromarray(image), 48, InterpolationMode(how)))
+        expected = np.asarray(functional.resize(picture, 48, InterpolationMode(how)))
         np.testing.assert_array_equal(resize(image, 48, how), expected)
     ((top, left),) = loading.grid(67, 101, crop=48, crops=1)
-    expected = np.asarray(center_crop(Image.fromarray(image), 48))
+    expected = np.asarray(functional.center_crop(picture, 48))
     np.testing.assert_array_equal(image[top : top + 48, left : left + 48], expected)
 
 
