@@ -269,10 +269,16 @@ class LightHyperIQA(nn.Module):
         pooled = [self.dropout(norm(p)) for norm, p in zip(self.standardise, pooled, strict=True)]
         vector = torch.cat([layer(p) for layer, p in zip(self.project, pooled, strict=True)], 1)
         hidden = self.reduce(pooled[-1])
-        weights, biases = [], []
-        for static, weight, bias in zip(self.static, self.weight, self.bias, strict=True):
-            weights.append(static.weight + 0.1 * weight(hidden).view(-1, *static.weight.shape))
-            biases.append(static.bias + 0.1 * bias(hidden))
+        # All weights, then all biases: the order in which gradients are summed, on whose rounding the
+        # demo's printed numbers stand.
+        weights = [
+            static.weight + 0.1 * layer(hidden).view(-1, *static.weight.shape)
+            for static, layer in zip(self.static, self.weight, strict=True)
+        ]
+        biases = [
+            static.bias + 0.1 * layer(hidden)
+            for static, layer in zip(self.static, self.bias, strict=True)
+        ]
         return judge(vector, weights, biases)
 
 
