@@ -269,7 +269,7 @@ class LightHyperIQA(nn.Module):
         pooled = [self.dropout(norm(p)) for norm, p in zip(self.standardise, pooled, strict=True)]
         vector = torch.cat([layer(p) for layer, p in zip(self.project, pooled, strict=True)], 1)
         hidden = self.reduce(pooled[-1])
-        # All weights, then all biases: the order in which gradients are summed, on whose rounding the
+        # All weights, then all biases: gradients are summed in this order, on whose rounding the
         # demo's printed numbers stand.
         weights = [
             static.weight + 0.1 * layer(hidden).view(-1, *static.weight.shape)
