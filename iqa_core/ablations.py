@@ -360,9 +360,8 @@ def shuffled(
 
 def sets_and_runs(transfer: list[str]) -> tuple[list[str], list[str]]:
     """The sets that `transfer` names, and the runs, <experiment>/<run>."""
-    return [name for name in transfer if "/" not in name], [
-        name for name in transfer if "/" in name
-    ]
+    sets = [name for name in transfer if "/" not in name]
+    return sets, [name for name in transfer if "/" in name]
 
 
 def predict_sets(

@@ -104,12 +104,12 @@ def _together(images, numbers, contract, crops, batch_size):
         return [list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
     groups, pixels = [], WHOLE
     for i in numbers:
-        own = int(np.prod(shape_of(images, i)))
-        if not groups or pixels + own > WHOLE or len(groups[-1]) == batch_size:
+        size = int(np.prod(shape_of(images, i)))
+        if not groups or pixels + size > WHOLE or len(groups[-1]) == batch_size:
             groups.append([])
             pixels = 0
         groups[-1].append(i)
-        pixels += own
+        pixels += size
     return groups
 
 

@@ -92,8 +92,8 @@ def numbers(table: pd.DataFrame, column: str, name: str, *, empty: bool) -> pd.S
 
 def _filled_up(table, column, value):
     """The column, or what to take where it is empty or there is none."""
-    given = table[column].fillna("") if column in table else pd.Series("", table.index)
-    return given.where(given != "", value)
+    filled = table[column].fillna("") if column in table else pd.Series("", table.index)
+    return filled.where(filled != "", value)
 
 
 def _joined(facts, files, notes):
@@ -333,12 +333,12 @@ def _labelled(table, facts, label, name, notes):
 
 
 def _split(table, facts, name):
-    given = _filled_up(table, "official_split", "")
-    parts = given.str.lower().map(PARTS)
+    named = _filled_up(table, "official_split", "")
+    parts = named.str.lower().map(PARTS)
     if parts.isna().any():
         row = parts.isna().idxmax()
         raise ValueError(
-            f"{name}: {table.image[row]} is put into {given[row]}; allowed are train, val, test or "
+            f"{name}: {table.image[row]} is put into {named[row]}; allowed are train, val, test or "
             f"nothing"
         )
     if (parts != "").any():

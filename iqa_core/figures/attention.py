@@ -129,7 +129,7 @@ def weights_by(weights: pd.DataFrame, by: str):
     right.set_xlabel("entropy, bits")
     shown = [name.replace("_", " ") for name in names] if by == "distortion" else names
     left.set_yticks(places, shown)
-    left.set(xlabel="mean stage weight, with 95 %", ylim=(len(names) - 0.5, -0.5))
+    left.set(xlabel="mean stage weight, 95 % interval", ylim=(len(names) - 0.5, -0.5))
     left.legend(
         ncol=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1, handletextpad=0.2
     )

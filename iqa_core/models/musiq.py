@@ -128,8 +128,10 @@ def build(
             "pretrained=False"
         )
     resize, gelu, correction = CONVENTIONS[convention]
-    own = OWN_ENCODERS.get(patch_encoder)
-    patches = own(correction) if own else PatchPyramid(patch_encoder, pretrained=pretrained)
+    if patch_encoder in OWN_ENCODERS:
+        patches = OWN_ENCODERS[patch_encoder](correction)
+    else:
+        patches = PatchPyramid(patch_encoder, pretrained=pretrained)
     rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
     blocks = [Block(width, heads, mlp, gelu=gelu, drop_path=rate) for rate in rates]
     sides = (*sorted(scales), *[None] * native)
@@ -520,11 +522,11 @@ def _load_trunk(model):
     files = [published.row(name).path for name in ("musiq-imagenet", "musiq-imagenet-pyiqa")]
     here = [file for file in files if file.is_file()] or [published.local_file("musiq-imagenet")]
     state = published.read(here[0], model="musiq")
-    given = {
+    trunk = {
         weights.renamed(k, PUBLISHED): v
         for k, v in state.items()
         if not re.match(r"(imagenet_)?head\.", k)
     }
     anew = {"head.weight", "head.bias"} | ({"scales"} if model.sides != (224, 384, None) else set())
-    model.load_state_dict(given | {k: v for k, v in model.state_dict().items() if k in anew})
+    model.load_state_dict(trunk | {k: v for k, v in model.state_dict().items() if k in anew})
     log.info("musiq: ImageNet weights from %s", here[0])

@@ -149,10 +149,10 @@ def _load_in_order(body, weights):
     one by one.
     """
     head = f"{body.default_cfg.get('classifier')}."
-    own = {key: tensor for key, tensor in body.state_dict().items() if not key.startswith(head)}
-    if len(own) > len(weights):
-        raise ValueError(f"{len(weights)} tensors do not fill the {len(own)} of this network")
-    for (key, tensor), (theirs, value) in zip(own.items(), weights.items(), strict=False):
+    ours = {key: tensor for key, tensor in body.state_dict().items() if not key.startswith(head)}
+    if len(ours) > len(weights):
+        raise ValueError(f"{len(weights)} tensors do not fill the {len(ours)} of this network")
+    for (key, tensor), (theirs, value) in zip(ours.items(), weights.items(), strict=False):
         if tensor.shape != value.shape or key.rpartition(".")[2] != theirs.rpartition(".")[2]:
             raise ValueError(
                 f"{theirs} {tuple(value.shape)} does not fit {key} {tuple(tensor.shape)}"

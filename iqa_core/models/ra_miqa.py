@@ -84,10 +84,10 @@ class RAMIQA(nn.Module):
 
     def __init__(self, backbone: str, region: str, pretrained: bool):
         super().__init__()
-        told = "github.com/SYSU-Video/MIQA: shorter side 288, centre crops of 224 and of 288"
+        source = "github.com/SYSU-Video/MIQA: shorter side 288, centre crops of 224 and of 288"
         units = "MMOS, though nothing bounds them"
         self.contract = Contract(
-            told,
+            source,
             resize=CONTEXT,
             crop=VIEW,
             crops=1,
@@ -99,9 +99,9 @@ class RAMIQA(nn.Module):
         self.region, self.backbone = _region(region, pretrained), _base(backbone, pretrained)
         width, seen = self.backbone.embed_dim, self.region.feature_info[-1]["num_chs"]
         self.project = nn.Sequential(nn.Linear(seen, width), nn.LayerNorm(width), nn.GELU())
-        own = self.backbone.pos_embed.detach()
+        places = self.backbone.pos_embed.detach()
         noise = 0.02 * torch.randn(1, 1, width)
-        self.pos_embed = nn.Parameter(torch.cat([own[:, :1], noise, own[:, 1:]], dim=1))
+        self.pos_embed = nn.Parameter(torch.cat([places[:, :1], noise, places[:, 1:]], dim=1))
         self.regress = nn.Sequential(
             nn.Linear(2 * width, width), nn.GELU(), nn.Dropout(0.2), nn.Linear(width, 1)
         )
@@ -212,19 +212,20 @@ def _load_sere(encoder):
     of the last block.
     """
     path = published.local_file(SERE)
-    given, last = published.read(path), f"blocks.{len(encoder.blocks) - 1}.norm2."
+    state = published.read(path)
+    last = f"blocks.{len(encoder.blocks) - 1}.norm2."
     for part in ("weight", "bias"):
-        given[f"norm.{part}"] = given.get(f"fc_norm.{part}", given.get(last + part))
-    own = encoder.state_dict()
+        state[f"norm.{part}"] = state.get(f"fc_norm.{part}", state.get(last + part))
+    wanted = encoder.state_dict()
     wrong = [
         key
-        for key, value in own.items()
-        if given.get(key) is None or given[key].shape != value.shape
+        for key, value in wanted.items()
+        if state.get(key) is None or state[key].shape != value.shape
     ]
     if wrong:
         raise ValueError(
             f"{path} is not SERE's ViT-S/16: {len(wrong)} entries do not fit: "
             f"{', '.join(wrong[:5])}"
         )
-    encoder.load_state_dict({key: given[key] for key in own})
+    encoder.load_state_dict({key: state[key] for key in wanted})
     log.info("%s: weights from %s", SERE, path)

@@ -228,8 +228,8 @@ def save(model: nn.Module, folder: Path) -> None:
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     # the library's own writer makes a file that only its owner can read
     (folder / "model.safetensors").write_bytes(to_bytes(tensors))
-    told = model.config | {"contract": asdict(model.contract)}
-    (folder / "model.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    facts = model.config | {"contract": asdict(model.contract)}
+    (folder / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> nn.Module:
@@ -242,10 +242,10 @@ def load(folder: Path) -> nn.Module:
             f"{folder} holds no model.json; a training notebook writes it when it has finished"
         )
     try:
-        told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        model = create_model(told["name"], **told["arguments"], pretrained=False)
+        facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        model = create_model(facts["name"], **facts["arguments"], pretrained=False)
         model.load_state_dict(load_file(folder / "model.safetensors"))
-        model.contract = model.contract.changed(**told["contract"])
+        model.contract = model.contract.changed(**facts["contract"])
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         why = f"{type(error).__name__}: {str(error)[:200]}"
         raise ValueError(

@@ -22,11 +22,14 @@ def opening(training) -> str:
 def _model(model, recipe, groups):
     slow, fast = (sum(p.numel() for p in group["params"] if p.requires_grad) for group in groups)
     fixed = sum(p.numel() for p in model.parameters()) - slow - fast
-    backbone = ", ".join(backbone_of(model, recipe))
-    return (
-        f"model: {type(model).__name__}; {slow:,} parameters ({backbone}) "
-        f"learn at {recipe.backbone_lr:g}, {fast:,} at {recipe.head_lr:g}, {fixed:,} are fixed"
-    )
+    learning = f"{fast:,} parameters learn at {recipe.head_lr:g}"
+    if slow:
+        backbone = ", ".join(backbone_of(model, recipe))
+        learning = (
+            f"{slow:,} parameters ({backbone}) learn at {recipe.backbone_lr:g}, "
+            f"{fast:,} at {recipe.head_lr:g}"
+        )
+    return f"model: {type(model).__name__}; {learning}, {fixed:,} are fixed"
 
 
 def _set(table):

@@ -99,7 +99,7 @@ def same_buffers(fabric: Fabric, model: nn.Module) -> None:
             torch.distributed.broadcast(buffer, 0)
 
 
-def gathered(fabric: Fabric, own: torch.Tensor, number: int) -> torch.Tensor:
+def gathered(fabric: Fabric, outputs: torch.Tensor, number: int) -> torch.Tensor:
     """The `number` rows of all processes in the batch's order; gradients flow to this process's
     rows alone.
 
@@ -107,10 +107,10 @@ def gathered(fabric: Fabric, own: torch.Tensor, number: int) -> torch.Tensor:
     over processes.
     """
     if fabric.world_size == 1:
-        return own
+        return outputs
     most = -(-number // fabric.world_size)  # processes behind the last crop have one less
-    padded = torch.cat([own, own.new_zeros(most - len(own), *own.shape[1:])])
-    rows = [torch.empty_like(padded) for _ in range(fabric.world_size)]
-    torch.distributed.all_gather(rows, padded.detach())
-    rows[fabric.global_rank] = padded
-    return torch.stack(rows, 1).flatten(0, 1)[:number]
+    padded = torch.cat([outputs, outputs.new_zeros(most - len(outputs), *outputs.shape[1:])])
+    everyones = [torch.empty_like(padded) for _ in range(fabric.world_size)]
+    torch.distributed.all_gather(everyones, padded.detach())
+    everyones[fabric.global_rank] = padded
+    return torch.stack(everyones, 1).flatten(0, 1)[:number]

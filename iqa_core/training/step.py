@@ -163,10 +163,10 @@ def _backward(training, stage):
     loss = error = 0
     for part in range(parts):
         with fabric.no_backward_sync(training.network, enabled=part < parts - 1):
-            own = training.network(*(view[part::parts] for view in views))
+            outputs = training.network(*(view[part::parts] for view in views))
             rows = part_of == part
             wanted, truth = (target[rows], label[rows]) if parts > 1 else (target, label)
-            outputs = processes.gathered(fabric, own, len(wanted))
+            outputs = processes.gathered(fabric, outputs, len(wanted))
             cost = training.cost_of(outputs, wanted, stage)
             fabric.backward(cost * (world * len(wanted) / total))
         weight = len(wanted) / total
@@ -191,7 +191,7 @@ def _on_device(view, colours, device):
             order, amounts = colours
             of_each = [(order, amounts[k : k + 1]) for k in range(len(view))]
         images = zip(view, of_each, strict=True)
-        return [_on_device(image[None], own, device)[0] for image, own in images]
+        return [_on_device(image[None], changes, device)[0] for image, changes in images]
     pixels = floats(view, device, torch.float32)
     if pixels.ndim == 4:
         pixels = pixels.to(memory_format=torch.channels_last)
