@@ -95,7 +95,7 @@ sys.path.insert(0, "tests")
 from training_jobs import Small, data, fit, OPTIONS
 rows = list(fit(Small(), *data(), *data(25, seed=1), **OPTIONS))
 # One write a line, or the lines of two processes run into each other.
-sys.stdout.write(f"rank {os.environ['RANK']} rows {len(rows)} world {os.environ['WORLD_SIZE']}\n")
+sys.stdout.write(f"rank {os.environ['RANK']} rows {len(rows)} world {os.environ['WORLD_SIZE']}\\n")
 """
 
 
