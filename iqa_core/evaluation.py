@@ -1,20 +1,15 @@
 """Predictions: crops by the model's own contract, averaged, in label units."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.distributed as dist
 from tqdm.auto import tqdm
 
-from .full_reference import REGISTRY, fr_measure
 from .loading.samples import Samples
 from .loading.views import batch, evaluation_views, floats, is_frozen, shape_of
 from .metrics import apply_scale
-from .parallel import in_processes
-from .pixels import read_image
 
 WHOLE = 2**23  # pixels of whole images that a model gets at a time, unless one alone has more
 
@@ -144,40 +139,3 @@ def _check(contract, images, reference, *, crops, scaled):
         )
     if crops is not None and not contract.crop:
         raise ValueError("this model reads whole images; leave `crops=` out")
-
-
-def measure(
-    table: pd.DataFrame, names: Sequence[str], *, root: Path, processes: int = -1
-) -> pd.DataFrame:
-    """Full-reference measures of every row's image against its reference: columns image and
-    `names`, higher is better.
-
-    A measure of which lower is better comes with its sign changed. `processes` as joblib counts
-    them; each has its share of the cores. ValueError for a table without references.
-    """
-    if not names:
-        return table[["image"]].reset_index(drop=True)
-    if "reference" not in table or table.reference.isna().any():
-        raise ValueError(
-            "full-reference measures need a `reference` image in every row; leave `measures` empty "
-            "for this set"
-        )
-    groups = [rows for _, rows in table.groupby("reference", sort=False)]
-    chunks = [rows[start : start + 16] for rows in groups for start in range(0, len(rows), 16)]
-    calls = [(rows, names, root) for rows in chunks]
-    done = in_processes(_measure, calls, processes=processes, desc="measures", unit="x16")
-    return table[["image"]].merge(pd.concat(done), on="image", validate="one_to_one")
-
-
-def _measure(rows, names, root):
-    """The measures of some images with one reference."""
-    reference = read_image(root / rows.reference.iloc[0])
-    measured = []
-    for image in rows.image:
-        pixels = read_image(root / image)
-        row = {"image": image}
-        for name in names:
-            sign = 1 if REGISTRY[name].higher_is_better else -1
-            row[name] = sign * fr_measure(name, pixels, reference)
-        measured.append(row)
-    return pd.DataFrame(measured)

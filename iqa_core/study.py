@@ -56,7 +56,7 @@ def open_data(record: runs.Run, data_set: str, split: str, *, columns: Sequence[
     itself are made.
 
     FileNotFoundError for a table or split that is not there, KeyError for one of `columns` that the
-    table lacks, ValueError as `splits.load_split`.
+    table lacks, ValueError for a part without rows, and as `splits.load_split`.
     """
     root = runs.project_root()
     table = datasets.saved_table(data_set, root=root)
@@ -65,11 +65,14 @@ def open_data(record: runs.Run, data_set: str, split: str, *, columns: Sequence[
         raise KeyError(f"{data_set} has no column {', '.join(lacking)}; there are {known}")
     file = root / f"data/splits/{split}.csv"
     part = splits.load_split(file, table)
+    if empty := sorted(set(splits.PARTS) - set(part)):
+        raise ValueError(f"{split} has no image in {', '.join(empty)}; make it by another scheme")
     record.uses(file, root / f"data/tables/{data_set}.csv")
     label_kind = table.label_kind.iloc[0]
     split_hash = runs.file_hash(file)
     record.record(set=data_set, split=split, split_hash=split_hash, label_kind=label_kind)
     datasets.make_images(data_set, table, root=root)
+    record.uses_set(data_set, "images", "operators")
     return Data(data_set, table, part, split_hash, root)
 
 
@@ -99,6 +102,7 @@ def build_network(
     arguments = {} if arguments == declared.get("arguments") else arguments
     contract = {} if contract == declared.get("contract") else contract
     network = create_model(name, **arguments)
+    record.uses_code(type(network).__module__)
     network.contract = network.contract.changed(**contract)
     if frozen_crops:
         check_frozen(network)
@@ -211,6 +215,23 @@ def of_test(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
     return rows.rename(columns={"predicted": method})
 
 
+def find_baseline(record: runs.Run, run: str, notebook: str, data: Data) -> str:
+    """The run to compare with: `run`, by name; for "" the newest finished one of a notebook on the
+    same split in this experiment, which is printed and recorded; "" for "none", or if there is
+    none.
+    """
+    if run:
+        return "" if run == "none" else run
+    try:
+        split = [data.name, data.split_hash]
+        found = runs.newest_runs(record.experiment, [notebook], split=split)
+    except FileNotFoundError as error:
+        print(f"no comparison: {error}", flush=True)
+        return ""
+    record.uses_runs(found)
+    return found.taken[0]
+
+
 def open_baseline(record: runs.Run, run: str, data: Data, method: str) -> tuple[dict, pd.DataFrame]:
     """What a finished run recorded, and its test predictions (columns image and its method), to
     compare with.
@@ -245,6 +266,7 @@ def open_run(record: runs.Run, run: str, data: Data) -> Trained:
     """
     facts, folder, network = _recorded(run, data), runs.finished(run), load_network(run)
     record.uses(folder / "model.safetensors", folder / "predictions.csv")
+    record.uses_code(type(network).__module__)
     frozen_crops = facts["parameters"]["frozen_crops"]
     sets = open_sets(record, data, network, frozen_crops=frozen_crops)
     return Trained(facts, network, sets, pd.read_csv(folder / "predictions.csv"))

@@ -23,7 +23,7 @@ from iqa_core.loading import Batches, Samples
 from iqa_core.models import Contract, Objective
 from iqa_core.pixels import cache as store
 from iqa_core.pixels import read_image
-from iqa_core.pixels.cache import PixelCache
+from iqa_core.pixels.cache import RECORD, PixelCache
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_two_caches_of_the_same_files_open_at_once_do_not_spoil_each_other(files
     first, second = PixelCache(files, tmp_path / "c"), PixelCache(files, tmp_path / "c")
     first[0], second[1], first[2], second[3]
     first.fill(), second.fill()
-    assert first.index.stat().st_size == 5 * 40
+    assert first.index.stat().st_size == 5 * RECORD
     for i, path in enumerate(files):
         for cache in (first, second, PixelCache(files, tmp_path / "c")):
             np.testing.assert_array_equal(cache[i], read_image(path))
@@ -123,7 +123,7 @@ def test_fill_names_every_refused_file_and_keeps_the_others(files, tmp_path):
         ValueError, match=r"(?s)1.png cannot be decoded \(it is empty.*2.png cannot be decoded"
     ):
         PixelCache(files, tmp_path / "c").fill()
-    assert PixelCache(files, tmp_path / "c").index.stat().st_size == 3 * 40
+    assert PixelCache(files, tmp_path / "c").index.stat().st_size == 3 * RECORD
     with pytest.raises(FileNotFoundError, match="none.png is missing"):
         PixelCache([tmp_path / "none.png"], tmp_path / "c").fill()
 
@@ -166,7 +166,7 @@ def test_two_processes_fill_one_store_at_once(many, tmp_path, decodes):
     assert 200 <= sum(counts) <= 220, "what one has done the other leaves out"
     cache = PixelCache(paths, tmp_path, resize=60)
     assert_right(cache, paths)
-    assert cache.index.stat().st_size == 201 * 40 and not decodes
+    assert cache.index.stat().st_size == 201 * RECORD and not decodes
 
 
 def test_a_fill_killed_at_any_moment_is_completed_by_the_next(many, tmp_path):
@@ -176,7 +176,7 @@ def test_a_fill_killed_at_any_moment_is_completed_by_the_next(many, tmp_path):
         process = filling(folder, tmp_path)
         for _ in range(20_000):
             if process.poll() is not None or (
-                cache.index.exists() and cache.index.stat().st_size >= 40 * goal
+                cache.index.exists() and cache.index.stat().st_size >= RECORD * goal
             ):
                 break
             time.sleep(0.001)
@@ -200,7 +200,7 @@ def test_nothing_is_written_while_another_process_writes(files, tmp_path):
             time.sleep(0.3)
             assert not cache.file.exists() and not asked.done()
         np.testing.assert_array_equal(asked.result(timeout=10), read_image(files[0]))
-    assert cache.index.stat().st_size == 2 * 40  # of the store, of the image
+    assert cache.index.stat().st_size == 2 * RECORD  # of the store, of the image
 
 
 def test_a_store_is_shared_by_threads_and_pickled_without_its_pixels(many, tmp_path, decodes):
@@ -208,7 +208,7 @@ def test_a_store_is_shared_by_threads_and_pickled_without_its_pixels(many, tmp_p
     cache = PixelCache(paths, tmp_path, resize=60)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(cache.__getitem__, [*range(60)] * 2))
-    assert cache.index.stat().st_size == 61 * 40
+    assert cache.index.stat().st_size == 61 * RECORD
     cache.fill()
     copy = pickle.loads(pickle.dumps(cache))
     assert len(pickle.dumps(cache)) < 40_000 < cache.file.stat().st_size
@@ -257,4 +257,4 @@ def test_loader_workers_read_one_store(many, tmp_path, decodes):
         cache, batch_size=None, collate_fn=np.copy, num_workers=2, multiprocessing_context="spawn"
     )
     assert_right(list(loader), paths)
-    assert cache.index.stat().st_size == 201 * 40
+    assert cache.index.stat().st_size == 201 * RECORD

@@ -42,8 +42,8 @@ def decodes(monkeypatch):
 
 
 def records(cache):
-    """What the index says of each image: [offset, height, width, checksum]."""
-    numbers = np.fromfile(cache.index, np.int64).reshape(-1, 5).tolist()
+    """What the index says of each image: [offset, height, width, checksums]."""
+    numbers = np.fromfile(cache.index, np.int64).reshape(-1, 6).tolist()
     return {number: place for number, *place in numbers[1:]}  # the first is no image's
 
 
@@ -146,7 +146,7 @@ def test_a_store_replaced_by_another_under_a_live_cache_is_read_anew(
         before = len(decodes)
         assert_right(cache, files)
         assert len(decodes) == before, "the other store has them all"
-    assert other.index.stat().st_size == 5 * 40
+    assert other.index.stat().st_size == 5 * store.RECORD
 
 
 def test_what_was_compared_in_one_store_is_compared_again_in_the_next(files, tmp_path):
@@ -181,11 +181,11 @@ def test_a_fill_decodes_what_a_file_cut_short_no_longer_holds(files, tmp_path, d
     assert before > 4 and len(decodes) == before
 
 
-@pytest.mark.parametrize("field", range(5))
+@pytest.mark.parametrize("field", range(6))
 @pytest.mark.parametrize("value", [-(2**62), -1, 0, 2**62, 2**63 - 1])
 def test_records_of_any_numbers_are_passed_over(files, tmp_path, field, value):
     index = PixelCache(files, tmp_path / "c").fill().index
-    changed = np.fromfile(index, np.int64).reshape(5, 5)
+    changed = np.fromfile(index, np.int64).reshape(5, 6)
     changed[1:, field] = value
     changed.tofile(index)
     for _ in range(2):
@@ -195,12 +195,12 @@ def test_records_of_any_numbers_are_passed_over(files, tmp_path, field, value):
 def test_an_index_cut_short_under_a_live_cache_is_completed(files, tmp_path):
     live = PixelCache(files, tmp_path / "c")
     live[0], live[1], live[2]
-    os.truncate(live.index, 2 * 40 + 7)
+    os.truncate(live.index, 2 * store.RECORD + 7)
     for _ in range(2):
         np.testing.assert_array_equal(live[3], read_image(files[3]))
         assert_right(live, files)
     assert_right(live, files)
-    assert live.index.stat().st_size == 5 * 40
+    assert live.index.stat().st_size == 5 * store.RECORD
 
 
 EVENTS = ("ask", "ask", "ask", "new", "fill", "pickle", "pixels", "index", "both", "cut")

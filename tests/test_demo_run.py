@@ -1,14 +1,22 @@
-"""The core story on a small part of the demo, through the runner: prepare, train twice, export."""
+"""The core story on a small part of the demo, through the runner: prepare, train twice, export; and
+what then makes which part of it stale.
+"""
 
+import dataclasses
 import json
+import shutil
 
 import pandas as pd
 import pytest
 import tiny_project
+from conftest import REPOSITORY
 
-from iqa_core import runs
+from iqa_core import distortions, runs
+from iqa_core.apps import execute
 from iqa_core.evaluation import predict
 from iqa_core.pixels import read_image
+from iqa_core.runs import resume, sources
+from iqa_core.training.prepare import FIT
 
 STORY = {
     "01_prepare_data": {},
@@ -16,7 +24,6 @@ STORY = {
     "03_train_smart_iqa": {
         "epochs": 1,
         "frozen_crops": 1,
-        "baseline": "tiny/02_train_baseline",
         "options": {},
     },
     "10_export_figures": {},
@@ -66,3 +73,158 @@ def test_the_table_has_every_method_and_the_rules_that_see_no_pixel(root):
     assert str(results.n[0]) in (root / "figures/tiny-results.tex").read_text()
     differences = pd.read_csv(root / "figures/tiny-differences.csv")
     assert len(differences) == 2, "a pair of methods under two labels"
+
+
+def test_smart_iqa_found_what_to_compare_with_by_itself(root):
+    facts = runs.read_json(root / "data/runs/tiny/03_train_smart_iqa/params.json")
+    assert "data/runs/tiny/02_train_baseline/predictions.csv" in facts["files"]
+
+
+def test_other_measures_cost_no_training(root):
+    first = runs.finished("tiny/02_train_baseline")
+    (took,) = execute.execute("tiny/02_train_baseline", overrides={"measures": ["psnr"]})
+    other = runs.finished(took.job.name)
+    assert other.name.startswith("02_train_baseline--")
+    assert "not trained again: it is the kept training" in (other / "train.log").read_text()
+    for name in ("history.csv", "predictions.csv"):
+        assert (other / name).read_bytes() == (first / name).read_bytes()
+    # 03 and 10 took the first, and a newer one of the method is there now
+    assert {stem: why for stem, why in stale(root).items() if why} == {
+        "03_train_smart_iqa": f"the newest runs are now {took.job.name}",
+        "10_export_figures": f"the newest runs are now {took.job.name}, tiny/03_train_smart_iqa",
+    }
+    shutil.rmtree(other)
+
+
+def stale(root, notebooks=REPOSITORY / "notebooks"):
+    """Why each run of the story is to be made again, by notebook."""
+    parameters = {job.run: job.parameters for job in execute.plan("tiny", root=root)}
+    return {
+        stem: resume.why_again(
+            notebooks / f"{stem}.ipynb",
+            parameters[stem],
+            folder=root / f"data/runs/tiny/{stem}",
+            root=root,
+        )
+        for stem in STORY
+    }
+
+
+def training_code(name):
+    return sources.code_of_modules({FIT, f"iqa_core.models.{name}"})
+
+
+TRAININGS = {"02": "hyperiqa", "03": "smart_iqa"}
+CODE = "\n\ndef _more():\n    return 1\n"
+CHANGES = {  # file: what is added, the notebooks that are stale, the trainings that are
+    "figures/curves.py": ("comment", "", ""),
+    "study.py": ("docstring", "", ""),
+    "models/maniqa.py": (CODE, "", ""),
+    "figures/variants.py": (CODE, "", ""),
+    "apps/sweep.py": (CODE, "", ""),
+    "figures/curves.py ": (CODE, "02 03 10", ""),
+    "figures/data.py": (CODE, "01 02 03", ""),
+    "tables/agreement.py": (CODE, "02 03 10", ""),
+    "full_reference.py": (CODE, "02", ""),
+    "leakage.py": (CODE, "01", ""),
+    "models/smart_iqa.py": (CODE, "03", "03"),
+    "training/losses.py": (CODE, "02 03", "02 03"),
+    "loading/views.py": (CODE, "02 03", "02 03"),
+}
+
+
+@pytest.mark.parametrize("file", CHANGES)
+def test_code_makes_stale_what_reaches_it(root, tmp_path, monkeypatch, file):
+    trained = {number: training_code(name) for number, name in TRAININGS.items()}
+    shutil.copytree(sources.PACKAGE, tmp_path / "iqa_core")
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path / "iqa_core")
+    assert set(stale(root).values()) == {""}
+    added, notebooks, trainings = CHANGES[file]
+    path = tmp_path / "iqa_core" / file.strip()
+    text = path.read_text()
+    changed = {"docstring": text.replace('"""', '"""More: ', 1), "comment": f"# more\n\n\n{text}"}
+    path.write_text(changed.get(added, f"{text}{added}"))
+    reasons = {stem[:2]: why for stem, why in stale(root).items() if why}
+    assert reasons == dict.fromkeys(notebooks.split(), f"iqa_core/{file.strip()} changed")
+    again = [n for n, name in TRAININGS.items() if training_code(name) != trained[n]]
+    assert again == trainings.split()
+
+
+FILES = {
+    "data/demo/labels.csv": ("01", "label files of demo changed"),
+    "data/tables/demo.csv": ("01 02 03 10", "data/tables/demo.csv has changed"),
+    "data/splits/demo-rotation1.csv": (
+        "01 02 03 10",
+        "data/splits/demo-rotation1.csv has changed",
+    ),
+    "data/runs/tiny/02_train_baseline/predictions.csv": (
+        "03 10",
+        "data/runs/tiny/02_train_baseline/predictions.csv has changed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_makes_stale_what_read_it(root, name):
+    before = (root / name).read_bytes()
+    (root / name).write_bytes(before + b"\n")
+    try:
+        reasons = {stem[:2]: why for stem, why in stale(root).items() if why}
+    finally:
+        (root / name).write_bytes(before)
+    notebooks, reason = FILES[name]
+    assert reasons == dict.fromkeys(notebooks.split(), reason)
+
+
+def test_an_operator_of_the_set_makes_stale_what_reads_its_images(root, monkeypatch):
+    def other(image, parameter, random):
+        return image
+
+    used = set(pd.read_csv(root / "data/demo/labels.csv").distortion)
+    kinds = distortions.REGISTRY
+    unused = min(set(kinds) - used)
+    monkeypatch.setitem(kinds, unused, dataclasses.replace(kinds[unused], apply=other))
+    assert set(stale(root).values()) == {""}
+    name = min(used)
+    monkeypatch.setitem(kinds, name, dataclasses.replace(kinds[name], apply=other))
+    reasons = {stem[:2]: why for stem, why in stale(root).items() if why}
+    assert reasons == dict.fromkeys(["01", "02", "03"], "operators of demo changed")
+
+
+def test_of_a_notebook_its_code_counts_and_its_words_do_not(root, tmp_path):
+    for change in ("markdown", "comment", "default", "code"):
+        shutil.rmtree(tmp_path / "notebooks", ignore_errors=True)
+        shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")
+        path = tmp_path / "notebooks/02_train_baseline.ipynb"
+        notebook = json.loads(path.read_text())
+        parameters = notebook["cells"][2]["source"]
+        if change == "markdown":
+            notebook["cells"][0]["source"].append("More.")
+        if change == "comment":
+            notebook["cells"][3]["source"].append("\n\n# more")
+        if change == "default":
+            parameters[:] = [
+                line.replace("batch_size: int = 16", "batch_size: int = 8") for line in parameters
+            ]
+        if change == "code":
+            notebook["cells"][3]["source"].append("\nmore = 1")
+        path.write_text(json.dumps(notebook))
+        reasons = {stem: why for stem, why in stale(root, tmp_path / "notebooks").items() if why}
+        assert reasons == {
+            "default": {"02_train_baseline": "batch_size was 16, is 8"},
+            "code": {"02_train_baseline": "code of 02_train_baseline.ipynb has changed"},
+        }.get(change, {}), change
+
+
+def test_another_python_and_a_run_of_an_earlier_format_are_reasons(root):
+    file = root / "data/runs/tiny/10_export_figures/params.json"
+    before = file.read_text()
+    facts = json.loads(before)
+    try:
+        facts["versions"]["python"] = "3.9.1"
+        file.write_text(json.dumps(facts))
+        assert "it was made with Python 3.9, this is 3." in stale(root)["10_export_figures"]
+        file.write_text(json.dumps({"parameters": facts["parameters"]}))
+        assert "an earlier version of the workbook" in stale(root)["10_export_figures"]
+    finally:
+        file.write_text(before)

@@ -13,7 +13,7 @@ LEVELS = [
     ["__main__"],
     ["apps"],
     ["figures", "tables", "mmos", "leakage", "ablations", "attention", "study", "training"],
-    ["evaluation", "runs"],
+    ["evaluation", "measuring", "runs"],
     ["loading", "models"],
     ["datasets", "distortions", "pixels"],
     ["metrics", "full_reference", "stats", "splits", "download", "files", "hints", "parallel"],

@@ -3,15 +3,21 @@ nothing done twice.
 """
 
 import os
+import re
 import signal
+from argparse import Namespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
+from torch.utils.data import Subset
 from training_jobs import KILLS, OPTIONS, Small, data, fit, killed_training, run
 
-from iqa_core import runs, training
+from iqa_core import training
+from iqa_core.loading.samples import fingerprint
+from iqa_core.pixels import PixelCache, cache
 from iqa_core.training import checkpoint as checkpoints
 
 CELL = 'experiment: str = "lab"  # folder\nrun: str = ""  # folder in it\n'
@@ -75,9 +81,9 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(project, whole, where)
         "3",
     ]
     assert "goes on from last.ckpt" in log and log.count("weights chosen on val: epoch") == 1
-    assert not list((project.root / "data/runs/lab/a").glob(".*")), (
-        "what was half written is overwritten"
-    )
+    (kept,) = (project.root / "data/runs/.trainings").iterdir()
+    left = sorted(path.name for path in kept.iterdir())
+    assert left == ["finished.ckpt", "identity.json"], "what was half written is removed"
 
 
 def test_scalars_are_drawn_once(project, whole):
@@ -91,61 +97,106 @@ def test_scalars_are_drawn_once(project, whole):
     assert drawn == list(zip(whole[0].step, whole[0].val_srcc, strict=True))
 
 
-def fitted(folder, **changes):
+def start():
+    """A network with the same weights at every call."""
     training.seed_everything(0)
-    options = (
-        OPTIONS | dict(epochs=1, checkpoint=folder / "last.ckpt", log=lambda text: None) | changes
-    )
-    return list(fit(Small(), *data(), *data(25, seed=1), **options))
+    return Small()
+
+
+def fitted(folder, *, model=None, train=None, **changes):
+    """Rows of a training that is kept in a folder."""
+    model = model or start()
+    options = OPTIONS | dict(epochs=1, checkpoint=folder, log=lambda text: None) | changes
+    return list(fit(model, *(train or data()), *data(25, seed=1), **options))
 
 
 def test_a_finished_training_is_not_done_again(tmp_path, monkeypatch):
     def no_step(self, images):
-        assert not self.training, "a step is taken again"
-        return forward(self, images)
+        raise AssertionError("a finished training judges no image")
 
-    rows, forward = fitted(tmp_path), Small.forward
+    said = []
+    model, again = start(), start()
+    rows = fitted(tmp_path, model=model)
     monkeypatch.setattr(Small, "forward", no_step)
-    again = fitted(tmp_path)
-    assert [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in rows]
+    assert fitted(tmp_path, model=again, log=said.append) == rows
+    assert (again.contract.offset, again.contract.scale) == (
+        model.contract.offset,
+        model.contract.scale,
+    )
+    weights = zip(model.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in weights)
+    assert "not trained again: it is the kept training" in said[0]
 
 
-def test_numpy_numbers_do_not_spoil_a_checkpoint(tmp_path):
+def test_numpy_numbers_are_those_of_python(tmp_path):
     rows = fitted(tmp_path, head_lr=np.float64(0.001), clip=np.float32(2.0))
-    assert len(fitted(tmp_path, head_lr=0.001)) == len(rows)
+    assert fitted(tmp_path, head_lr=0.001, clip=2.0) == rows
 
 
-def test_a_checkpoint_of_another_training_is_refused_naming_what_differs(tmp_path):
-    fitted(tmp_path)
-    with pytest.raises(
-        ValueError,
-        match=(
-            r"belongs to another training: epochs was 1, is 2; seed was 0, is 3; give what was "
-            r".* or delete"
-        ),
-    ):
-        fitted(tmp_path, epochs=2, seed=3)
+def test_another_training_is_kept_beside_and_the_log_names_what_differs(tmp_path):
+    said = []
+    rows = fitted(tmp_path)
+    fitted(tmp_path, epochs=2, seed=3, log=said.append)
+    assert re.search(
+        r"begins anew; the kept training \w{12} differs: epochs was 1, is 2; seed was 0, is 3",
+        "\n".join(said),
+    )
     images, table = data(25, seed=2)
-    with pytest.raises(ValueError, match=r"table of spaq was None, is '25 rows, [0-9a-f]{12}'"):
-        fitted(tmp_path, monitor={"spaq": (images, table)})
-    (tmp_path / "last.ckpt").write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"last.ckpt is damaged, or no checkpoint .* delete it"):
+    fitted(tmp_path, monitor={"spaq": (images, table)}, log=said.append)
+    assert "table of spaq was None, is '25 rows, " in "\n".join(said)
+    assert len(list(tmp_path.iterdir())) == 3 and fitted(tmp_path) == rows
+
+
+@pytest.mark.parametrize("change", ["pixel", "label", "weight", "crop", "code"])
+def test_what_a_training_depends_on_has_another_key(tmp_path, monkeypatch, change):
+    fitted(tmp_path)
+    model, (images, table) = start(), data()
+    if change == "pixel":
+        images[7][3, 5] ^= 1
+    if change == "label":
+        table.loc[5, "label"] += 0.5
+    if change == "weight":
+        model.head.bias.data += 0.01
+    if change == "crop":
+        model.contract = model.contract.changed(crop=15)
+    if change == "code":
+        code = {"iqa_core.training.losses": "another"}
+        monkeypatch.setattr(training.prepare, "code_of_modules", lambda modules: code)
+    fitted(tmp_path, model=model, train=(images, table))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_pixels_are_known_wherever_they_lie(tmp_path):
+    arrays = [np.random.default_rng(k).integers(0, 256, (9, 7, 3), np.uint8) for k in range(3)]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for k, array in enumerate(arrays):
+            Image.fromarray(array).save(tmp_path / f"{folder}/{k}.png")
+    paths = {folder: [tmp_path / f"{folder}/{k}.png" for k in range(3)] for folder in "ab"}
+    one = PixelCache(paths["a"], tmp_path / "c").fill()
+    other = PixelCache(paths["b"][::-1], tmp_path / "c")  # decoded when asked for
+    assert fingerprint(one) == fingerprint(Subset(other, [2, 1, 0])) == fingerprint(arrays)
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    fitted(tmp_path)
+    (file,) = tmp_path.glob("*/finished.ckpt")
+    file.write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"finished.ckpt is damaged, or no .* delete it"):
         fitted(tmp_path)
+    file.unlink()
+    assert fitted(tmp_path)
 
 
 def test_a_checkpoint_holds_nothing_but_plain_values_and_tensors(tmp_path):
-    fitted(tmp_path, monitor={"other": data(9)}, select="other")
-    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert {
-        "model",
-        "optimizer",
-        "batches",
-        "torch",
-        "cuda",
-        "precision",
-        "progress",
-        "identity",
-    } == state.keys()
+    watched = dict(monitor={"other": data(9)}, select="other")
+    for _ in fit(Small(), *data(), *data(25, seed=1), **OPTIONS, checkpoint=tmp_path, **watched):
+        break
+    (file,) = tmp_path.glob("*/last.ckpt")
+    state = torch.load(file, weights_only=True)
+    parts = {"model", "optimizer", "batches", "torch", "cuda", "precision", "progress"}
+    assert parts == state.keys()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of file sizes are POSIX")
@@ -163,7 +214,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path):
             checkpoints.save(path, {"identity": {}, "a": torch.zeros(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == before and checkpoints.load(path, {})["a"] == 1
+    assert path.read_bytes() == before and checkpoints.load(path)["a"] == 1
 
 
 def test_a_read_only_disk_with_a_half_written_draft_is_told_in_the_same_words(
@@ -171,7 +222,6 @@ def test_a_read_only_disk_with_a_half_written_draft_is_told_in_the_same_words(
 ):
     path = tmp_path / "last.ckpt"
     checkpoints.save(path, {"identity": {}, "a": 1})
-    (tmp_path / ".last.ckpt.part").write_bytes(b"half")
 
     def refuse(self, *_, **__):
         raise OSError(30, "Read-only file system")
@@ -187,25 +237,13 @@ def test_a_read_only_disk_with_a_half_written_draft_is_told_in_the_same_words(
 
 def test_a_folder_that_cannot_be_written_is_noticed_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr(Small, "forward", None)
-    (tmp_path / ".last.ckpt.part").mkdir()  # what root, who may write anywhere, cannot write either
-    with pytest.raises(
-        OSError,
-        match=(
-            r"cannot be written \(.*; there is no earlier one; free some space or make the "
-            r"folder"
-        ),
-    ):
+    (tmp_path / "file").write_text("")  # what root, who may write anywhere, cannot write either
+    with pytest.raises(OSError, match=r"no training can be kept in .*; free some space or make"):
+        fitted(tmp_path / "file")
+
+
+def test_a_disk_too_full_for_checkpoints_is_noticed_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(Small, "forward", None)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: Namespace(free=10**9))
+    with pytest.raises(OSError, match=r"no training can be kept in .*1 GB are free, .* free some"):
         fitted(tmp_path)
-
-
-def test_only_the_first_process_writes(project, monkeypatch):
-    project.notebook("01_x", CELL)
-    first = runs.start("01_x", {"experiment": "lab", "run": "a"})
-    before = {path: path.read_bytes() for path in first.folder.iterdir()}
-    monkeypatch.setenv("RANK", "1")
-    second = runs.start("01_x", {"experiment": "lab", "run": "a"})
-    second.log({"epoch": 1, "val_srcc": 0.5})
-    second.note("x")
-    second.record(a=1)
-    second.finish({})
-    assert second.rows and {path: path.read_bytes() for path in first.folder.iterdir()} == before

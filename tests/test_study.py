@@ -79,7 +79,7 @@ def test_a_run_from_its_table_to_its_predictions_and_another_from_its_weights(re
         "train": 8, "val": 4, "test": 4, "set": 16,
     }  # fmt: skip
     assert predictions.split.tolist() == ["val"] * 4 + ["test"] * 4
-    facts = runs.read_json(record.path("params.json"))
+    facts = runs.read_json(record.folder / "params.json")
     assert (facts["set"], facts["split_hash"]) == ("set", data.split_hash)
     assert facts["method"] == "SMART-IQA, fixed backbone" and facts["crops"] == 1
     assert network.contract.calibration

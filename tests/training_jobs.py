@@ -116,11 +116,12 @@ def killed_training(rank, root: Path, where: str, minutes: float) -> None:
     model.register_forward_pre_hook(counted)
     _lay_traps(where)
     options = OPTIONS | dict(
-        checkpoint=record.path("last.ckpt"), checkpoint_minutes=minutes, log=record.note
+        checkpoint=record.trainings, checkpoint_minutes=minutes, log=record.note
     )
     for row in fit(model, *data(), *data(25, seed=1, noise=15.0), **options):
         record.log(row)
     torch.save(model.state_dict(), record.path("weights.pt"))
+    record.finish({})
 
 
 def _lay_traps(where):

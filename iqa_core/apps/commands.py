@@ -66,6 +66,10 @@ def run(
             help="Another value for a parameter, read as YAML; repeatable.",
         ),
     ] = None,
+    edited: Annotated[
+        bool,
+        typer.Option("--edited", help="Run notebooks that are not as they were committed."),
+    ] = False,
     child: Annotated[
         bool,
         typer.Option("--child", hidden=True, help="For the processes that `run --jobs` starts."),
@@ -83,7 +87,7 @@ def run(
         sweep.end_with_stdin(signal.SIGINT)
         execute.execute_child(target, **kwargs)
     else:
-        execute.execute(target, at_once=jobs, shard=shard, **kwargs)
+        execute.execute(target, at_once=jobs, shard=shard, edited=edited, **kwargs)
 
 
 @app.command()
@@ -103,6 +107,10 @@ def train(
             help="Another value for a parameter, read as YAML; repeatable.",
         ),
     ] = None,
+    edited: Annotated[
+        bool,
+        typer.Option("--edited", help="Run a notebook that is not as it was committed."),
+    ] = False,
 ) -> None:
     """Run a notebook, its training by several processes. Inside torchrun: what this process does of
     it, up to the checkpoint.
@@ -110,7 +118,7 @@ def train(
     from iqa_core.apps.distributed import run_distributed
 
     timeout_s = timeout and timeout * 3600
-    run_distributed(target, settings or [], processes=processes, timeout_s=timeout_s)
+    run_distributed(target, settings or [], processes=processes, timeout_s=timeout_s, edited=edited)
 
 
 def _table(*titles: str, right: tuple[str, ...] = ()):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from iqa_core import runs
 from iqa_core.apps import execute, sweep
-from iqa_core.runs import resume
+from iqa_core.runs import folders
 from iqa_core.runs.parameters import declared_parameters
 
 TAG = "training"  # of the last cell that every process runs: the one that trains
@@ -57,6 +57,8 @@ def train(record: runs.Run, processes: int) -> None:
     """
     if processes == 1 or "RANK" in os.environ:
         return
+    notebook = runs.read_json(record.path("params.json"))["notebook"]
+    cells_to_training(runs.project_root() / f"notebooks/{notebook}.ipynb")
     threads = max(1, sweep.threads_allowed() // allowed(processes))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
@@ -79,11 +81,6 @@ def train(record: runs.Run, processes: int) -> None:
             f"the training by {processes} processes ended with exit code {torchrun.returncode}; "
             f"what failed stands above; start this again, it goes on from the last checkpoint"
         )
-    if not record.path("last.ckpt").is_file():
-        raise ValueError(
-            "the training left no last.ckpt: give `training.fit` "
-            "checkpoint=record.path('last.ckpt')"
-        )
 
 
 def allowed(processes: int | None) -> int:
@@ -103,7 +100,12 @@ def allowed(processes: int | None) -> int:
 
 
 def run_distributed(
-    target: str, settings: list[str], *, processes: int | None, timeout_s: float | None
+    target: str,
+    settings: list[str],
+    *,
+    processes: int | None,
+    timeout_s: float | None,
+    edited: bool = False,
 ) -> None:
     """What `python -m iqa_core train` does: the run of one parameter file, its training by several
     processes. Inside torchrun, only what this process does of that training.
@@ -113,6 +115,7 @@ def run_distributed(
         settings: other parameters, as for `execute.parse_overrides`.
         processes: their number, None for as many as GPUs and inside torchrun.
         timeout_s: the longest time of one cell, seconds.
+        edited: as for `execute.execute`.
 
     Raises:
         ValueError: for a target that is not one file of a notebook that declares `processes`.
@@ -134,15 +137,14 @@ def run_distributed(
         )
     if "RANK" not in os.environ:
         overrides["processes"] = allowed(processes)
-        execute.execute(target, timeout_s=timeout_s, overrides=overrides)
+        execute.execute(target, timeout_s=timeout_s, overrides=overrides, edited=edited)
         return
     if processes is not None:
         raise ValueError(
             f"--processes {processes}: torchrun has said how many there are; leave it out"
         )
     first = os.environ["RANK"] == "0"
-    folder = root / "data/runs" / job.experiment / job.run
-    with resume.alone(folder) if first else nullcontext():
+    with folders.alone(job.name) if first else nullcontext():
         _run_to_training(job.notebook, job.parameters)
     if first:
         print(f"trained; `{run_command}` goes on from the checkpoint: tests, figures", flush=True)
@@ -150,7 +152,7 @@ def run_distributed(
 
 def cells_to_training(notebook: Path) -> list[Cell]:
     """The code cells of a notebook as far as the one tagged `training`; ValueError if it is not
-    exactly one.
+    exactly one, or keeps no checkpoint.
     """
     cells = [
         Cell(number, "".join(cell["source"]), cell["metadata"].get("tags", []))
@@ -162,6 +164,11 @@ def cells_to_training(notebook: Path) -> list[Cell]:
         raise ValueError(
             f"{notebook.name}: {len(tagged)} cells are tagged `{TAG}`; tag the one that trains, "
             f"the last that all processes run"
+        )
+    if "checkpoint=" not in cells[tagged[0]].source:
+        raise ValueError(
+            f"{notebook.name}: the training is lost when its processes end; give `training.fit` "
+            f"checkpoint=record.trainings"
         )
     return cells[: tagged[0] + 1]
 

@@ -22,6 +22,7 @@ import yaml
 from iqa_core import runs
 from iqa_core.apps import sweep
 from iqa_core.hints import nearest
+from iqa_core.runs import committed, folders
 from iqa_core.runs import resume as resuming
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 from iqa_core.training.recipe import Recipe
@@ -78,6 +79,7 @@ def execute(
     shard: str = "",
     timeout_s: float | None = None,
     overrides: dict | None = None,
+    edited: bool = False,
 ) -> list[Took]:
     """Runs the notebooks of a target, in order, and prints what each took.
 
@@ -88,6 +90,7 @@ def execute(
         shard: "i/n", this machine's part of the runs (see `sweep.shard`); "" for all.
         timeout_s: the longest time of one cell, seconds; None without limit.
         overrides: name -> another value, for every notebook that declares the parameter.
+        edited: run notebooks also where they are not as they were committed.
 
     Returns:
         What each run took.
@@ -99,6 +102,7 @@ def execute(
     root = runs.project_root()
     overrides = dict(overrides or {})
     jobs = plan(target, root=root, overrides=overrides)
+    check_committed(jobs, edited=edited)
     by_notebook = groupby(jobs, key=lambda job: resuming.number(job.notebook.stem))
     groups = [list(group) for _, group in by_notebook]
     mine, left = sweep.shard(groups, shard) if shard else (groups, [])
@@ -139,7 +143,7 @@ def execute(
                     lines.append(f"not started: {_names(mine[place + 1 :])}")
                 raise NotebookFailed("\n".join(lines))
     finally:
-        runs.write_index(root / "data/runs")  # which may hold what another machine ran
+        runs.write_index()  # data/runs may hold what another machine ran
         _print_times(took, time.perf_counter() - begun)
     if left:
         print(
@@ -179,6 +183,22 @@ def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]
             f"{', '.join(known)}"
         )
     return jobs
+
+
+def check_committed(jobs: list[Job], *, edited: bool) -> None:
+    """Prints how notebooks differ from the committed ones; ValueError unless that is meant."""
+    differ = []
+    for notebook in dict.fromkeys(job.notebook for job in jobs):
+        lines = committed.edits(notebook)
+        for line in lines:
+            print(f"{notebook.name}: {line}", flush=True)
+        if lines:
+            differ.append(notebook.name)
+    if differ and not edited:
+        raise ValueError(
+            f"{', '.join(differ)}: not as committed, see above (JupyterLab saves by itself); "
+            "`git checkout notebooks` brings them back, --edited runs them as they are"
+        )
 
 
 def parameter_files(target: str, *, root: Path) -> list[Path]:
@@ -259,6 +279,9 @@ def _job(path: Path, *, root: Path, overrides: dict) -> Job:
         declared = declared_parameters(notebook)
         replaced = {name: value for name, value in overrides.items() if name in declared}
         parameters = check_parameters(notebook, by_place | values | replaced)
+        if replaced:  # makes another run than that of the file
+            of_file = {name: parameter.default for name, parameter in declared.items()} | values
+            parameters["run"] = runs.name_of(path.stem, of_file | replaced, defaults=of_file)
         if "options" in declared:  # refused before anything runs
             defaults = {name: parameter.default for name, parameter in declared.items()}
             Recipe.from_parameters(defaults | parameters)
@@ -379,7 +402,8 @@ def _outcome(job: Job, ended: sweep.Ended) -> Took | NotebookFailed:
 
 def _run_or_skip(job: Job, *, root: Path, resume: bool, timeout_s: float | None) -> Took:
     folder = root / "data/runs" / job.experiment / job.run
-    with resuming.alone(folder, lead=sweep.INDENT):
+    with folders.alone(job.name, lead=sweep.INDENT):
+        folders.settle(folder)
         if resume:
             why = resuming.why_again(job.notebook, job.parameters, folder=folder, root=root)
             if not why:
@@ -392,17 +416,23 @@ def _run_or_skip(job: Job, *, root: Path, resume: bool, timeout_s: float | None)
                 return Took(job, "skipped", 0.0, 0.0)
             print(f"{sweep.INDENT}runs: {why}", flush=True)
         wall, cpu, before = time.perf_counter(), _children_cpu(), _finished(folder)
-        _run(job, folder / f"{job.run}.ipynb", root=root, timeout_s=timeout_s)
+        _run(job, root=root, timeout_s=timeout_s)
         if _finished(folder) in (None, before):
             raise NotebookFailed(
                 f"{job.notebook.name} ended without run.finish(...), so {job.name} is no result"
             )
+        _failed(folder).replace(folder / f"{job.run}.ipynb")
         return Took(job, "done", time.perf_counter() - wall, _children_cpu() - cpu)
 
 
-def _run(job: Job, output: Path, *, root: Path, timeout_s: float | None) -> None:
+def _failed(folder: Path) -> Path:
+    """Where an executed notebook lies that has not finished the run of a folder, in plain sight."""
+    return folder.with_name(f"{folder.name}.failed.ipynb")
+
+
+def _run(job: Job, *, root: Path, timeout_s: float | None) -> None:
     """Executes one notebook with papermill; what it prints is shown, indented; progress bars stay
-    in the output.
+    in the output. However it ends, that lies at `_failed`.
     """
     import logging
 
@@ -411,7 +441,9 @@ def _run(job: Job, output: Path, *, root: Path, timeout_s: float | None) -> None
 
     # its inspector warns of `str | None` parameters, which it misreads
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    output = root / f"data/runs/{job.experiment}/.{job.run}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
+    kept = _failed(output.with_name(job.run))
     try:
         papermill.execute_notebook(
             job.notebook,
@@ -428,7 +460,10 @@ def _run(job: Job, output: Path, *, root: Path, timeout_s: float | None) -> None
         )
     # a failed cell, a timeout, a dead kernel: all told in the same words
     except Exception as error:
-        raise NotebookFailed(_what_failed(job, output, error, root=root)) from error
+        if output.is_file():
+            output.replace(kept)
+        raise NotebookFailed(_what_failed(job, kept, error, root=root)) from error
+    output.replace(kept)
 
 
 def _finished(folder: Path) -> int | None:

@@ -5,14 +5,17 @@ keys, with a labels.csv, or with nothing but images is a set as well.
 """
 
 import functools
+import hashlib
 import importlib
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
+from ..files import file_hash
 from ..hints import nearest
 from .description import Description, Label, described, described_file
 from .readers import CONTRACT, NUMBERS, Files
@@ -140,8 +143,8 @@ def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -
     label = next(iter(facts.choices())) if label is None else label
     if label not in ("", *facts.choices()):
         raise KeyError(f"{name} has no label {label!r}; there is {', '.join(facts.choices())}")
-    if facts.module:
-        table = check_table(importlib.import_module(f"{__name__}.{facts.module}").load(root), name)
+    if module := _module(name):
+        table = check_table(module.load(root), name)
         table.attrs.update(notes=[], left_out=[])
         return table
     files = _files(name, facts, root)
@@ -213,10 +216,56 @@ def make_images(name: str, table: pd.DataFrame, *, root: Path) -> int:
     """Make the images of a set that makes its own (the demo), where they are missing; the number
     made, 0 for other sets.
     """
+    module = _module(name)
+    return module.make_images(table, root=root) if module else 0
+
+
+FINGERPRINTS = ("description", "label files", "images", "operators")
+
+
+def fingerprint(name: str, parts: Iterable[str] = FINGERPRINTS, *, root: Path) -> dict[str, str]:
+    """What a set's table, images and labels come from, as a hash for each part: its description,
+    its label files, its images and their references (by size and time of change; those of the
+    table that notebook 01 has written), and the operators and photographs of a set that makes its
+    own images.
+
+    Errors as `describe`.
+    """
+    hashed = {
+        "description": lambda: _description(name, root).model_dump_json(),
+        "label files": lambda: _label_files(name, root),
+        "images": lambda: _images(name, root),
+        "operators": lambda: _made_by(name, root),
+    }
+    return {part: hashlib.sha256(hashed[part]().encode()).hexdigest()[:12] for part in parts}
+
+
+def _module(name):
+    """The module of a set that makes its own images, None for others."""
     module = _sets().get(name, {}).get("module")
-    if not module:
-        return 0
-    return importlib.import_module(f"{__name__}.{module}").make_images(table, root=root)
+    return importlib.import_module(f"{__name__}.{module}") if module else None
+
+
+def _made_by(name, root):
+    module = _module(name)
+    return module.made_by(root) if module else ""
+
+
+def _label_files(name, root):
+    if module := _module(name):
+        return file_hash(root / module.TABLE)
+    facts = _description(name, root)
+    files = _files(name, facts, root)
+    matched = [path for file in facts.files for path in files.match(file.file)]
+    return " ".join(f"{path.name} {file_hash(path)}" for path in matched)
+
+
+def _images(name, root):
+    table = saved_table(name, root=root)
+    columns = [column for column in ("image", "reference", "degraded") if column in table]
+    paths = sorted({path for column in columns for path in table[column].dropna() if path})
+    stats = [(path, (root / path).stat()) for path in paths if (root / path).is_file()]
+    return " ".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
 
 
 def check_table(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def make_images(table: pd.DataFrame, *, root: Path, processes: int = -1) -> int:
     """
     folder = (root / table.image.iloc[0]).parent
     folder.mkdir(parents=True, exist_ok=True)
-    _remove_stale(folder, made_by=_made_by(load(root)))
+    _remove_stale(folder, made_by=made_by(root))
     missing = table[[not (root / image).exists() for image in table.image]]
     calls = [(missing[start : start + CHUNK], root) for start in range(0, len(missing), CHUNK)]
     bar = dict(desc="distort", unit=f"x{CHUNK}", disable=not calls)
@@ -79,8 +79,9 @@ def _remove_stale(folder, *, made_by):
     stamp.write_text(made_by)
 
 
-def _made_by(table):
+def made_by(root: Path) -> str:
     """A hash of the whole list's distortions and of the code behind them; labels are not in it."""
+    table = load(root)
     names = {*table.distortion, *table.distortion2.dropna()}
     rows = table[RECIPE].to_csv(index=False)
     return hashlib.sha256(

@@ -18,7 +18,7 @@ from ..pixels import PixelCache
 from ..pixels.cache import shortage
 from .views import FROZEN, batch, evaluation_views, floats
 
-VERSION = 1  # part of every file's key: raise it when `pooled_features` gives other numbers
+VERSION = 2  # part of every file's key: raise it when `pooled_features` gives other numbers
 
 
 class FrozenCrops(Sequence):
@@ -58,7 +58,8 @@ def frozen_crops(model, images: PixelCache, *, crops: int, folder: Path) -> Froz
     key = hashlib.sha256(str(VERSION).encode())
     for name, tensor in model.backbone.state_dict().items():
         key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    key.update(json.dumps([images.file.name, crops, *geometry]).encode())
+    checksums = [images.checksum(i) for i in range(len(images))]
+    key.update(json.dumps([checksums, crops, *geometry]).encode())
     file = Path(folder) / f"{key.hexdigest()[:16]}.features.npy"
     with FileLock(file.with_suffix(".lock")):
         if not file.is_file():

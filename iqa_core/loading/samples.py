@@ -1,5 +1,7 @@
 """What a training or a test is given: a table, and the images that its rows name."""
 
+import hashlib
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +12,7 @@ from torch.utils.data import Subset
 
 from ..models import Contract, objective_of
 from ..pixels import PixelCache
+from .features import FrozenCrops
 from .features import frozen_crops as crops_of_a_fixed_backbone
 from .views import COMPANIONS, resizing
 
@@ -73,6 +76,24 @@ def has_column(table: pd.DataFrame, part: str) -> bool:
     """Whether a table names the images of a part in every row."""
     column = COLUMNS[part]
     return column in table and table[column].notna().all() and (table[column] != "").all()
+
+
+def fingerprint(images: Sequence) -> str:
+    """A hash of what a part of samples holds: of a `PixelCache` by the checksums of its images, of
+    frozen crops by their file, whose name tells backbone and images, of arrays by their bytes.
+    """
+    rows = range(len(images))
+    while isinstance(images, Subset):
+        rows = [images.indices[row] for row in rows]
+        images = images.dataset
+    if isinstance(images, FrozenCrops):
+        held = f"{images.file.name} {list(rows)}"
+    elif isinstance(images, PixelCache):
+        held = str([(images.shape(row), images.checksum(row)) for row in rows])
+    else:
+        arrays = [np.ascontiguousarray(images[row]) for row in rows]
+        held = str([(array.shape[:2], zlib.crc32(array)) for array in arrays])
+    return f"{len(rows)} images, {hashlib.sha256(held.encode()).hexdigest()[:12]}"
 
 
 def check_column(table: pd.DataFrame, part: str) -> str:

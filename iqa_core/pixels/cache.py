@@ -21,10 +21,10 @@ from tqdm.auto import tqdm
 
 from .read import Size, image_size, read_image, sides
 
-RULES = 2  # part of every cache's key: raise it when `read_image` or `resize` gives other pixels
+RULES = 3  # part of every cache's key: raise it when `read_image` or `resize` gives other pixels
 SPARE = 10**9  # bytes of a disk that a cache leaves free
 NOTHING = b"", {}  # no file is mapped, nothing in it compared
-RECORD = 40  # bytes of a record in the index: 5 integers of 64 bits
+RECORD = 48  # bytes of a record in the index: 6 integers of 64 bits
 # a file lock holds off other processes but, on network disks, no threads; this one does
 _writing = threading.RLock()
 
@@ -66,11 +66,11 @@ class PixelCache(Sequence):
         key = json.dumps([RULES, self.rule, stats])
         name = hashlib.sha256(key.encode()).hexdigest()[:16]
         self.file = Path(folder) / f"{name}.pixels"  # images, back to back
-        # 5 integers a record: an image's number, a row of _places
+        # 6 integers a record: an image's number, a row of _places
         self.index = self.file.with_suffix(".index")
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        # offset, height, width, checksum; height 0: not kept
-        self._places = np.zeros((len(self.paths), 4), np.int64)
+        # offset, height, width, checksum of the pixels, and of all of it; height 0: not kept
+        self._places = np.zeros((len(self.paths), 5), np.int64)
         self._mapped = NOTHING  # the file's bytes; the checksums found right in them, by image
         self._head = b""  # the index's first record
         self._read = 0  # bytes of the index
@@ -138,6 +138,12 @@ class PixelCache(Sequence):
         width, height = image_size(self.paths[i])
         return sides(height, width, self.rule["size"], self.rule["at_least"])
 
+    def checksum(self, i: int) -> int:
+        """The CRC-32 of image i's pixels, wherever its file lies and whenever it was written."""
+        if not self._places[i, 1]:
+            return zlib.crc32(np.ascontiguousarray(self[i]))
+        return int(self._places[i, 3])
+
     def _missing(self):
         return np.flatnonzero(self._places[:, 1] == 0).tolist()
 
@@ -174,13 +180,14 @@ class PixelCache(Sequence):
             return False
         return True
 
-    def _look(self, i, offset, height, width, checksum):
+    def _look(self, i, offset, height, width, checksum, signed):
         file, compared = self._mapped
         pixels = file[offset : offset + 3 * height * width]
-        if compared.get(i) != checksum:
-            if _signed(zlib.crc32(pixels), i, offset, height, width) != checksum:
+        if compared.get(i) != signed:
+            found = zlib.crc32(pixels)
+            if found != checksum or _signed(found, i, offset, height, width) != signed:
                 return None
-            compared[i] = checksum
+            compared[i] = signed
         return pixels.reshape(height, width, 3)
 
     def _decode(self, i):
@@ -205,13 +212,13 @@ class PixelCache(Sequence):
             with open(self.file, "ab") as file:
                 place = (file.seek(0, os.SEEK_END), *pixels.shape[:2])
                 file.write(pixels)
-            record = [i, *place, _signed(checksum, i, *place)]
+            record = [i, *place, checksum, _signed(checksum, i, *place)]
             with open(self.index, "ab") as file:
                 # a record may have been cut short by a kill or a full disk
                 end = file.tell() // RECORD * RECORD
                 file.truncate(end)
                 if end == 0:  # the first is no image's: it tells one store from the next
-                    record = [-1, secrets.randbits(63), 0, 0, 0, *record]
+                    record = [-1, secrets.randbits(63), 0, 0, 0, 0, *record]
                 file.write(np.array(record, np.int64).tobytes())
             self._refresh()
 
@@ -230,12 +237,12 @@ class PixelCache(Sequence):
                         self._places[:] = 0
                     file.seek(self._read)
                     added = file.read((end - self._read) // RECORD * RECORD)
-                records = np.frombuffer(added, np.int64).reshape(-1, 5)
+                records = np.frombuffer(added, np.int64).reshape(-1, 6)
                 size = self.file.stat().st_size  # after the index, whose records come last
             except FileNotFoundError:
                 return
             self._read += records.nbytes
-            number, offset, height, width, _ = records.T
+            number, offset, height, width, *_ = records.T
             inside = offset + 3 * height * width <= size
             sound = (records >= 0).all(1) & (number < len(self)) & inside
             self._places[number[sound]] = records[sound, 1:]

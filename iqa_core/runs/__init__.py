@@ -6,12 +6,10 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["parameters", "resume", "run"],
+    submodules=["committed", "facts", "folders", "parameters", "resume", "run", "sources"],
     submod_attrs={
-        "run": [
-            "Run", "code_hash", "file_hash", "finished", "finished_runs", "load_model",
-            "notebook_hash", "project_root", "read_json", "run_folder", "start", "write_index",
-        ],
+        "folders": ["all_runs", "finished", "newest_runs", "run_folder", "write_index"],
         "parameters": ["check_parameters", "declared_parameters"],
+        "run": ["Run", "file_hash", "load_model", "name_of", "project_root", "read_json", "start"],
     },
-)  # fmt: skip
+)

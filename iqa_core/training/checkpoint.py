@@ -1,36 +1,57 @@
-"""Checkpoints that are there whole or not at all, and that only the training they came from takes
-up again.
+"""Trainings that are kept, each under the key of what it depends on: while it runs a checkpoint
+that is there whole or not at all, and afterwards its rows and weights.
 """
 
+import hashlib
+import json
 import os
 import pickle
 import time
 import zlib
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import torch
 
+from ..files import read_json, write_json
+from ..pixels.cache import shortage
+
+MOST_DIFFERENCES = 3  # told of the kept training that is nearest to one that begins anew
+
 
 class Checkpoint:
-    """Writes what a training consists of to a file, and takes it up again.
+    """Keeps one training in `<folder>/<key>/`: `identity.json`, what the key stands for;
+    `last.ckpt` while it runs; `finished.ckpt` afterwards.
 
-    path        None: nothing is kept
-    identity    what must be the same to go on, name -> plain value
+    folder      None: nothing is kept
+    identity    what a training depends on, name -> plain value; another one has another key
     parts       name -> object with state_dict and load_state_dict
     minutes     the longest time without a checkpoint
-    rank        of several processes all read the file, and the first one writes it
+    rank        of several processes all read the files, and the first one writes them
     """
 
     def __init__(
-        self, path: Path | None, identity: dict, parts: dict, *, minutes: float, rank: int
+        self, folder: Path | None, identity: dict, parts: dict, *, minutes: float, rank: int
     ):
-        self.path, self.identity, self.parts = path, identity, parts
+        self.identity, self.parts = json.loads(json.dumps(identity)), parts
         self.minutes, self.rank, self.written = minutes, rank, time.monotonic()
+        text = json.dumps(identity, sort_keys=True)
+        self.key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.folder = None if folder is None else Path(folder) / self.key
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.ckpt"
+
+    def finished(self) -> dict | None:
+        """What `finish` has kept of this training; None where it has not finished; errors as
+        `load`.
+        """
+        return None if self.folder is None else load(self._file("finished"))
 
     def due(self) -> bool:
         """Whether the last checkpoint is `minutes` old."""
-        if self.path is None or self.rank:
+        if self.folder is None or self.rank:
             return False
         return time.monotonic() - self.written >= 60 * self.minutes
 
@@ -38,19 +59,51 @@ class Checkpoint:
         """Write all parts, torch's random state, and the plain values and tensors of `progress`;
         errors as `save`.
         """
-        if self.path is None or self.rank:
+        if self.folder is None or self.rank:
             return
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["torch"] = torch.get_rng_state()
         state["cuda"] = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        save(self.path, state | {"progress": progress, "identity": self.identity})
+        if not self.folder.is_dir():
+            self._begin(state)
+        save(self._file("last"), state | {"progress": progress})
         self.written = time.monotonic()
+
+    def _begin(self, state):
+        """Makes the folder; OSError where two checkpoints with a second set of weights, as they
+        will be, have no place on the disk.
+        """
+        sizes = {name: _bytes_of(part) for name, part in state.items()}
+        needed = 2 * (sum(sizes.values()) + 3 * sizes.get("model", 0))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            short = shortage(self.folder, needed)
+        except OSError as error:
+            short = str(error)
+        if short:
+            raise OSError(
+                f"no training can be kept in {self.folder.parent}: {short}; free some space or "
+                "make the folder writable"
+            )
+        facts = {"date": datetime.now().astimezone().isoformat(timespec="seconds")}
+        write_json(self.folder / "identity.json", facts | {"identity": self.identity})
+
+    def finish(self, result: dict) -> None:
+        """Keep what a finished training has led to, plain values and tensors, in place of its
+        checkpoint; errors as `save`.
+        """
+        if self.folder is None or self.rank:
+            return
+        save(self._file("finished"), result)
+        self._file("last").unlink(missing_ok=True)
+        for draft in self.folder.glob(".*.ckpt.*"):  # of processes that were killed
+            draft.unlink(missing_ok=True)
 
     def restore(self) -> dict | None:
         """Bring parts and torch's random state to where they were and return `progress`; None
         without a file; errors as `load`.
         """
-        state = None if self.path is None else load(self.path, self.identity)
+        state = None if self.folder is None else load(self._file("last"))
         if state is None:
             return None
         for name, part in self.parts.items():
@@ -63,6 +116,40 @@ class Checkpoint:
             torch.manual_seed(zlib.crc32(state["torch"].numpy()) + self.rank)
         return state["progress"]
 
+    def why_anew(self) -> str:
+        """What differs from the kept training that is nearest to this one, where there is one that
+        differs in little; else "".
+        """
+        if self.folder is None:
+            return ""
+        found = []
+        for file in sorted(self.folder.parent.glob("*/identity.json")):
+            kept = read_json(file)["identity"]
+            differences = _differences(kept, self.identity)
+            found.append((len(differences), file.parent.name, differences))
+        number, key, differences = min(found, default=(0, "", []))
+        if not 0 < number <= MOST_DIFFERENCES:
+            return ""
+        return f"begins anew; the kept training {key} differs: {'; '.join(differences)}"
+
+
+def _differences(before: dict, now: dict) -> list[str]:
+    """What is not the same, in words."""
+    names = sorted(before.keys() | now)
+    return [
+        f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _bytes_of(state) -> int:
+    """The size of all tensors in nested dicts and lists."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    values = state.values() if isinstance(state, dict) else state
+    return sum(map(_bytes_of, values)) if isinstance(state, dict | list | tuple) else 0
+
 
 def save(path: Path, state: dict) -> None:
     """Write `state` (tensors, numbers, text, lists and dicts of them); a kill at any moment leaves
@@ -70,7 +157,7 @@ def save(path: Path, state: dict) -> None:
 
     OSError where it cannot be written, also with the earlier file whole.
     """
-    draft = path.with_name(f".{path.name}.part")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("wb") as file:
             torch.save(state, file)
@@ -91,29 +178,13 @@ def save(path: Path, state: dict) -> None:
         ) from error
 
 
-def load(path: Path, identity: dict) -> dict | None:
-    """The state that was saved with this very `identity`; None where there is no file.
-
-    ValueError naming what differs for a checkpoint of another training, and for a damaged file.
-    """
+def load(path: Path) -> dict | None:
+    """What was saved; None where there is no file; ValueError for a damaged one."""
     if not path.exists():
         return None
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        before = state["identity"]
+        return torch.load(path, weights_only=True, map_location="cpu")
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged, or no checkpoint of this code; delete it to begin anew"
         ) from error
-    keys = sorted(before.keys() | identity)
-    differences = [
-        f"{key} was {before.get(key)!r}, is {identity.get(key)!r}"
-        for key in keys
-        if before.get(key) != identity.get(key)
-    ]
-    if differences:
-        raise ValueError(
-            f"{path} belongs to another training: {'; '.join(differences)}; give what was given "
-            "then to go on, or delete the file to begin anew"
-        )
-    return state

@@ -61,14 +61,16 @@ def fit(
     train, val    images and table; the images are whole, training looks at random crops of them
     monitor       other sets, name -> samples, watched in columns <name>_srcc and <name>_plcc
     objective     in place of the model's own: what a step is
-    checkpoint    a file written at the start, at every validation, and when it has become
-                  `recipe.checkpoint_minutes` old; if it is there, of this same training, its rows
-                  are yielded again and training goes on, on a CPU bit for bit
+    checkpoint    a folder in which trainings are kept, each under the key of what it depends on
+                  (`prepare.identity`). A file is written there at the start, at every validation,
+                  and when it is `recipe.checkpoint_minutes` old; from it this same training goes
+                  on, on a CPU bit for bit, after its rows are yielded again. One that has finished
+                  yields its rows and loads its weights: nothing is trained twice
     log           gets sentences
 
     KeyError or ValueError for what data, model and recipe cannot do together, before any step;
     FloatingPointError for a loss or gradient that is not finite, naming epoch and batch; OSError
-    for a checkpoint that cannot be written, ValueError for one of another training.
+    for a checkpoint that cannot be written, ValueError for a damaged one.
     """
     objective = objective or objective_of(model)
     sets = {"train": train, "val": val, **(monitor or {})}
@@ -78,22 +80,33 @@ def fit(
     fabric, batches, steps = training.fabric, training.batches, training.steps
     log = log if fabric.global_rank == 0 else _silent
 
-    # A training that was left goes on; its rows until then are given again.
+    # A training that has finished is not done again.
     parts = {"model": model, "optimizer": training.optimizer, "batches": batches}
     parts["precision"] = fabric.strategy.precision
     minutes, rank = recipe.checkpoint_minutes, fabric.global_rank
     saved = Checkpoint(checkpoint, same, parts, minutes=minutes, rank=rank)
+    if kept := saved.finished():
+        log(f"{opening(training)}\nnot trained again: it is the kept training {saved.key}")
+        model.load_state_dict(kept["weights"])
+        model.contract.offset, model.contract.scale = kept["scale"]
+        yield from kept["rows"]
+        log(ending(kept["rows"], steps, recipe.select))
+        return
+
+    # One that was left goes on; its rows until then are given again.
     progress = saved.restore()
     processes.agree(fabric, batches.taken)  # and nobody writes before all have read
     if progress:
         log(
-            f"goes on from {checkpoint.name}, {batches.taken} of {steps} steps done, "
+            f"goes on from last.ckpt, {batches.taken} of {steps} steps done, "
             f"processes {fabric.world_size}"
         )
         yield from progress["rows"]
     else:
         progress = {"rows": [], "losses": [], "weights": {}, "seconds": 0.0}
         log(opening(training))
+        if why := saved.why_anew():
+            log(why)
         saved.save(progress)
 
     rows, pending = progress["rows"], []
@@ -146,6 +159,8 @@ def fit(
     model.load_state_dict(progress["weights"])
     if training.loss in UNITLESS:
         to_label_units(model.contract, predict(training, val), val.table.label)
+    scale = [model.contract.offset, model.contract.scale]
+    saved.finish({"rows": rows, "weights": progress["weights"], "scale": scale})
     log(ending(rows, steps, recipe.select))
 
 

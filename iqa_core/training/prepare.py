@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from ..loading.features import check_frozen
-from ..loading.samples import COLUMNS, Samples, wanted_parts
+from ..loading.samples import COLUMNS, Samples, fingerprint, wanted_parts
 from ..loading.views import grid, is_frozen, shape_of
 from ..models import OF_LABELS, Objective, objective_of
+from ..runs.sources import code_of_modules
 from .losses import LOSSES, OF_VOTES, hinge
 from .recipe import Recipe
 
+FIT = "iqa_core.training.fit"  # from here on the code of a training is read
 OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,  # decay within the gradient
@@ -255,24 +257,39 @@ def idle_parameters(
 
 def identity(
     model: nn.Module, objective: Objective, recipe: Recipe, sets: dict[str, Samples]
-) -> dict:
-    """What must be the same for a training to go on, as plain values."""
+) -> dict[str, str | int | float | list | None]:
+    """What a training depends on, as plain values: recipe, loss and objective; the model, its
+    weights as it is now, its contract; of every set the rows and pixels; the code that `fit` and
+    the model reach. Versions of libraries are not in it.
+    """
     kind = getattr(model, "config", {"name": type(model).__name__})
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     scale = {"offset", "scale", "units"}  # which training itself sets
     contract = {key: value for key, value in asdict(model.contract).items() if key not in scale}
-    image = sets["train"].parts["image"][0]
     values = recipe.identity() | {
         "loss": loss_of(objective, recipe)[1],
-        "model": f"{kind}, parameters {_digest(str(shapes))}",
+        "model": str(kind),
+        "starting weights": _digest_of_weights(model),
         "contract": str(contract),
         "objective": str(objective.identity()),
-        "images": f"frozen crops {image.shape}" if is_frozen(image) else "images",
     }
     for name, samples in sets.items():
         table = samples.table
         values[f"table of {name}"] = f"{len(table)} rows, {_digest(table.to_csv())}"
+        for part, images in samples.parts.items():
+            values[f"{part} of {name}"] = fingerprint(images)
+    functions = [value for value in vars(objective).values() if callable(value)]
+    modules = {FIT, type(model).__module__, *(function.__module__ for function in functions)}
+    for module, digest in code_of_modules(modules).items():
+        values[f"code of {module}"] = digest
     return values
+
+
+def _digest_of_weights(model):
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _digest(text):

@@ -1,0 +1,241 @@
+"""Which code a notebook or a training reaches, and hashes of it that docstrings, comments and
+layout do not change.
+
+What is reached is read from import statements, file by file: of a package only what is named,
+`figures.scatter` leads to the file that holds it. What is looked up by name while running (a model,
+an operator) is not seen here; whoever looks it up says so, with `Run.uses_code`. Hashes are of
+syntax trees, which differ between minor versions of Python.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+NAME = PACKAGE.name
+APPS = "apps"  # they start what computes, and compute nothing
+
+
+def python_minor() -> str:
+    """The version of Python whose syntax trees are hashed here, as "3.11"."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def cell_sources(notebook: Path) -> list[str]:
+    """The code cells of a notebook but for the one tagged `parameters`, which values stand for."""
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    return [
+        "".join(cell["source"])
+        for cell in cells
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+    ]
+
+
+def notebook_hash(notebook: Path) -> str:
+    """Hash of what a notebook's code cells say: no markdown, comment, layout, output or default of
+    a parameter is in it.
+    """
+    return _digest("\n".join(_plain_text(source) for source in cell_sources(notebook)))
+
+
+def code_of_notebook(notebook: Path) -> dict[str, str]:
+    """Module -> hash of all code that a notebook's cells reach."""
+    files = set()
+    for source in cell_sources(notebook):
+        tree = _parsed(source)
+        if tree is not None:
+            files |= set(_imported(tree, module=""))
+    # names are imported in one cell and used in the others
+    together = _parsed("\n".join(cell_sources(notebook)))
+    if together is not None:
+        files |= set(_imported(together, module=""))
+    return hashes(files)
+
+
+def code_of_modules(modules: Iterable[str]) -> dict[str, str]:
+    """Module -> hash of all code that modules of this package (`iqa_core.models.hyperiqa`) reach,
+    themselves included; other modules are left out.
+    """
+    files = [_file_of(module) for module in modules]
+    return hashes(file for file in files if file is not None)
+
+
+def hashes(files: Iterable[Path]) -> dict[str, str]:
+    """Module -> hash of these files of the package and of all that they import, in order."""
+    waiting, reached = list(files), set()
+    while waiting:
+        file = waiting.pop()
+        if file in reached or file.relative_to(PACKAGE).parts[0] == APPS:
+            continue
+        reached.add(file)
+        waiting += _imports_of(file, file.stat().st_mtime_ns)
+    return {_module_of(file): _file_hash(file, file.stat().st_mtime_ns) for file in sorted(reached)}
+
+
+def changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """The modules of two such dicts that differ, are new or are gone, as file names."""
+    names = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
+    return [f"{name.replace('.', '/')}.py" for name in names]
+
+
+# ---- imports
+
+
+@functools.cache
+def _imports_of(file: Path, changed_at: int) -> list[Path]:
+    return list(_imported(ast.parse(file.read_text(encoding="utf-8")), module=_module_of(file)))
+
+
+def _imported(tree: ast.Module, *, module: str) -> Iterator[Path]:
+    """The files of this package that a syntax tree's import statements and attributes name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                file = _file_of(alias.name)
+                if file is not None:
+                    yield from _with_parents(file)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, module)
+            for alias in node.names:
+                yield from _named(base, alias.name, tree, bound=alias.asname or alias.name)
+
+
+def _absolute(node: ast.ImportFrom, module: str) -> str:
+    """The full name of the module that `from ... import` names in `module`."""
+    if not node.level:
+        return node.module or ""
+    package = module.split(".")
+    if _file_of(module).name != "__init__.py":
+        package = package[:-1]
+    package = package[: len(package) - node.level + 1]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def _named(base: str, name: str, tree: ast.Module, *, bound: str) -> Iterator[Path]:
+    """The files behind `from base import name`: where it is a package, those of what is asked of it
+    in `tree`, by the name that it is `bound` to.
+    """
+    home = _file_of(base)
+    if home is None:
+        return
+    yield from _with_parents(home)
+    file = _file_of(f"{base}.{name}")
+    if file is None or home.name != "__init__.py":
+        if home.name == "__init__.py":
+            yield from _home_of(home, name)
+        return
+    yield file
+    if file.name == "__init__.py":
+        for name in _attributes_of(bound, tree):
+            yield from _home_of(file, name)
+
+
+def _attributes_of(name: str, tree: ast.Module) -> set[str]:
+    """What is asked of a name, `figures`, in a syntax tree: `scatter` of figures.scatter."""
+    asked = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return {
+        node.attr for node in asked if isinstance(node.value, ast.Name) and node.value.id == name
+    }
+
+
+def _home_of(package: Path, name: str) -> Iterator[Path]:
+    """The file of a package (its __init__.py) in which a public name of it stands."""
+    inside = _file_of(f"{_module_of(package)}.{name}")
+    if inside is not None:
+        yield inside
+        return
+    tree = ast.parse(package.read_text(encoding="utf-8"))
+    lazy = _lazy_names(tree)
+    if name in lazy:
+        yield package.with_name(f"{lazy[name]}.py")
+    elif name not in _top_names(tree):
+        for file in sorted(package.parent.glob("*.py")):
+            if name in _top_names(ast.parse(file.read_text(encoding="utf-8"))):
+                yield file
+
+
+def _lazy_names(tree: ast.Module) -> dict[str, str]:
+    """Name -> file, from the `submod_attrs` of a package's `lazy_loader.attach`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "submod_attrs":
+            places = ast.literal_eval(node.value)
+            return {name: file for file, names in places.items() for name in names}
+    return {}
+
+
+def _top_names(tree: ast.Module) -> set[str]:
+    """What a file defines or imports at its top level."""
+    names = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def _with_parents(file: Path) -> Iterator[Path]:
+    """A file and the __init__.py of its packages, which are run before it."""
+    yield file
+    for folder in file.parents:
+        if folder == PACKAGE:
+            return
+        init = folder / "__init__.py"
+        if init.is_file():
+            yield init
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module of this package; None for others."""
+    first, *rest = module.split(".")
+    if first != NAME:
+        return None
+    path = PACKAGE.joinpath(*rest)
+    if path.with_suffix(".py").is_file() and rest:
+        return path.with_suffix(".py")
+    init = path / "__init__.py"
+    return init if init.is_file() else None
+
+
+def _module_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join([NAME, *(part for part in parts if part != "__init__")])
+
+
+# ---- hashes
+
+
+@functools.cache
+def _file_hash(file: Path, changed_at: int) -> str:
+    return _digest(_plain_text(file.read_text(encoding="utf-8")))
+
+
+def _plain_text(source: str) -> str:
+    """A syntax tree without docstrings, as text; what is no Python (`%magic`) as it stands."""
+    tree = _parsed(source)
+    if tree is None:
+        return source
+    for node in ast.walk(tree):
+        is_documented = isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        )
+        if is_documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def _parsed(source: str) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,8 @@
+"""Writes notebooks/committed.json, by which `run` tells notebooks that were edited: run this before
+committing a notebook.
+"""
+
+from iqa_core.files import project_root
+from iqa_core.runs import committed
+
+committed.write(project_root() / "notebooks")
