@@ -104,7 +104,7 @@ def _check(names, given):
 def _is_one_of(value, known):
     if value not in known:
         hint = nearest(value, known) or "."
-        raise KeyError(f"there is no {value!r}{hint} There are {', '.join(known)}")
+        raise KeyError(f"there is no {value!r}{hint} There are {', '.join(known) or 'none'}")
 
 
 def _fits(value, wanted, *, name=""):
