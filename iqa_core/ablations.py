@@ -22,12 +22,9 @@ from .loading import Samples, evaluation_views, floats, open_samples
 from .loading.views import FROZEN, batch
 from .models import create_model, objective_of
 from .models.smart_iqa import AdaptiveGate
+from .runs.variants import CHANGEABLE, OF_RECIPE, merged
 from .training import Recipe
 
-OF_RECIPE = (
-    "epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "weight_decay", "options",
-)  # fmt: skip
-CHANGEABLE = ("arguments", "contract", "frozen_crops", "seeds", *OF_RECIPE)  # by a variant
 POLICY = ("contract", "frozen_crops")  # how images reach a model: one for all rows of a matrix
 # What a single training does not depend on, so that it is not repeated when these change.
 OF_NO_TRAINING = {"variants": {}, "compare": [], "shuffle": False, "left_out": [], "transfer": []}
@@ -116,10 +113,7 @@ def _jobs_of(variant, change, parameters):
     """The jobs of a variant, one a seed; errors for what could not be done."""
     if unknown := sorted(set(change) - set(CHANGEABLE)):
         raise KeyError(f"it cannot change {', '.join(unknown)}, but {', '.join(CHANGEABLE)}")
-    changed = {**parameters, **OF_NO_TRAINING}
-    for key, value in change.items():
-        merges = isinstance(parameters[key], dict)
-        changed[key] = {**parameters[key], **value} if merges else value
+    changed = merged({**parameters, **OF_NO_TRAINING}, change)
     if tests_only(change):
         changed["frozen_crops"] = 0  # another crop is another image
     if not changed["seeds"]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .files import file_hash
+from .hints import nearest
 
 PARTS = ("train", "val", "test")
 # of PIPAL's 89 types in groups 00 to 05, as many a group train CKDN and 39 validate it; only the
@@ -53,7 +54,18 @@ def _scheme(name):
                 if field != "distortion":
                     fields[field] = int(text)
             return make, fields
-    raise ValueError(f"no split scheme {name!r}; there are {', '.join(SCHEMES)}")
+    hint = nearest(name, SCHEMES, cutoff=0.5) or "."
+    raise ValueError(f"no split scheme {name!r}{hint} There are {', '.join(SCHEMES)}")
+
+
+def check_scheme(name: str) -> dict[str, object]:
+    """What a scheme's name says: {"k": 1} for rotation1; ValueError for an unknown scheme, and for
+    a rotation that there is not.
+    """
+    _, fields = _scheme(name)
+    if "k" in fields:
+        _check_rotation(**fields)
+    return fields
 
 
 def list_schemes() -> dict[str, str]:
@@ -65,8 +77,7 @@ def _rotation(table, k, n=4):
     """Part k of n (4 unless said) tests; all n together test every content once; val is 4 contents
     or a tenth of the rest.
     """
-    if not 1 <= k <= n:
-        raise ValueError(f"rotation is {k}; it runs from 1 to {n}")
+    _check_rotation(k, n)
     reference = table.reindex(columns=["reference"]).reference.replace("", None)
     names = table.content if reference.isna().any() else reference.map(lambda path: Path(path).name)
     names = dict(zip(table.content, names, strict=True))
@@ -87,6 +98,11 @@ def _rotation(table, k, n=4):
     place |= dict.fromkeys(after[:val], "val")
     place |= dict.fromkeys(after[val:], "train")
     return table.content.map(place)
+
+
+def _check_rotation(k, n=4):
+    if not 1 <= k <= n:
+        raise ValueError(f"rotation is {k}; it runs from 1 to {n}")
 
 
 def _random80(table, seed):

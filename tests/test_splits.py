@@ -258,8 +258,8 @@ def test_every_scheme_is_listed_with_what_it_does():
     [
         (
             "random-1",
-            "no split scheme 'random-1'; there are official, rotation<k>, "
-            ".*leave-<distortion>-out-<seed>",
+            "no split scheme 'random-1'; did you mean 'random80-<seed>'. There are official, "
+            "rotation<k>, .*leave-<distortion>-out-<seed>",
         ),
         ("random80", "no split scheme 'random80'"),
         ("random80-1.csv", "no split scheme"),

@@ -24,7 +24,9 @@ from iqa_core.apps import sweep
 from iqa_core.hints import nearest
 from iqa_core.runs import committed, folders
 from iqa_core.runs import resume as resuming
+from iqa_core.runs.choices import check_choices, named_runs
 from iqa_core.runs.parameters import check_parameters, declared_parameters
+from iqa_core.runs.variants import trainings
 from iqa_core.training.recipe import Recipe
 
 KERNEL = "python3"  # the kernelspec that the ipykernel wheel puts into this environment
@@ -102,6 +104,7 @@ def execute(
     root = runs.project_root()
     overrides = dict(overrides or {})
     jobs = plan(target, root=root, overrides=overrides)
+    check_runs(jobs, root=root)
     check_committed(jobs, edited=edited)
     by_notebook = groupby(jobs, key=lambda job: resuming.number(job.notebook.stem))
     groups = [list(group) for _, group in by_notebook]
@@ -279,16 +282,50 @@ def _job(path: Path, *, root: Path, overrides: dict) -> Job:
         declared = declared_parameters(notebook)
         replaced = {name: value for name, value in overrides.items() if name in declared}
         parameters = check_parameters(notebook, by_place | values | replaced)
+        of_file = {name: parameter.default for name, parameter in declared.items()} | values
         if replaced:  # makes another run than that of the file
-            of_file = {name: parameter.default for name, parameter in declared.items()} | values
             parameters["run"] = runs.name_of(path.stem, of_file | replaced, defaults=of_file)
-        if "options" in declared:  # refused before anything runs
-            defaults = {name: parameter.default for name, parameter in declared.items()}
-            Recipe.from_parameters(defaults | parameters)
+        _check_values(of_file | parameters, notebook, root=root)
     except (KeyError, ValueError, FileNotFoundError) as error:
         where = f"params/{path.parent.name}/{path.name}"
         raise type(error)(f"{where}: {error.args[0]}") from error
     return Job(path, parameters["experiment"], parameters["run"], notebook, parameters)
+
+
+def _check_values(values: dict, notebook: Path, *, root: Path) -> None:
+    """Refuses values, of the right names and types, with which the notebook cannot run."""
+    check_choices(values, notebook_stem=notebook.stem, root=root)
+    if "options" not in values:
+        return
+    for variant, parameters in trainings(values).items():
+        try:
+            Recipe.from_parameters(parameters)
+        except (KeyError, ValueError) as error:
+            where = f"variants: {variant}: " if variant else ""
+            raise type(error)(f"{where}{error.args[0]}") from None
+
+
+def check_runs(jobs: list[Job], *, root: Path) -> None:
+    """FileNotFoundError for a run that a job is to read, if neither data/runs nor an earlier job
+    has it.
+    """
+    planned: list[str] = []
+    for job in jobs:
+        for parameter, run in named_runs(job.parameters):
+            # a variant's run lies in its notebook's: demo-full/04_ablations/full-seed0
+            made = any(f"{run}/".startswith(f"{name}/") for name in planned)
+            if made or (root / "data/runs" / run / "params.json").is_file():
+                continue
+            there = [path.parent for path in (root / "data/runs").rglob("params.json")]
+            known = sorted(
+                {str(path.relative_to(root / "data/runs")) for path in there} | {*planned}
+            )
+            hint = nearest(run, known) or "."
+            raise FileNotFoundError(
+                f"params/{job.file.parent.name}/{job.file.name}: {parameter}: there is no run "
+                f"{run!r}, nor is one made before{hint} There are {', '.join(known) or 'none yet'}"
+            )
+        planned.append(job.name)
 
 
 # ------------------------------------------------------------------------------

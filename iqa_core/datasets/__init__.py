@@ -113,6 +113,11 @@ def describe(name: str, *, root: Path = Path(".")) -> dict:
     }
 
 
+def label_names(name: str, *, root: Path) -> list[str]:
+    """The labels of a set that one can choose, the default first; KeyError for an unknown set."""
+    return list(_description(name, root).choices())
+
+
 def _absent(facts, files):
     """Label files that are wanted and not there; optional ones where no file gives a label."""
     labels = facts.choices().keys()

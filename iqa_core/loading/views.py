@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Subset
 
-from ..models import Contract
+from ..models import Contract, grids
 from ..pixels import PixelCache, resize, sides
 
 FROZEN = np.float16  # of what may stand for an image: (crops, n), what a fixed backbone made of it
@@ -109,12 +109,7 @@ def grid(height: int, width: int, *, crop: int, crops: int | None) -> list[tuple
         raise ValueError(f"crops is {crops}; at least 1 is wanted")
     if crops == 1:
         return [(round((height - crop) / 2), round((width - crop) / 2))]
-    shapes = [(rows, crops // rows) for rows in range(2, crops // 2 + 1) if crops % rows == 0]
-    if not shapes:
-        raise ValueError(
-            f"{crops} crops make no grid that reaches all borders; use 1, 4, 6, 9, 12, 16, 20 or 25"
-        )
-    shape = min(shapes, key=lambda rc: abs(np.log(rc[1] / rc[0] * height / width)))
+    shape = min(grids(crops), key=lambda rc: abs(np.log(rc[1] / rc[0] * height / width)))
     return _corners(height, width, crop, *shape)
 
 

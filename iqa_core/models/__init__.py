@@ -9,9 +9,10 @@ an `objective`.
 A model file also names, for the tests and docs/models.md that run over the registry: `PUBLISHED`,
 regular expressions that turn published state-dict keys into ours; `UNUSED`, regular expressions of
 parameters that published weights hold and no score depends on; `VARIANTS`, the published sizes by
-name; `REPORTED`, what their authors measured, with its source; `AUTHORS_DO`, what their code does
-with an image where that differs from here; `TEST_KWARGS`, small builds; `TEST_SWITCHES`, for every
-argument of `build` a change of the first of those that must show. docs/extending.md has an example.
+name; `FROZEN_CROPS`, where it learns on frozen crops, the arguments with which it does; `REPORTED`,
+what their authors measured, with its source; `AUTHORS_DO`, what their code does with an image where
+that differs from here; `TEST_KWARGS`, small builds; `TEST_SWITCHES`, for every argument of `build`
+a change of the first of those that must show. docs/extending.md has an example.
 """
 
 import importlib
@@ -19,9 +20,44 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
-PARTS = {"layers", "published", "pyramid", "weights"}  # shared by the models, no models themselves
+from pydantic import AfterValidator, BeforeValidator, PositiveInt
+
+# shared by the models, no models themselves
+PARTS = {"arguments", "layers", "published", "pyramid", "weights"}
 OF_LABELS = "the labels it is trained on"
+
+
+def grids(crops: int) -> list[tuple[int, int]]:
+    """Rows and columns of every grid of so many crops whose outer ones touch all four borders; one
+    crop is the centre. ValueError where there is none.
+    """
+    if crops == 1:
+        return [(1, 1)]
+    shapes = [(rows, crops // rows) for rows in range(2, crops // 2 + 1) if crops % rows == 0]
+    if not shapes:
+        raise ValueError(
+            f"{crops} crops make no grid that reaches all borders; use 1, 4, 6, 9, 12, 16, 20 or 25"
+        )
+    return shapes
+
+
+def _makes_a_grid(crops):
+    grids(crops)
+    return crops
+
+
+def _is_a_size(value):
+    sides = value if isinstance(value, tuple) and len(value) == 2 else [value]
+    if not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError("the shorter side or [height, width] is wanted, pixels")
+    return value
+
+
+Size = Annotated[int | tuple[int, int], BeforeValidator(_is_a_size)]
+Crops = Annotated[PositiveInt, AfterValidator(_makes_a_grid)]
+Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]  # Pillow's
 
 
 @dataclass
@@ -31,15 +67,18 @@ class Contract:
     """
 
     source: str  # where the protocol comes from
-    crop: int | None = 224  # side of the square crops, pixels; None: whole images
+    crop: PositiveInt | None = 224  # side of the square crops, pixels; None: whole images
     # crops an image in evaluation, a deterministic grid, scores averaged; None: as few as cover it
-    crops: int | None = 1
+    crops: Crops | None = 1
     # before cropping: the shorter side, or (height, width), pixels; None: native
-    resize: int | tuple[int, int] | None = None
+    resize: Size | None = None
     # of that resize, for the image and for its reference
-    interpolation: tuple[str, str] = ("bilinear", "bilinear")
-    reference: str | None = None  # the second input is another image: "pristine" or "degraded"
-    context: int | None = None  # the second input is a wider view: the centre crop of this side
+    interpolation: tuple[Interpolation, Interpolation] = ("bilinear", "bilinear")
+    # the second input is another image
+    reference: Literal["pristine", "degraded"] | None = None
+    context: PositiveInt | None = (
+        None  # the second input is a wider view: the centre crop of this side
+    )
     units: str = OF_LABELS  # of the predicted label
     # scores lie, or are expected, between low and high; None where only the labels can say
     low: float | None = None

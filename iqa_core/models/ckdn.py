@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from . import Contract, Objective
+from .arguments import Chance, PyramidName
 from .pyramid import Pyramid
 
 VARIANTS = {"CKDN": {}}
@@ -50,7 +51,7 @@ PUBLISHED = (  # published state-dict key -> ours
 
 
 def build(
-    backbone: str = "resnet50.tv_in1k", dropout: float = 0.5, pretrained: bool = True
+    backbone: PyramidName = "resnet50.tv_in1k", dropout: Chance = 0.5, pretrained: bool = True
 ) -> nn.Module:
     """CKDN; with ResNet-50 (torchvision's first weights) 13,387,650 parameters, 6,919,041 of them
     behind a score.

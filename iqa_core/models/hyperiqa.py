@@ -13,11 +13,13 @@ correction to learnt static ones.
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import nn
 
 from . import Contract
+from .arguments import NonNegativeInt, PyramidName
 from .pyramid import Pyramid
 
 TARGET = (224, 112, 56, 28, 14, 1)  # widths of the target network
@@ -34,6 +36,7 @@ AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.
     "here, too; models trained here see native pixels unless their contract says otherwise."
 )
 UNUSED = ()
+FROZEN_CROPS = {"head": "published"}  # arguments of the models on pooled stages
 TEST_KWARGS = [
     {"backbone": "resnet18"},
     {"backbone": "tf_efficientnet_lite0", "head": "light", "frozen": 2},
@@ -60,10 +63,10 @@ PUBLISHED = (  # published state-dict key -> ours
 
 
 def build(
-    backbone: str = "resnet50.tv_in1k",
-    head: str = "published",
+    backbone: PyramidName = "resnet50.tv_in1k",
+    head: Literal["published", "light"] = "published",
     pretrained: bool = True,
-    frozen: int = 0,
+    frozen: NonNegativeInt = 0,
 ) -> nn.Module:
     """HyperIQA; with ResNet-50 (torchvision's first weights) and the published head 27,375,369
     parameters.

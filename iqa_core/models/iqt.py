@@ -17,10 +17,13 @@ Any timm pyramid can stand for Inception-ResNet-v2: all four of its maps are bro
 stride 16. That is ours.
 """
 
+from typing import Literal
+
 import torch
 from torch import nn
 
 from . import Contract, Objective
+from .arguments import Chance, PyramidName
 from .layers import Attention
 from .pyramid import Pyramid, timm_model
 
@@ -48,9 +51,9 @@ TEST_SWITCHES = {
 
 
 def build(
-    size: str = "iqt",
-    backbone: str = "inception_resnet_v2.tf_in1k",
-    dropout: float = 0.1,
+    size: Literal["iqt", "iqt_c"] = "iqt",
+    backbone: PyramidName = "inception_resnet_v2.tf_in1k",
+    dropout: Chance = 0.1,
     pretrained: bool = True,
 ) -> nn.Module:
     """IQT with 5,233,665 or, as `size="iqt_c"`, the challenge's IQT-C with 1,347,841 parameters

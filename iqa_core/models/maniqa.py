@@ -18,6 +18,7 @@ from timm.models.swin_transformer import SwinTransformerBlock
 from torch import nn
 
 from . import Contract
+from .arguments import PositiveInt, TransformerName
 from .layers import Normalise
 from .pyramid import timm_model
 
@@ -51,10 +52,10 @@ PUBLISHED = ((r"^vit\.", "backbone."),)  # all other names are the published one
 
 
 def build(
-    backbone: str = "vit_base_patch8_224.augreg_in21k_ft_in1k",
+    backbone: TransformerName = "vit_base_patch8_224.augreg_in21k_ft_in1k",
     *,
     scale: float = 0.8,
-    crop: int = 224,
+    crop: PositiveInt = 224,
     pretrained: bool = True,
 ) -> nn.Module:
     """MANIQA for crops of `crop` pixels; as published 135,747,530 parameters, of which 114,164,578

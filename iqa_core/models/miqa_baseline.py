@@ -17,6 +17,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from . import Contract
+from .arguments import TimmName
 from .layers import Normalise
 from .pyramid import fetching, timm_model
 
@@ -56,7 +57,7 @@ TEST_SWITCHES = {"backbone": {"backbone": "efficientnet_b1"}}
 PUBLISHED = ((r"^", "backbone."),)  # torchvision's and timm's own names
 
 
-def build(backbone: str = "resnet50", pretrained: bool = True) -> nn.Module:
+def build(backbone: TimmName = "resnet50", pretrained: bool = True) -> nn.Module:
     """A baseline: resnet18, resnet50, efficientnet_b1, efficientnet_b5 of torchvision, any other
     name of timm.
 

@@ -16,12 +16,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 from . import VOTES, Contract, Objective, mean_vote
+from .arguments import Chance, PositiveInt, PyramidName
 from .layers import Attention, Normalise
 from .pyramid import timm_model
 
@@ -83,19 +85,19 @@ PUBLISHED = (  # published state-dict key -> ours
 
 
 def build(
-    convention: str = "official",
-    bins: int = 1,
+    convention: Literal["official", "pyiqa"] = "official",
+    bins: PositiveInt = 1,
     *,
-    scales: Sequence[int] = (224, 384),
+    scales: Sequence[PositiveInt] = (224, 384),
     native: bool = True,
-    patch_encoder: str = "resnet",
-    grid: int = 10,
-    width: int = 384,
-    depth: int = 14,
-    heads: int = 6,
-    mlp: int = 1152,
-    drop_path: float = 0.0,
-    max_seq_len: int = 512,
+    patch_encoder: Literal["linear", "conv", "resnet"] | PyramidName = "resnet",
+    grid: PositiveInt = 10,
+    width: PositiveInt = 384,
+    depth: PositiveInt = 14,
+    heads: PositiveInt = 6,
+    mlp: PositiveInt = 1152,
+    drop_path: Chance = 0.0,
+    max_seq_len: PositiveInt = 512,
     pretrained: bool = True,
 ) -> nn.Module:
     """MUSIQ; as published 27,125,825 parameters, MUSIQ-single (`scales=()`) 27,125,057, with 10

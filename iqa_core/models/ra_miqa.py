@@ -13,6 +13,7 @@ active in training; here it is in evaluation mode always.
 """
 
 import logging
+from typing import Literal
 
 import timm
 import torch
@@ -21,6 +22,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from . import Contract, published
+from .arguments import TimmName, TransformerName
 from .layers import Normalise
 from .pyramid import timm_model
 
@@ -64,8 +66,8 @@ PUBLISHED = (  # published state-dict key -> ours; the region encoder's are mmse
 
 
 def build(
-    backbone: str = "vit_small_patch16_224.augreg_in21k_ft_in1k",
-    region: str = SERE,
+    backbone: TransformerName = "vit_small_patch16_224.augreg_in21k_ft_in1k",
+    region: Literal["sere_vit_small"] | TimmName = "sere_vit_small",
     pretrained: bool = True,
 ) -> nn.Module:
     """RA-MIQA; as published 43,851,649 parameters, of which 21,665,664 are frozen.

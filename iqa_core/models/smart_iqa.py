@@ -13,10 +13,13 @@ image are what helps, and any timm pyramid in place of Swin; `size="micro"`, a v
 learns from scratch on a CPU.
 """
 
+from typing import Literal
+
 import torch
 from torch import nn
 
 from . import Contract
+from .arguments import Chance, PyramidName
 from .hyperiqa import PUBLISHED as HYPERIQA
 from .hyperiqa import HyperNetwork, LocalDistortionAware, OnPooledStages, judge
 from .pyramid import Pyramid
@@ -49,6 +52,7 @@ AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.
     "likewise here."
 )
 UNUSED = ()
+FROZEN_CROPS = {}  # it learns on them whatever its arguments are
 TEST_KWARGS = [
     {"backbone": "resnet18", "drop_path": 0.0},
     {"backbone": "tf_efficientnet_lite0", "gate": "static"},
@@ -72,14 +76,14 @@ PUBLISHED = (  # published state-dict key -> ours
 
 
 def build(
-    size: str = "base",
+    size: Literal["tiny", "small", "base", "micro"] = "base",
     multiscale: bool = True,
     attention: bool = True,
-    gate: str = "adaptive",
-    backbone: str | None = None,
-    dropout: float | None = None,
-    gate_dropout: float = 0.5,
-    drop_path: float | None = None,
+    gate: Literal["adaptive", "static"] = "adaptive",
+    backbone: PyramidName | None = None,
+    dropout: Chance | None = None,
+    gate_dropout: Chance = 0.5,
+    drop_path: Chance | None = None,
     pretrained: bool = True,
 ) -> nn.Module:
     """SMART-IQA; 29,521,479 parameters for tiny, 50,839,383 for small, 89,111,941 for base.

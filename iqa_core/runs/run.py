@@ -10,7 +10,6 @@ import csv
 import hashlib
 import json
 import os
-import re
 import shutil
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from iqa_core.files import file_hash as file_hash  # as runs.file_hash, for note
 from iqa_core.files import project_root, read_json, write_json, write_rows, write_text
 from iqa_core.hints import nearest
 from iqa_core.runs import committed, folders, sources
+from iqa_core.runs.choices import check_choices, check_folder_name
 from iqa_core.runs.facts import circumstances
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 
@@ -192,7 +192,8 @@ class Run:
         stays as it is.
         """
         facts = read_json(self.path("params.json"))
-        facts["run"] = f"{self.name}/{_safe(name, 'variant')}"
+        check_folder_name(name)
+        facts["run"] = f"{self.name}/{name}"
         facts["parameters"] = self.parameters | parameters
         folder = self.folder / name
         before = self._place / name
@@ -286,8 +287,9 @@ def start(notebook_stem: str, namespace: dict) -> Run:
             stand for the parameters where these are not the committed defaults.
 
     Raises:
-        KeyError, ValueError: as `check_parameters`; KeyError before the parameters cell was run;
-            ValueError where another process makes this run.
+        KeyError, ValueError, FileNotFoundError: as `check_parameters` and `check_choices`;
+            KeyError before the parameters cell was run; ValueError where another process makes
+            this run.
         OSError: for a disk on which the draft has no place beside the run that it is to replace.
     """
     root = project_root()
@@ -302,11 +304,11 @@ def start(notebook_stem: str, namespace: dict) -> Run:
     if isinstance(values.get("run"), Run):  # the cell `run = runs.start(...)` is run a second time
         values["run"] = values["run"].parameters["run"]
     parameters = check_parameters(notebook, values)
-    experiment = _safe(parameters.get("experiment") or "lab", "experiment")
+    check_choices(parameters, notebook_stem=notebook_stem, root=root)
+    experiment = parameters.get("experiment") or "lab"
     name = parameters.get("run")
     if not name:
         name = name_of(notebook_stem, parameters, defaults=committed.defaults_of(notebook))
-    name = _safe(name, "run")
     parameters |= {"experiment": experiment, "run": name}
     place = folders.home() / experiment / name
     if not _shares_a_training():
@@ -360,14 +362,6 @@ def load_model(run: str | Path):
     if hint and "/" not in str(run):
         raise FileNotFoundError(f"there is no run and there are no published weights {run}{hint}")
     return weights.load(folders.finished(run))
-
-
-def _safe(name: str, what: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name):
-        raise ValueError(
-            f"{what} = {name!r} names a folder: letters, digits and . _ - + only, no /"
-        )
-    return name
 
 
 def _last_step(history: Path) -> int:

@@ -1,0 +1,333 @@
+"""What the parameters of notebooks may be: one check a name, since a parameter means the same in
+every notebook.
+
+Nothing but files is read for it, with `ast` where they are code: torch, timm and the models are not
+imported, so that `run` refuses in a second what would fail minutes later. Fields of
+`training.Recipe` are checked by that.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple, get_type_hints
+
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+
+from iqa_core.datasets import label_names
+from iqa_core.files import read_json
+from iqa_core.full_reference import list_measures
+from iqa_core.hints import nearest
+from iqa_core.models import Contract, grids, list_models
+from iqa_core.models.arguments import arguments_of, wanted_for_frozen_crops
+from iqa_core.runs.parameters import check_parameters, declared_parameters
+from iqa_core.runs.variants import CHANGEABLE, merged
+from iqa_core.splits import check_scheme
+
+NAME_RUNS = ("start_from", "baseline", "trained", "others", "transfer")
+
+
+class Given(NamedTuple):
+    """What a check may look at beside its value."""
+
+    values: dict  # all parameters of the notebook
+    notebook: Path
+    root: Path
+
+    @property
+    def model(self) -> str:
+        """The model that is built: notebooks without a parameter for it build SMART-IQA."""
+        return self.values.get("model", "smart_iqa")
+
+    def of_model(self, parameter: str) -> dict:
+        """`arguments` or `contract` as the model gets it: what the notebook declares is for its own
+        model, so that another one gets nothing of it.
+        """
+        declared = declared_parameters(self.notebook)
+        value = self.values.get(parameter, {})
+        another = "model" in declared and declared["model"].default != self.model
+        return {} if another and value == declared[parameter].default else value
+
+    def table(self) -> csv.DictReader | None:
+        """The table of the data set, or of that of the run `trained`: notebook 01's, else the
+        demo's labels; None where there is none yet.
+        """
+        data_set = self.values.get("data_set")
+        trained = self.root / f"data/runs/{self.values.get('trained')}/params.json"
+        if trained.is_file():
+            data_set = read_json(trained).get("set")
+        for name in (f"data/tables/{data_set}.csv", f"data/{data_set}/labels.csv"):
+            if (self.root / name).is_file():
+                lines = (self.root / name).read_text(encoding="utf-8").splitlines()
+                return csv.DictReader(line for line in lines if not line.startswith("#"))
+        return None
+
+
+def check_choices(values: dict, *, notebook_stem: str, root: Path) -> None:
+    """Refuses what a notebook cannot be run with, before anything is touched.
+
+    values    all parameters of the notebook, of the types that it declares
+
+    KeyError, ValueError or FileNotFoundError naming the parameter, its value, what is allowed and
+    what of that is nearest.
+    """
+    _check(values, Given(values, root / f"notebooks/{notebook_stem}.ipynb", root))
+
+
+def named_runs(values: dict) -> Iterator[tuple[str, str]]:
+    """(parameter, <experiment>/<run>) of every run whose results a notebook is asked to read."""
+    for name in NAME_RUNS:
+        for entry in _entries(values.get(name, [])):
+            if "/" in entry:
+                yield name, entry
+
+
+def check_folder_name(value: str) -> None:
+    """ValueError for what is no name of a folder of data/runs."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", value):
+        raise ValueError(f"{value!r} names a folder: letters, digits and . _ - + only, no /")
+
+
+# ---- how values are refused
+
+
+def _check(names, given):
+    for name, check in CHECKS.items():
+        if name not in names:
+            continue
+        try:
+            check(given.values[name], given)
+        except (KeyError, ValueError, FileNotFoundError) as error:
+            raise type(error)(f"{name}: {error.args[0]}") from None
+
+
+def _is_one_of(value, known):
+    if value not in known:
+        hint = nearest(value, known) or "."
+        raise KeyError(f"there is no {value!r}{hint} There are {', '.join(known) or 'none'}")
+
+
+def _fits(value, wanted, *, name=""):
+    """ValueError where a value is not of a type, in pydantic's words and with what is nearest."""
+    try:
+        TypeAdapter(list[wanted], config=ConfigDict(strict=True)).validate_python([value])
+    except ValidationError as error:
+        faults = [fault["msg"].removeprefix("Value error, ") for fault in error.errors()]
+        allowed = " or ".join(dict.fromkeys(faults))
+        choices = re.findall(r"'([^']*)'", allowed) if "did you mean" not in allowed else []
+        hint = nearest(error.errors()[0]["input"], choices)
+        raise ValueError(f"{name}{value!r}: {allowed}{hint}") from None
+
+
+def _of(wanted) -> Callable:
+    """The check that a value is of a type."""
+    return lambda value, given: _fits(value, wanted)
+
+
+def _each(check) -> Callable:
+    """The check of every entry of a list, or of a text that is not empty."""
+
+    def check_entries(value, given):
+        for entry in _entries(value):
+            check(entry, given)
+
+    return check_entries
+
+
+def _entries(value):
+    if isinstance(value, str):
+        return [value] if value else []
+    return value
+
+
+# ---- checks of a value and of what it is given with
+
+
+def _folder(value, given):
+    check_folder_name(value)
+
+
+def _data_set(value, given):
+    if not (given.root / f"data/tables/{value}.csv").is_file():
+        label_names(value, root=given.root)
+
+
+def _label(value, given):
+    if value:
+        _is_one_of(value, label_names(given.values["data_set"], root=given.root))
+
+
+def _column(value, given):
+    table = given.table()
+    if table is not None:
+        _is_one_of(value, table.fieldnames)
+
+
+def _distortion(value, given):
+    table = given.table()
+    if table is not None:
+        known = {row.get("distortion", "") for row in table} - {""}
+        _is_one_of(value, sorted(known))
+
+
+def _scheme(value, given):
+    fields = check_scheme(value)
+    if "distortion" in fields:
+        _distortion(fields["distortion"], given)
+
+
+def _schemes(value, given):
+    if not value:
+        raise ValueError("[]: at least one scheme is wanted, as rotation1")
+    for scheme in value:
+        _scheme(scheme, given)
+
+
+def _split(value, given):
+    folder, data_set = given.root / "data/splits", given.values["data_set"]
+    if (folder / f"{value}.csv").is_file():
+        return
+    known = sorted(path.stem for path in folder.glob("*.csv"))
+    hint = nearest(value, known) or "."
+    missing = f"there is no data/splits/{value}.csv{hint} There are {', '.join(known) or 'none'}"
+    if not value.startswith(f"{data_set}-"):
+        raise FileNotFoundError(f"{missing}; notebook 01 makes {data_set}-<scheme>")
+    try:  # notebook 01 can make it
+        _scheme(value.removeprefix(f"{data_set}-"), given)
+    except (KeyError, ValueError) as error:
+        raise FileNotFoundError(f"{missing}; notebook 01 cannot make it: {error.args[0]}") from None
+
+
+def _resize(value, given):
+    if len(value) not in (0, 2) or min(value, default=1) < 1:
+        raise ValueError(f"{value}: height and width are wanted, pixels; or [], images as they are")
+
+
+def _arguments(value, given):
+    wanted = arguments_of(given.model)
+    for name, argument in given.of_model("arguments").items():
+        _is_one_of(name, wanted)
+        _fits(argument, wanted[name][0], name=f"{name} = ")
+
+
+def _contract(value, given):
+    wanted = get_type_hints(Contract, include_extras=True)
+    for name, field in given.of_model("contract").items():
+        _is_one_of(name, wanted)
+        field = tuple(field) if isinstance(field, list) else field
+        _fits(field, wanted[name], name=f"{name} = ")
+
+
+def _frozen_crops(value, given):
+    _fits(value, NonNegativeInt)
+    if value == 0:
+        return
+    grids(value)
+    wanted, known = wanted_for_frozen_crops(given.model), arguments_of(given.model)
+    if wanted is None:
+        raise ValueError(f"{value}: {given.model} cannot be trained on frozen crops; give 0")
+    for name, needed in wanted.items():
+        argument = given.of_model("arguments").get(name, known[name][1])
+        if argument != needed:
+            raise ValueError(
+                f"{value}: {given.model} with {name} {argument} cannot be trained on frozen crops; "
+                f"give 0, or {name}: {needed}"
+            )
+
+
+def _options(value, given):
+    if "select" in value:
+        sets = ["val", "test", *given.values["monitor"]] if "monitor" in given.values else ["val"]
+        _is_one_of(value["select"], sets)
+
+
+def _seeds(value, given):
+    _fits(value, Annotated[list[NonNegativeInt], Field(min_length=1)])
+    if len(set(value)) < len(value):
+        raise ValueError(f"{value}: a seed stands twice; give each once")
+
+
+def _variants(value, given):
+    for variant, change in value.items():
+        check_folder_name(variant)
+        if variant == "full":
+            raise ValueError("full is the model of `arguments`; name the variant otherwise")
+        _fits(change, dict, name=f"{variant}: ")
+        try:
+            for name in change:
+                _is_one_of(name, CHANGEABLE)
+            check_parameters(given.notebook, change)
+            _check(change, given._replace(values=merged(given.values, change)))
+        except (KeyError, ValueError) as error:
+            raise type(error)(f"{variant}: {error.args[0]}") from None
+
+
+def _pair(value, given):
+    if not isinstance(value, list) or len(value) != 2 or value[0] == value[1]:
+        raise ValueError(f"{value!r}: pairs of variants are wanted, as [full, single]")
+    for variant in value:
+        _is_one_of(variant, ["full", *given.values["variants"]])
+
+
+def _shuffle(value, given):
+    full = {name: default for name, (_, default) in arguments_of(given.model).items()}
+    full |= given.of_model("arguments")
+    adaptive = full["multiscale"] and full["attention"] and full["gate"] == "adaptive"
+    if value and not adaptive:
+        raise ValueError(
+            "true: stage weights that are exchanged depend on the image; give shuffle: false, or "
+            "the full model multiscale, attention and gate: adaptive"
+        )
+
+
+def _run(value, given):
+    parts = value.split("/")
+    if len(parts) < 2:
+        raise ValueError(f"{value!r}: <experiment>/<run> is wanted, as demo/02_train_baseline")
+    for part in parts:
+        check_folder_name(part)
+
+
+def _baseline(value, given):
+    if value not in ("", "none"):
+        _run(value, given)
+
+
+def _set_or_run(value, given):
+    check = _run if "/" in value else _data_set
+    check(value, given)
+
+
+FREE_TEXT = {"label_name", "shown_method"}  # of axes; of what finished runs alone can tell
+CHECKS = {
+    "experiment": _each(_folder),
+    "run": _each(_folder),
+    "data_set": _data_set,
+    "label": _label,
+    "schemes": _schemes,
+    "resize": _resize,
+    "split": _split,
+    "model": lambda value, given: _is_one_of(value, list_models()),
+    "arguments": _arguments,
+    "contract": _contract,
+    "frozen_crops": _frozen_crops,
+    "options": _options,
+    "batch_size": _of(PositiveInt),
+    "processes": _of(PositiveInt),
+    "further": _of(NonNegativeInt),
+    "seed": _of(NonNegativeInt),
+    "seeds": _seeds,
+    "measures": _each(lambda value, given: _is_one_of(value, list_measures())),
+    "scale_label": _column,
+    "select_by": _column,
+    "monitor": _each(_data_set),
+    "start_from": _each(_run),
+    "baseline": _baseline,
+    "trained": _each(_run),
+    "others": _each(_run),
+    "variants": _variants,
+    "compare": _each(_pair),
+    "shuffle": _shuffle,
+    "left_out": _each(_distortion),
+    "transfer": _each(_set_or_run),
+}
