@@ -23,7 +23,7 @@ TRAINING = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    with tiny_project.project(tmp_path_factory.mktemp("project"), photos=16, every=11) as root:
+    with tiny_project.project(tmp_path_factory.mktemp("project"), photos=20, every=19) as root:
         demo = tiny_project.prepare(root)
         save_wild(demo[["image", "label"]], root)
         wild = datasets.load_table("wild", root=root)
