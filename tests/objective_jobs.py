@@ -47,7 +47,9 @@ def trained(name, *, epochs, checkpoint=None, **options):
 
 
 def shared_cases(rank, folder: Path, world: int, port: int, options: dict) -> None:
-    """Train the cases of SHARED as one of `world` processes; rows and weights go to <name>-<rank>.pt."""
+    """Train the cases of SHARED as one of `world` processes; rows and weights go to
+    <name>-<rank>.pt.
+    """
     torch.set_num_threads(1)
     torchrun = dict(
         RANK=rank,
