@@ -25,8 +25,9 @@ rotations: env  ## the demo's four rotations: every photograph is tested once; r
 demo-full: demo  ## every notebook on the embedded photographs: the demo, then ablations and a Swin from scratch
 	$(PYTHON) -m iqa_core run demo-full
 
+# By their names: the demo's modules have few tests, so that xdist's own order would keep them for the end.
 test: lint  ## lint and all tests but the slow ones
-	$(QUIET) $(PYTHON) -m pytest -m "not slow" -n 2 --dist loadscope
+	$(QUIET) $(PYTHON) -m pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder
 
 test-slow: env  ## the slow tests: full-size models, long runs
 	HF_HUB_OFFLINE=1 $(PYTHON) -m pytest -m slow; status=$$?; [ $$status -ne 5 ] || { echo "test-slow: no slow test yet"; exit 0; }; exit $$status

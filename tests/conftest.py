@@ -8,6 +8,8 @@ import os
 # than on one
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // _workers))
+# joblib's -1: a worker of several takes no pool of its own, whose processes would import all again
+os.environ["LOKY_MAX_CPU_COUNT"] = os.environ["OMP_NUM_THREADS"]
 os.environ.setdefault(
     "OMP_WAIT_POLICY", "passive"
 )  # threads that wait spinning crawl beside any other busy process

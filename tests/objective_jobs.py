@@ -47,7 +47,9 @@ def trained(name, *, epochs, checkpoint=None, **options):
 
 
 def shared_cases(rank, folder: Path, world: int, port: int, options: dict) -> None:
-    """Train every case as one of `world` processes; rows and weights go to <name>-<rank>.pt."""
+    """Train the cases of SHARED as one of `world` processes; rows and weights go to
+    <name>-<rank>.pt.
+    """
     torch.set_num_threads(1)
     torchrun = dict(
         RANK=rank,
@@ -61,7 +63,7 @@ def shared_cases(rank, folder: Path, world: int, port: int, options: dict) -> No
         GLOO_SOCKET_IFNAME="lo",
     )
     os.environ.update({name: str(value) for name, value in torchrun.items()})
-    for name in CASES:
+    for name in SHARED:
         torch.save(trained(name, **options), folder / f"{name}-{rank}.pt")
 
 
@@ -133,6 +135,8 @@ CASES = {
     "ra_miqa": ra_miqa,
     "frozen crops": frozen_crops,
 }
+# that processes share: whole images by a budget, pairs in two stages, two views, kept features
+SHARED = ("musiq votes", "ckdn", "ra_miqa", "frozen crops")
 
 
 def noisy(sizes, *companions):

@@ -28,7 +28,7 @@ STUDY = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    with tiny_project.project(tmp_path_factory.mktemp("project"), every=11) as root:
+    with tiny_project.project(tmp_path_factory.mktemp("project"), photos=16, every=11) as root:
         tiny_project.prepare(root)
         names = [f"data/demo/{photo.name}" for photo in sorted((root / "data/demo").glob("*.png"))]
         photos = pd.DataFrame({"image": names[:8], "label": range(8), "label_kind": "mos"})

@@ -32,7 +32,7 @@ STORY = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    with tiny_project.project(tmp_path_factory.mktemp("project"), every=11) as root:
+    with tiny_project.project(tmp_path_factory.mktemp("project"), photos=16, every=11) as root:
         tiny_project.run(root, "tiny", STORY)
         yield root
 

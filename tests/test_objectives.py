@@ -5,7 +5,7 @@ frozen crops.
 import numpy as np
 import pytest
 import torch
-from objective_jobs import CASES, case, shared_cases, trained
+from objective_jobs import CASES, SHARED, case, shared_cases, trained
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from training_jobs import free_port, run
 
@@ -75,7 +75,7 @@ def shared(tmp_path_factory):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", SHARED)
 def test_two_processes_do_the_training_of_one(whole, shared, name, rank):
     rows, weights = torch.load(shared / f"{name}-{rank}.pt", weights_only=True)
     expected_rows, expected = whole[name]

@@ -267,7 +267,7 @@ def test_start_before_the_parameters_cell(notebook):
 
 @pytest.mark.parametrize("name", ["../up", "a/b", " "])
 def test_a_name_that_is_no_folder(notebook, name):
-    with pytest.raises(ValueError, match="run = .* names a folder"):
+    with pytest.raises(ValueError, match="run: .* names a folder"):
         runs.start("02_train_baseline", given(run=name))
 
 

@@ -33,7 +33,13 @@ def test_parameters_are_counted_as_published(size):
 
 
 @pytest.mark.parametrize(
-    ("size", "kind"), [("tiny", "full"), ("tiny", "multi"), ("tiny", "single"), ("base", "full")]
+    ("size", "kind"),
+    [
+        ("tiny", "full"),
+        ("tiny", "multi"),
+        ("tiny", "single"),
+        pytest.param("base", "full", marks=pytest.mark.slow),
+    ],
 )
 def test_it_answers_as_the_published_code(size, kind):
     told = golden(f"smart_iqa_{size}_{kind}")

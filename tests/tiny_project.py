@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY
+from PIL import Image
 
 from iqa_core import datasets, splits
 from iqa_core.apps.execute import execute
@@ -14,17 +15,23 @@ from iqa_core.apps.execute import execute
 DEMO = REPOSITORY / "data/demo"
 
 
+SIZE = 320, 240  # width and height of its photographs: a crop of 224 fits
+
+
 @contextmanager
-def project(root, *, every: int):
-    """A folder with the same notebooks and photographs, and every so manieth row of the demo's
-    labels; the environment is put back at the end.
+def project(root, *, photos: int, every: int):
+    """A folder with the same notebooks, so many of the demo's photographs, made small, and every so
+    manieth row of their labels; the environment is put back at the end.
     """
     (root / "params").mkdir()
     (root / "data/demo").mkdir(parents=True)
     (root / "notebooks").symlink_to(REPOSITORY / "notebooks")
-    for photo in DEMO.glob("*.png"):
-        (root / "data/demo" / photo.name).symlink_to(photo)
-    rows = pd.read_csv(DEMO / "labels.csv", comment="#")[::every]
+    kept = sorted(DEMO.glob("*.png"))[:photos]
+    for photo in kept:
+        with Image.open(photo) as whole:
+            whole.convert("RGB").resize(SIZE).save(root / "data/demo" / photo.name)
+    rows = pd.read_csv(DEMO / "labels.csv", comment="#")
+    rows = rows[rows.content.isin([photo.stem for photo in kept])][::every]
     rows.to_csv(root / "data/demo/labels.csv", index=False)
     before = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:

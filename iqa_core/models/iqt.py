@@ -24,7 +24,7 @@ from torch import nn
 
 from . import Contract, Objective
 from .arguments import Chance, PyramidName
-from .layers import Attention
+from .layers import Attention, no_autocast
 from .pyramid import Pyramid, timm_model
 
 SIZES = {  # layers of encoder and decoder each, D, H, D_feat, D_head, crop in pixels
@@ -83,7 +83,7 @@ class Frozen(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, s, s) in [0, 1] -> (b, channels, side, side)."""
-        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+        with torch.no_grad(), no_autocast(images):
             return self.maps(images.float())
 
 

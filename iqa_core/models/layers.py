@@ -2,6 +2,8 @@
 where maps are asked for.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import nn
 
@@ -68,3 +70,10 @@ class Attention(nn.Module):
     def _by_head(self, tokens):
         """(b, n, width) -> (b, heads, n, width / heads)"""
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def no_autocast(images: torch.Tensor) -> AbstractContextManager:
+    """Within it nothing is computed in half precision; torch's meta device knows no autocast."""
+    if images.is_meta:
+        return nullcontext()
+    return torch.autocast(images.device.type, enabled=False)

@@ -24,7 +24,7 @@ from torch import nn
 
 from . import VOTES, Contract, Objective, mean_vote
 from .arguments import Chance, PositiveInt, PyramidName
-from .layers import Attention, Normalise
+from .layers import Attention, Normalise, no_autocast
 from .pyramid import timm_model
 
 log = logging.getLogger(__name__)
@@ -409,7 +409,7 @@ def gaussian_resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor
     rows, columns = (
         torch.from_numpy(gaussian_weights(old, new)).to(images.device) for old, new in pairs
     )
-    with torch.autocast(images.device.type, enabled=False):
+    with no_autocast(images):
         return rows @ images.float() @ columns.T
 
 
