@@ -205,7 +205,8 @@ def predict_and_save(
     network.contract.calibration = metrics.fit_scale(parts[0].predicted, truth)
     weights.save(network, record.folder)
     device = str(next(network.parameters()).device)
-    record.record(device=device, selected_on=chosen["selected_on"])
+    kept_as = getattr(network, "kept_as", None)
+    record.record(device=device, selected_on=chosen["selected_on"], training=kept_as)
     return predictions
 
 

@@ -23,7 +23,8 @@ def _verbs(help_text: str, **groups: typer.Typer) -> typer.Typer:
 
 weights = _verbs("Published weights: what there is, fetch it, make models of it.")
 data = _verbs("Data sets: what there is, fetch it, check it, make distorted images of your own.")
-app = _verbs("The verbs of the IQA workbook.", weights=weights, data=data)
+runs = _verbs("Runs: what there is, what one holds, what tells two apart; throw one away.")
+app = _verbs("The verbs of the IQA workbook.", weights=weights, data=data, runs=runs)
 # the user's mistakes: a message and exit code 2, no traceback
 MISTAKES = (ValueError, KeyError, FileNotFoundError)
 
@@ -395,6 +396,70 @@ def distort_data(
     print(f"{len(table)} images listed in {out / 'images.csv'}")
     if refused:
         raise typer.Exit(1)
+
+
+@runs.command("list")
+def list_runs() -> None:
+    """All runs, finished or not, and the trainings that are kept."""
+    from iqa_core.runs import folders, manage
+
+    titles = ("run", "state", "method", "split", "headline", "date", "MB")
+    table = _table(*titles, right=("MB",))
+    for row in manage.rows():
+        words = [row[title] for title in titles[:-1]]
+        table.add_row(*words, f"{row['bytes'] / 1e6:.0f}")
+    _print(table)
+    unused = manage.unused_trainings()
+    kept = manage.size_of(folders.home() / ".trainings") / 1e6
+    spare = sum(map(manage.size_of, unused)) / 1e6
+    print(
+        f"Kept trainings take {kept:.0f} MB; {len(unused)} of them, {spare:.0f} MB, belong to no "
+        f"finished run: `runs remove --unused-trainings`."
+    )
+
+
+@runs.command("show")
+def show_run(name: Annotated[str, typer.Argument(help="<experiment>/<run>")]) -> None:
+    """How a run was made, what it read, whether it is stale, and what came out."""
+    from iqa_core.runs import manage
+
+    print(*manage.described(name), sep="\n")
+
+
+@runs.command("diff")
+def compare_runs(
+    one: Annotated[str, typer.Argument(help="<experiment>/<run>")],
+    other: Annotated[str, typer.Argument(help="<experiment>/<run>")],
+) -> None:
+    """Parameters, data, code, versions and results in which two finished runs differ."""
+    from rich.markup import escape
+
+    from iqa_core.runs import manage
+
+    table = _table("what", one, other)
+    for row in manage.differences(one, other):
+        table.add_row(*map(escape, row))
+    _print(table)
+
+
+@runs.command("remove")
+def remove_run(
+    name: Annotated[str, typer.Argument(help="<experiment>/<run>")] = "",
+    unused: Annotated[
+        bool,
+        typer.Option("--unused-trainings", help="Kept trainings that no finished run has."),
+    ] = False,
+) -> None:
+    """Throw a run away, with its training where no other run has it; refused where others read
+    it.
+    """
+    from iqa_core.runs import manage
+
+    if bool(name) == unused:
+        raise ValueError("name one run, or say --unused-trainings")
+    removed = manage.remove_unused_trainings() if unused else manage.remove(name)
+    for folder in removed:
+        print(f"removed {folder}")
 
 
 def main() -> None:

@@ -125,6 +125,19 @@ def let_go(name: str) -> None:
         os.environ.pop(HELD, None)
 
 
+def being_made() -> list[str]:
+    """The runs that some process is making."""
+    names = []
+    for file in sorted((home() / ".locks").glob("*/*.lock")):
+        lock = FileLock(file)
+        try:
+            with lock.acquire(timeout=0):
+                pass
+        except Timeout:
+            names.append(f"{file.parent.name}/{file.stem}")
+    return names
+
+
 def _lock_file(name: str) -> str:
     return str(home() / f".locks/{name}.lock")
 

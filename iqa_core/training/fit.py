@@ -45,7 +45,7 @@ def fit(
     log: Callable[[str], None] = print,
 ) -> Iterator[dict]:
     """Train `model` in place, yielding a row a validation; afterwards it holds the weights of the
-    best row.
+    best row, and as `kept_as` the key under which it is kept.
 
     The best row, of the last stage, has the highest val_score, the mean SRCC within contents (plain
     SRCC without contents), or the highest SRCC on the set that `recipe.select` names; then the
@@ -85,6 +85,7 @@ def fit(
     parts["precision"] = fabric.strategy.precision
     minutes, rank = recipe.checkpoint_minutes, fabric.global_rank
     saved = Checkpoint(checkpoint, same, parts, minutes=minutes, rank=rank)
+    model.kept_as = saved.key
     if kept := saved.finished():
         log(f"{opening(training)}\nnot trained again: it is the kept training {saved.key}")
         model.load_state_dict(kept["weights"])

@@ -83,7 +83,7 @@ def agree(fabric: Fabric, taken: int) -> None:
     if fabric.world_size > 1:
         torch.distributed.all_gather_object(found, taken)
     if len(set(found)) > 1:
-        fix = "let all machines share data/runs, or copy last.ckpt to each, or delete it on all"
+        fix = "let all machines share data/runs, or copy data/runs/.trainings to each"
         raise ValueError(
             f"the processes found checkpoints of different steps ({', '.join(map(str, found))}); "
             f"{fix}"
