@@ -246,7 +246,7 @@ def _stopped_and_taken_up(rank, folder, images, val):
             *images,
             *val,
             **SGD | dict(epochs=1, batch_size=4),
-            checkpoint=folder / f"{name}.ckpt",
+            checkpoint=folder / name,
             log=Silent(rank),
         )
         rows[name] = []
@@ -254,12 +254,13 @@ def _stopped_and_taken_up(rank, folder, images, val):
             rows[name].append({key: value for key, value in row.items() if key != "seconds"})
             if len(rows[name]) == stop:
                 if rank == 1:
-                    shutil.copy(folder / "left.ckpt", folder / "own-1.ckpt")
+                    shutil.copytree(folder / "left", folder / "own-1")
                 break
     torch.save(rows, folder / f"resumed-{rank}.pt")
     options = SGD | dict(
-        epochs=1, batch_size=4, checkpoint=folder / f"own-{rank}.ckpt", log=Silent(rank)
+        epochs=1, batch_size=4, checkpoint=folder / f"own-{rank}", log=Silent(rank)
     )
+    training.seed_everything(0)
     try:
         next(fit(Swin(), *images, *val, **options))
     except ValueError as error:

@@ -57,8 +57,6 @@ def train(record: runs.Run, processes: int) -> None:
     """
     if processes == 1 or "RANK" in os.environ:
         return
-    notebook = runs.read_json(record.path("params.json"))["notebook"]
-    cells_to_training(runs.project_root() / f"notebooks/{notebook}.ipynb")
     threads = max(1, sweep.threads_allowed() // allowed(processes))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
@@ -80,6 +78,10 @@ def train(record: runs.Run, processes: int) -> None:
         raise RuntimeError(
             f"the training by {processes} processes ended with exit code {torchrun.returncode}; "
             f"what failed stands above; start this again, it goes on from the last checkpoint"
+        )
+    if not any(record.trainings.glob("*/*.ckpt")):
+        raise ValueError(
+            "the processes kept no training: give `training.fit` checkpoint=record.trainings"
         )
 
 
@@ -152,7 +154,7 @@ def run_distributed(
 
 def cells_to_training(notebook: Path) -> list[Cell]:
     """The code cells of a notebook as far as the one tagged `training`; ValueError if it is not
-    exactly one, or keeps no checkpoint.
+    exactly one.
     """
     cells = [
         Cell(number, "".join(cell["source"]), cell["metadata"].get("tags", []))
@@ -164,11 +166,6 @@ def cells_to_training(notebook: Path) -> list[Cell]:
         raise ValueError(
             f"{notebook.name}: {len(tagged)} cells are tagged `{TAG}`; tag the one that trains, "
             f"the last that all processes run"
-        )
-    if "checkpoint=" not in cells[tagged[0]].source:
-        raise ValueError(
-            f"{notebook.name}: the training is lost when its processes end; give `training.fit` "
-            f"checkpoint=record.trainings"
         )
     return cells[: tagged[0] + 1]
 
