@@ -10,9 +10,12 @@ import io
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+SPARE = 10**9  # bytes of a disk that large files leave free
 
 
 def project_root() -> Path:
@@ -41,6 +44,15 @@ def file_hash(path: Path) -> str:
     digits look like a number.
     """
     return f"sha256-{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"
+
+
+def shortage(folder: Path, needed: int) -> str:
+    """What lacks, in words, where `needed` bytes would leave less than `SPARE` free on the disk of
+    `folder`; else nothing.
+    """
+    free = shutil.disk_usage(folder).free
+    wanted = f"{needed / 1e9:.2g} GB and {SPARE / 1e9:g} GB to spare are wanted"
+    return f"{free / 1e9:.3g} GB are free, {wanted}" if needed + SPARE > free else ""
 
 
 @contextmanager

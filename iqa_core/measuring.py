@@ -21,7 +21,7 @@ def measurable(table: pd.DataFrame, names: Sequence[str], *, root: Path) -> list
     if not names:
         return []
     if "reference" not in table or table.reference.isna().any():
-        print(f"no references: {', '.join(names)} are not measured on this set", flush=True)
+        print(f"no references, so not measured on this set: {', '.join(names)}", flush=True)
         return []
     sizes = {path: image_size(root / path) for path in {*table.image, *table.reference}}
     for row in table.itertuples():

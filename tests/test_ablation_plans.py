@@ -288,7 +288,7 @@ def test_rows_that_do_not_belong_in_one_matrix(other_run, parameters):
             "lab/c was trained on demo, as this run; a matrix has one row a set",
         ),
         other_run("lab/d", csv=False): (FileNotFoundError, "lab/d has no transfer.csv"),
-        other_run("lab/e", done=False): (FileNotFoundError, "lab/e has no _SUCCESS"),
+        other_run("lab/e", done=False): (FileNotFoundError, "lab/e did not finish"),
         "lab/f": (FileNotFoundError, "no run 'lab/f'"),
     }
     for name, (error, words) in refused.items():

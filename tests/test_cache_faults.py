@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from iqa_core.files import SPARE
 from iqa_core.pixels import cache as store
 from iqa_core.pixels import read_image
 from iqa_core.pixels.cache import PixelCache
@@ -50,8 +51,8 @@ def records(cache):
 def test_where_the_disk_is_short_files_are_decoded_each_time_and_a_warning_says_so_once(
     files, tmp_path, decodes, monkeypatch
 ):
-    free = store.SPARE + 20_000
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: type("", (), {"free": free}))
+    free = SPARE + 20_000
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("", (), {"free": free}))
     cache = PixelCache(files, tmp_path / "c")
     wanted = (
         r"at every use: 1 GB are free, 8.1e-05 GB and 1 GB to spare are wanted; "

@@ -5,6 +5,8 @@ what then makes which part of it stale.
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -122,6 +124,7 @@ CHANGES = {  # file: what is added, the notebooks that are stale, the trainings 
     "models/maniqa.py": (CODE, "", ""),
     "figures/variants.py": (CODE, "", ""),
     "apps/sweep.py": (CODE, "", ""),
+    "runs/folders.py": (CODE, "", ""),
     "figures/curves.py ": (CODE, "02 03 10", ""),
     "figures/data.py": (CODE, "01 02 03", ""),
     "tables/agreement.py": (CODE, "02 03 10", ""),
@@ -228,3 +231,35 @@ def test_another_python_and_a_run_of_an_earlier_format_are_reasons(root):
         assert "an earlier version of the workbook" in stale(root)["10_export_figures"]
     finally:
         file.write_text(before)
+
+
+@pytest.mark.slow
+def test_own_images_without_references_by_run_and_by_papermill(root, capfd):
+    """The README's form of a set of one's own, the whole story, then the training's notebook once
+    more by papermill alone.
+    """
+    table = pd.read_csv(root / "data/tables/demo.csv")[["image", "label", "content"]]
+    folder = root / "data/raw/own"
+    folder.mkdir(parents=True)
+    for image in table.image:
+        (folder / image.rpartition("/")[2]).symlink_to(root / image)
+    names = table.image.str.rpartition("/")[2]
+    table.assign(image=names).to_csv(folder / "labels.csv", index=False)
+    own = {"data_set": "own", "split": "own-random80-0", "epochs": 1, "contract": {"crops": 1}}
+    story = {
+        "01_prepare_data": {"data_set": "own", "schemes": ["random80-0"]},
+        "02_train_baseline": own,
+        "10_export_figures": {},
+    }
+    tiny_project.run(root, "own", story)
+    said = capfd.readouterr().out
+    told = "no references, so not measured on this set: psnr, ssim, vsi"
+    assert said.index(told) < said.index("model: LightHyperIQA")
+    assert "This set does not tell distortions." in said
+    command = [sys.executable, "-m", "papermill", "notebooks/02_train_baseline.ipynb"]
+    command += [str(root / "out.ipynb"), "-f", "params/own/02_train_baseline.yaml"]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    (other,) = (root / "data/runs/lab").glob("02_train_baseline--*")
+    assert "not trained again" in (other / "train.log").read_text()
+    first = root / "data/runs/own/02_train_baseline/predictions.csv"
+    assert (other / "predictions.csv").read_bytes() == first.read_bytes()

@@ -13,7 +13,6 @@ from training_jobs import fit
 from iqa_core import evaluation
 from iqa_core.loading import frozen_crops
 from iqa_core.models import create_model
-from iqa_core.pixels import cache
 from iqa_core.pixels.cache import PixelCache
 
 OPTIONS = dict(
@@ -111,7 +110,7 @@ def test_features_are_computed_once_for_a_backbone_and_its_images(images, featur
 def test_a_full_disk_and_numbers_that_do_not_fit_leave_nothing_behind(images, tmp_path, capsys):
     model = network()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache.shutil, "disk_usage", lambda folder: type("", (), {"free": 10**9}))
+        patch.setattr("shutil.disk_usage", lambda folder: type("", (), {"free": 10**9}))
         wanted = "kept in .*: 1 GB are free, .* GB and 1 GB to spare are wanted; free some space"
         with pytest.raises(OSError, match=f"frozen crops cannot be {wanted}"):
             frozen_crops(model, images, crops=4, folder=tmp_path)

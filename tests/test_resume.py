@@ -17,7 +17,7 @@ from training_jobs import KILLS, OPTIONS, Small, data, fit, killed_training, run
 
 from iqa_core import training
 from iqa_core.loading.samples import fingerprint
-from iqa_core.pixels import PixelCache, cache
+from iqa_core.pixels import PixelCache
 from iqa_core.training import checkpoint as checkpoints
 
 CELL = 'experiment: str = "lab"  # folder\nrun: str = ""  # folder in it\n'
@@ -244,6 +244,6 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_first_step(tmp_pa
 
 def test_a_disk_too_full_for_checkpoints_is_noticed_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr(Small, "forward", None)
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: Namespace(free=10**9))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Namespace(free=10**9))
     with pytest.raises(OSError, match=r"no training can be kept in .*1 GB are free, .* free some"):
         fitted(tmp_path)

@@ -15,7 +15,6 @@ import pytest
 from conftest import CELL
 
 from iqa_core import files, runs
-from iqa_core.pixels import cache
 from iqa_core.runs import committed, folders
 
 
@@ -233,7 +232,7 @@ def test_a_second_kernel_on_the_same_run_is_refused(project, notebook):
 
 
 def test_a_disk_without_room_is_told_at_the_start(project, notebook, monkeypatch):
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: Namespace(free=10**9 - 1))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Namespace(free=10**9 - 1))
     with pytest.raises(OSError, match=r"no room for lab/02_train_baseline: 1 GB are free, .*free"):
         runs.start("02_train_baseline", given())
 

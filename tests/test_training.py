@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 from training_jobs import fit
 
-from iqa_core import evaluation, training
+from iqa_core import evaluation, measuring, training
 from iqa_core.metrics import per_content
 from iqa_core.models import VOTES, Contract, Objective, create_model
 from iqa_core.stats import srcc
@@ -295,12 +295,12 @@ def test_hyperiqa_s_quirks(tmp_path):
         """Whether backbone and head learn after the first of three epochs, of 12 steps; and the
         steps that the optimizer counts for the weight and the bias of each.
         """
-        seen, model, file = [], Brightness(), tmp_path / "last.ckpt"
-        options = OPTIONS | dict(epochs=3, checkpoint=file) | changes
+        seen, model, folder = [], Brightness(), tmp_path / "_".join(["kept", *changes])
+        options = OPTIONS | dict(epochs=3, checkpoint=folder) | changes
         for _ in fit(model, *data(), *data(24), **options):
             seen.append([part.weight.detach().clone() for part in (model.backbone, model.head)])
-        state = torch.load(file, weights_only=True)["optimizer"]["state"]
-        file.unlink()
+            (file,) = folder.glob("*/last.ckpt")
+            state = torch.load(file, weights_only=True)["optimizer"]["state"]
         moved = [not torch.equal(*pair) for pair in zip(seen[0], seen[2], strict=True)]
         return moved, [of_tensor["step"].item() for of_tensor in state.values()]
 
@@ -609,14 +609,21 @@ def test_damaged_weights_are_noticed():
         evaluation.predict(model, data(1)[0])
 
 
-def test_measures_are_higher_for_better_and_need_references(tmp_path):
+def test_measures_are_higher_for_better_and_need_references(tmp_path, capsys):
     images = data(3)[0]
     for i, image in enumerate(images):
         Image.fromarray(np.repeat(np.repeat(image, 8, 0), 8, 1)).save(tmp_path / f"{i}.png")
     table = pd.DataFrame({"image": ["1.png", "2.png", "0.png"], "reference": "0.png"})
-    found = evaluation.measure(table, ["psnr", "mdsi"], root=tmp_path, processes=1)
+    names = measuring.measurable(table, ["psnr", "mdsi"], root=tmp_path)
+    found = measuring.measure(table, names, root=tmp_path, processes=1)
     assert found.image.tolist() == table.image.tolist()
     assert found.psnr.idxmax() == found.mdsi.idxmax() == 2
-    assert evaluation.measure(table[["image"]], [], root=tmp_path).columns.tolist() == ["image"]
-    with pytest.raises(ValueError, match="leave `measures` empty"):
-        evaluation.measure(table[["image"]], ["psnr"], root=tmp_path)
+    alone = table[["image"]]
+    assert measuring.measurable(alone, ["psnr"], root=tmp_path) == []
+    assert capsys.readouterr().out == "no references, so not measured on this set: psnr\n"
+    assert measuring.measure(alone, [], root=tmp_path).columns.tolist() == ["image"]
+    with pytest.raises(KeyError, match="no full-reference measure 'psnrr'"):
+        measuring.measurable(alone, ["psnrr"], root=tmp_path)
+    Image.new("RGB", (9, 9)).save(tmp_path / "1.png")
+    with pytest.raises(ValueError, match=r"1.png is 9x9, its reference 0.png .*: .* need one size"):
+        measuring.measurable(table, ["psnr"], root=tmp_path)

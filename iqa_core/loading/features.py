@@ -13,9 +13,9 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from ..files import shortage
 from ..models.hyperiqa import OnPooledStages
 from ..pixels import PixelCache
-from ..pixels.cache import shortage
 from .views import FROZEN, batch, evaluation_views, floats
 
 VERSION = 2  # part of every file's key: raise it when `pooled_features` gives other numbers

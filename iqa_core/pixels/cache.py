@@ -7,7 +7,6 @@ import json
 import math
 import os
 import secrets
-import shutil
 import threading
 import warnings
 import zlib
@@ -19,10 +18,10 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+from ..files import shortage
 from .read import Size, image_size, read_image, sides
 
 RULES = 3  # part of every cache's key: raise it when `read_image` or `resize` gives other pixels
-SPARE = 10**9  # bytes of a disk that a cache leaves free
 NOTHING = b"", {}  # no file is mapped, nothing in it compared
 RECORD = 48  # bytes of a record in the index: 6 integers of 64 bits
 # a file lock holds off other processes but, on network disks, no threads; this one does
@@ -267,15 +266,6 @@ class PixelCache(Sequence):
                 f"runs) and start again, or name another folder",
                 stacklevel=4,
             )
-
-
-def shortage(folder: Path, needed: int) -> str:
-    """What lacks, in words, where `needed` bytes would leave less than `SPARE` free on the disk of
-    `folder`; else nothing.
-    """
-    free = shutil.disk_usage(folder).free
-    wanted = f"{needed / 1e9:.2g} GB and {SPARE / 1e9:g} GB to spare are wanted"
-    return f"{free / 1e9:.3g} GB are free, {wanted}" if needed + SPARE > free else ""
 
 
 def _signed(checksum, *place):

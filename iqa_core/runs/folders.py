@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from iqa_core.files import project_root, read_json, write_rows
-from iqa_core.pixels.cache import shortage
+from iqa_core.files import project_root, read_json, shortage, write_rows
 
 HELD = "IQA_RUN_HELD"  # environment: the lock that this process, or one that started it, holds
 INDEX_COLUMNS = (

@@ -17,7 +17,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 NAME = PACKAGE.name
-APPS = "apps"  # they start what computes, and compute nothing
+NO_NUMBERS = {"apps", "runs"}  # they start, check and record what computes, and compute nothing
 
 
 def python_minor() -> str:
@@ -69,7 +69,7 @@ def hashes(files: Iterable[Path]) -> dict[str, str]:
     waiting, reached = list(files), set()
     while waiting:
         file = waiting.pop()
-        if file in reached or file.relative_to(PACKAGE).parts[0] == APPS:
+        if file in reached or file.relative_to(PACKAGE).parts[0] in NO_NUMBERS:
             continue
         reached.add(file)
         waiting += _imports_of(file, file.stat().st_mtime_ns)

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import torch
 
-from ..files import read_json, write_json
-from ..pixels.cache import shortage
+from ..files import read_json, shortage, write_json
 
 MOST_DIFFERENCES = 3  # told of the kept training that is nearest to one that begins anew
 
