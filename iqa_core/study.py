@@ -39,7 +39,7 @@ class Data:
 
     def summary(self) -> pd.DataFrame:
         """A row a part: images, contents, where the table has such, and the mean label."""
-        counted = {"images": ("image", "size"), "label": ("label", "mean")}
+        counted = {"images": ("image", "size"), "mean label": ("label", "mean")}
         if "content" in self.table:
             counted["contents"] = ("content", "nunique")
         groups = self.table.groupby(self.part.rename("part"))
@@ -56,7 +56,8 @@ def open_data(record: runs.Run, data_set: str, split: str, *, columns: Sequence[
     itself are made.
 
     FileNotFoundError for a table or split that is not there, KeyError for one of `columns` that the
-    table lacks, ValueError for a part without rows, and as `splits.load_split`.
+    table lacks, ValueError for a part without rows, for gaps in a column of val's rows, and as
+    `splits.load_split`.
     """
     root = runs.project_root()
     table = datasets.saved_table(data_set, root=root)
@@ -67,6 +68,12 @@ def open_data(record: runs.Run, data_set: str, split: str, *, columns: Sequence[
     part = splits.load_split(file, table)
     if empty := sorted(set(splits.PARTS) - set(part)):
         raise ValueError(f"{split} has no image in {', '.join(empty)}; make it by another scheme")
+    for column in columns:
+        if table[column][part == "val"].isna().any():
+            raise ValueError(
+                f"{data_set} lacks {column} for some images of val, on which the scale is fitted; "
+                "give scale_label: label"
+            )
     record.uses(file, root / f"data/tables/{data_set}.csv")
     label_kind = table.label_kind.iloc[0]
     split_hash = runs.file_hash(file)
@@ -219,10 +226,13 @@ def of_test(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
 def find_baseline(record: runs.Run, run: str, notebook: str, data: Data) -> str:
     """The run to compare with: `run`, by name; for "" the newest finished one of a notebook on the
     same split in this experiment, which is printed and recorded; "" for "none", or if there is
-    none.
+    none. Errors as `open_baseline`.
     """
+    if run == "none":
+        return ""
     if run:
-        return "" if run == "none" else run
+        _recorded(run, data)
+        return run
     try:
         split = [data.name, data.split_hash]
         found = runs.newest_runs(record.experiment, [notebook], split=split)
