@@ -128,6 +128,22 @@ def test_a_finished_training_is_not_done_again(tmp_path, monkeypatch):
     assert "not trained again: it is the kept training" in said[0]
 
 
+def test_a_cell_that_is_run_again_is_the_same_training(tmp_path):
+    """Left after its first row, then to its end, then once more: with the same network, as a
+    notebook's cell has it.
+    """
+    model, said = start(), []
+    options = OPTIONS | dict(epochs=3, checkpoint=tmp_path, log=said.append)
+    for _ in fit(model, *data(), *data(25, seed=1), **options):
+        break
+    rows = list(fit(model, *data(), *data(25, seed=1), **options))
+    assert "goes on from last.ckpt, 6 of 18 steps done, processes 1" in said
+    assert list(fit(model, *data(), *data(25, seed=1), **options)) == rows
+    assert "not trained again" in said[-2] and len(list(tmp_path.iterdir())) == 1
+    whole = list(fit(start(), *data(), *data(25, seed=1), **options | {"checkpoint": None}))
+    assert [row | {"seconds": 0} for row in whole] == [row | {"seconds": 0} for row in rows]
+
+
 def test_numpy_numbers_are_those_of_python(tmp_path):
     rows = fitted(tmp_path, head_lr=np.float64(0.001), clip=np.float32(2.0))
     assert fitted(tmp_path, head_lr=0.001, clip=2.0) == rows
@@ -147,7 +163,7 @@ def test_another_training_is_kept_beside_and_the_log_names_what_differs(tmp_path
     assert len(list(tmp_path.iterdir())) == 3 and fitted(tmp_path) == rows
 
 
-@pytest.mark.parametrize("change", ["pixel", "label", "weight", "crop", "code"])
+@pytest.mark.parametrize("change", ["pixel", "label", "weight", "fixed", "crop", "code"])
 def test_what_a_training_depends_on_has_another_key(tmp_path, monkeypatch, change):
     fitted(tmp_path)
     model, (images, table) = start(), data()
@@ -157,6 +173,8 @@ def test_what_a_training_depends_on_has_another_key(tmp_path, monkeypatch, chang
         table.loc[5, "label"] += 0.5
     if change == "weight":
         model.head.bias.data += 0.01
+    if change == "fixed":
+        model.backbone.requires_grad_(False)
     if change == "crop":
         model.contract = model.contract.changed(crop=15)
     if change == "code":

@@ -72,7 +72,10 @@ def _changed_input(before: dict, root: Path) -> str:
 def _newer_runs(before: dict) -> str:
     """Which finished runs would be found in place of those that were; "" if the same would."""
     for names, asked in before.get("found", {}).items():
-        taken = ", ".join(folders.newest_runs(**asked).taken)
+        try:
+            taken = ", ".join(folders.newest_runs(**asked).taken)
+        except FileNotFoundError as error:
+            return str(error)
         if taken != names:
             return f"the newest runs are now {taken}"
     return ""

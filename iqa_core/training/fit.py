@@ -18,9 +18,9 @@ from . import processes
 from .checkpoint import Checkpoint
 from .log import column, ending, opening
 from .losses import UNITLESS
-from .prepare import check, identity, to_label_units
+from .prepare import check, identity, leave, to_label_units
 from .recipe import Recipe
-from .step import predict, set_up, take_step, validate
+from .step import Training, predict, set_up, take_step, validate
 
 READ_EVERY = 16  # steps: losses are read from the device, which has to wait, so many at once
 
@@ -65,7 +65,9 @@ def fit(
                   (`prepare.identity`). A file is written there at the start, at every validation,
                   and when it is `recipe.checkpoint_minutes` old; from it this same training goes
                   on, on a CPU bit for bit, after its rows are yielded again. One that has finished
-                  yields its rows and loads its weights: nothing is trained twice
+                  yields its rows and loads its weights: nothing is trained twice. The same model
+                  given again as a training has left it, in a notebook's cell that is run again,
+                  is that training's
     log           gets sentences
 
     KeyError or ValueError for what data, model and recipe cannot do together, before any step;
@@ -77,15 +79,25 @@ def fit(
     check(model, objective, recipe, sets)
     same = identity(model, objective, recipe, sets)
     training = set_up(model, objective, recipe, sets, seed_everything(recipe.seed))
-    fabric, batches, steps = training.fabric, training.batches, training.steps
+    fabric = training.fabric
     log = log if fabric.global_rank == 0 else _silent
-
-    # A training that has finished is not done again.
-    parts = {"model": model, "optimizer": training.optimizer, "batches": batches}
+    parts = {"model": model, "optimizer": training.optimizer, "batches": training.batches}
     parts["precision"] = fabric.strategy.precision
     minutes, rank = recipe.checkpoint_minutes, fabric.global_rank
     saved = Checkpoint(checkpoint, same, parts, minutes=minutes, rank=rank)
     model.kept_as = saved.key
+    try:
+        yield from _train(training, saved, log)
+    finally:
+        leave(model, same)
+
+
+def _train(training: Training, saved: Checkpoint, log: Callable[[str], None]) -> Iterator[dict]:
+    """The rows of a training, from its beginning or from where it was left."""
+    model, objective, recipe = training.model, training.objective, training.recipe
+    fabric, batches, steps = training.fabric, training.batches, training.steps
+
+    # A training that has finished is not done again.
     if kept := saved.finished():
         log(f"{opening(training)}\nnot trained again: it is the kept training {saved.key}")
         model.load_state_dict(kept["weights"])
@@ -112,7 +124,7 @@ def fit(
 
     rows, pending = progress["rows"], []
     started = time.perf_counter() - progress["seconds"]
-    shown = dict(desc="train", mininterval=5, disable=rank > 0)
+    shown = dict(desc="train", mininterval=5, disable=fabric.global_rank > 0)
     bar = tqdm(total=steps, initial=batches.taken, **shown)
     model.train()
     for step in range(batches.taken, steps + 1):
@@ -159,6 +171,7 @@ def fit(
         )
     model.load_state_dict(progress["weights"])
     if training.loss in UNITLESS:
+        val = training.sets["val"]
         to_label_units(model.contract, predict(training, val), val.table.label)
     scale = [model.contract.offset, model.contract.scale]
     saved.finish({"rows": rows, "weights": progress["weights"], "scale": scale})

@@ -263,12 +263,13 @@ def identity(
     the model reach. Versions of libraries are not in it.
     """
     kind = getattr(model, "config", {"name": type(model).__name__})
-    scale = {"offset", "scale", "units"}  # which training itself sets
+    scale = {"offset", "scale", "units", "calibration"}  # which training and its test set
     contract = {key: value for key, value in asdict(model.contract).items() if key not in scale}
     values = recipe.identity() | {
         "loss": loss_of(objective, recipe)[1],
         "model": str(kind),
         "starting weights": _digest_of_weights(model),
+        "fixed weights": [name for name, p in model.named_parameters() if not p.requires_grad],
         "contract": str(contract),
         "objective": str(objective.identity()),
     }
@@ -281,7 +282,23 @@ def identity(
     modules = {FIT, type(model).__module__, *(function.__module__ for function in functions)}
     for module, digest in code_of_modules(modules).items():
         values[f"code of {module}"] = digest
-    return values
+    return _of_left(model, values)
+
+
+def leave(model: nn.Module, same: dict) -> None:
+    """Notes in the model which training has left it, so that the same one finds it again."""
+    model.left_by = same, _digest_of_weights(model)
+
+
+def _of_left(model, values):
+    """What a training depends on, with the weights that it began with where it has left the model
+    as it is now.
+    """
+    if not hasattr(model, "left_by"):
+        return values
+    before, weights = model.left_by
+    as_before = values | {"starting weights": before["starting weights"]}
+    return before if values["starting weights"] == weights and as_before == before else values
 
 
 def _digest_of_weights(model):
