@@ -93,7 +93,8 @@ def build_network(
     frozen_crops: int = 0,
     start_from: str = "",
 ):
-    """The network of a run: model `name` of `arguments`, its contract changed by `contract`.
+    """The network of a run: model `name` of `arguments`, its contract changed by `contract`, its
+    weights drawn by the recipe's seed.
 
     arguments, contract
                    those that the notebook declares are its own model's; another model, of which
@@ -108,6 +109,8 @@ def build_network(
     declared = _declared_of_another(record, name)
     arguments = {} if arguments == declared.get("arguments") else arguments
     contract = {} if contract == declared.get("contract") else contract
+    # so that a cell that is run again builds the same network
+    torch.manual_seed(recipe.seed)
     network = create_model(name, **arguments)
     record.uses_code(type(network).__module__)
     network.contract = network.contract.changed(**contract)
