@@ -126,7 +126,9 @@ def test_a_notebook_s_arguments_are_of_its_own_model(record, monkeypatch):
         "iqt": {"size": "iqt_c"},
     }.items():
         with pytest.raises(AttributeError):  # no network is made here
-            study.build_network(record, name, arguments, contract={}, recipe=None)
+            study.build_network(
+                record, name, arguments, contract={}, recipe=training.Recipe(**GIVEN)
+            )
     assert asked == {"hyperiqa": {"frozen": 2}, "maniqa": {}, "iqt": {"size": "iqt_c"}}
 
 
