@@ -366,6 +366,7 @@ def predict_sets(
     """
     parts = [pd.DataFrame()]
     for name, table in tables.items():
+        record.uses_set(name, "images", "operators")
         for job in jobs:
             network = study.load_network(record.path(job.name))
             samples = open_samples(table, network, root=root, frozen_crops=job.frozen_crops)

@@ -134,8 +134,8 @@ def _declared_of_another(record, name):
     """What a run's notebook declares of its own model, by parameter, where that is another than
     `name`; else nothing.
     """
-    notebook = runs.read_json(record.path("params.json"))["notebook"]
-    declared = runs.declared_parameters(runs.project_root() / f"notebooks/{notebook}.ipynb")
+    notebook = runs.project_root() / f"notebooks/{record.notebook}.ipynb"
+    declared = runs.declared_parameters(notebook)
     if "model" not in declared or declared["model"].default == name:
         return {}
     return {parameter: declared[parameter].default for parameter in ("arguments", "contract")}
@@ -175,6 +175,7 @@ def open_sets(
         table = datasets.saved_table(name, root=data.root)
         sets[name] = open_samples(table, network, root=data.root, frozen_crops=frozen_crops)
         record.uses(data.root / f"data/tables/{name}.csv")
+        record.uses_set(name, "images", "operators")
     return sets
 
 
@@ -236,14 +237,15 @@ def find_baseline(record: runs.Run, run: str, notebook: str, data: Data) -> str:
     if run:
         _recorded(run, data)
         return run
+    split = [data.name, data.split_hash]
+    asked = {"experiment": record.experiment, "notebooks": [notebook], "split": split, "one": True}
     try:
-        split = [data.name, data.split_hash]
-        found = runs.newest_runs(record.experiment, [notebook], split=split)
+        found = runs.newest_runs(**asked)
     except FileNotFoundError as error:
         print(f"no comparison: {error}", flush=True)
-        return ""
+        found = runs.folders.Found([], [], asked)
     record.uses_runs(found)
-    return found.taken[0]
+    return found.taken[0] if found.taken else ""
 
 
 def open_baseline(record: runs.Run, run: str, data: Data, method: str) -> tuple[dict, pd.DataFrame]:
@@ -279,7 +281,8 @@ def open_run(record: runs.Run, run: str, data: Data) -> Trained:
     FileNotFoundError for a run that has not finished; ValueError for one of another split.
     """
     facts, folder, network = _recorded(run, data), runs.finished(run), load_network(run)
-    record.uses(folder / "model.safetensors", folder / "predictions.csv")
+    names = ("model.safetensors", "model.json", "predictions.csv")
+    record.uses(*(folder / name for name in names))
     record.uses_code(type(network).__module__)
     frozen_crops = facts["parameters"]["frozen_crops"]
     sets = open_sets(record, data, network, frozen_crops=frozen_crops)

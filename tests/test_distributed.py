@@ -288,17 +288,15 @@ def test_how_many_processes(monkeypatch, gpus, cores, number):
         f"processes is {number}; 1 to {most} are allowed here, for {cores} cores and {gpus} GPUs"
     )
     with pytest.raises(ValueError, match=message):
-        distributed.train(SimpleNamespace(folder=None, trainings=None), number)
+        distributed.train(SimpleNamespace(folder=None, notebook=None), number)
     assert distributed.allowed(most) == most and distributed.allowed(None) == max(1, gpus)
 
 
 @CORES
 def test_a_training_without_checkpoint_would_be_done_twice(toy, monkeypatch):
-    monkeypatch.setattr(sys, "executable", shutil.which("true"))
-    with pytest.raises(
-        ValueError,
-        match="processes kept no training: give `training.fit` checkpoint=record.trainings",
-    ):
+    alone = FIT.replace("record.trainings", "record.folder")
+    toy.notebook("02_x", CELL, START, alone, END, training=alone)
+    with pytest.raises(ValueError, match="02_x.ipynb keeps no training, .*=record.trainings"):
         distributed.train(started(), 2)
 
 

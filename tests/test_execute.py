@@ -98,6 +98,8 @@ def test_what_is_set_for_once_is_another_run(tiny):
     assert not (tiny.root / "data/runs/tiny/01_first").exists()
     (same,) = execute.plan("tiny/01_first", root=tiny.root, overrides={"epochs": 1})
     assert same.name == "tiny/01_first", "as the file has it"
+    with pytest.raises(ValueError, match=r"makes 1 of the 2 runs .*--set experiment=tiny-trial"):
+        execute.plan("tiny", root=tiny.root, overrides={"epochs": 1})
 
 
 def test_a_notebook_that_was_edited_wants_a_word(tiny, capfd):

@@ -18,7 +18,7 @@ def three(project, notebook):
         stem = "10_export" if name == "b" else "02_train_baseline"
         run = runs.start(stem, namespace | {"run": name, "rate": rate})
         run.record(method="light", split="demo-rotation1", training=f"key{name}")
-        kept = run.trainings / f"key{name}/finished.ckpt"
+        kept = run.trainings / f"key{name}/{'last' if name == 'c' else 'finished'}.ckpt"
         kept.parent.mkdir(parents=True)
         kept.write_text("weights")
         if name == "b":
@@ -42,7 +42,7 @@ def test_all_runs_are_listed_with_their_state(three, capsys):
     assert states == {"lab/a": "finished", "lab/b": "finished", "lab/c": "unfinished"}
     assert rows["lab/a"]["headline"] == "srcc 0.1" and rows["lab/a"]["method"] == "light"
     text = "\n".join(lines(capsys, "list"))
-    assert "lab/c" in text and "1 of them, 0 MB, belong to no" in text
+    assert "lab/c" in text and "0 finished ones, 0 MB, belong to no run" in text
     facts = runs.read_json(three.root / "data/runs/lab/a/params.json")
     del facts["format"]
     runs.run.write_json(three.root / "data/runs/lab/a/params.json", facts)
@@ -74,9 +74,15 @@ def test_a_run_that_others_have_read_is_not_removed(three, capsys):
     lines(capsys, "remove", "lab/a")
     kept = sorted(path.name for path in (three.root / "data/runs/.trainings").iterdir())
     assert kept == ["keyc"], "their trainings are gone as well"
+    left = three.root / "data/runs/.trainings/keyc/last.ckpt"
     lines(capsys, "remove", "--unused-trainings")
     lines(capsys, "remove", "lab/c")
-    assert not manage.rows() and not [*(three.root / "data/runs/.trainings").iterdir()]
+    assert not manage.rows()
+    assert [*(three.root / "data/runs/.trainings").iterdir()] == [left.parent], "not finished"
+    for name in ("lab/", "../raw", "lab/.", ".trainings/keyc", "lab"):
+        with pytest.raises(ValueError, match="a run is named|names a folder"):
+            manage.remove(name)
+    assert left.is_file()
     with pytest.raises(FileNotFoundError, match="no run 'lab/a'"):
         manage.remove("lab/a")
 

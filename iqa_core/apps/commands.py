@@ -413,8 +413,8 @@ def list_runs() -> None:
     kept = manage.size_of(folders.home() / ".trainings") / 1e6
     spare = sum(map(manage.size_of, unused)) / 1e6
     print(
-        f"Kept trainings take {kept:.0f} MB; {len(unused)} of them, {spare:.0f} MB, belong to no "
-        f"finished run: `runs remove --unused-trainings`."
+        f"Kept trainings take {kept:.0f} MB; {len(unused)} finished ones, {spare:.0f} MB, belong "
+        f"to no run: `runs remove --unused-trainings`."
     )
 
 
@@ -447,7 +447,7 @@ def remove_run(
     name: Annotated[str, typer.Argument(help="<experiment>/<run>")] = "",
     unused: Annotated[
         bool,
-        typer.Option("--unused-trainings", help="Kept trainings that no finished run has."),
+        typer.Option("--unused-trainings", help="Finished trainings that no run has."),
     ] = False,
 ) -> None:
     """Throw a run away, with its training where no other run has it; refused where others read

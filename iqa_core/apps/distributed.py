@@ -58,6 +58,12 @@ def train(record: runs.Run, processes: int) -> None:
     if processes == 1 or "RANK" in os.environ:
         return
     threads = max(1, sweep.threads_allowed() // allowed(processes))
+    notebook = runs.project_root() / f"notebooks/{record.notebook}.ipynb"
+    if not any("record.trainings" in cell.source for cell in cells_to_training(notebook)):
+        raise ValueError(
+            f"{notebook.name} keeps no training, so that of several processes would be lost: give "
+            "`training.fit` checkpoint=record.trainings"
+        )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
     command += ["-m", __name__, str(record.folder)]
@@ -78,10 +84,6 @@ def train(record: runs.Run, processes: int) -> None:
         raise RuntimeError(
             f"the training by {processes} processes ended with exit code {torchrun.returncode}; "
             f"what failed stands above; start this again, it goes on from the last checkpoint"
-        )
-    if not any(record.trainings.glob("*/*.ckpt")):
-        raise ValueError(
-            "the processes kept no training: give `training.fit` checkpoint=record.trainings"
         )
 
 

@@ -185,6 +185,13 @@ def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]
             f"no notebook of {target} declares a parameter {name!r}{hint} They have: "
             f"{', '.join(known)}"
         )
+    renamed = [job.run != job.file.stem for job in jobs]
+    if any(renamed) and not all(renamed) and "experiment" not in overrides:
+        raise ValueError(
+            f"--set makes {sum(renamed)} of the {len(jobs)} runs of {target} others, and the rest "
+            f"would read them in place of those that are there; keep them apart: "
+            f"--set experiment={target.strip('/').partition('/')[0]}-trial"
+        )
     return jobs
 
 
@@ -282,9 +289,10 @@ def _job(path: Path, *, root: Path, overrides: dict) -> Job:
         declared = declared_parameters(notebook)
         replaced = {name: value for name, value in overrides.items() if name in declared}
         parameters = check_parameters(notebook, by_place | values | replaced)
-        of_file = {name: parameter.default for name, parameter in declared.items()} | values
+        defaults = {name: parameter.default for name, parameter in declared.items()}
+        of_file = defaults | check_parameters(notebook, by_place | values)
         if replaced:  # makes another run than that of the file
-            parameters["run"] = runs.name_of(path.stem, of_file | replaced, defaults=of_file)
+            parameters["run"] = runs.name_of(path.stem, of_file | parameters, defaults=of_file)
         _check_values(of_file | parameters, notebook, root=root)
     except (KeyError, ValueError, FileNotFoundError) as error:
         where = f"params/{path.parent.name}/{path.name}"

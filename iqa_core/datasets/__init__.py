@@ -231,8 +231,8 @@ FINGERPRINTS = ("description", "label files", "images", "operators")
 def fingerprint(name: str, parts: Iterable[str] = FINGERPRINTS, *, root: Path) -> dict[str, str]:
     """What a set's table, images and labels come from, as a hash for each part: its description,
     its label files, its images and their references (by size and time of change; those of the
-    table that notebook 01 has written), and the operators and photographs of a set that makes its
-    own images.
+    table that notebook 01 has written), and instead of these the operators and photographs of a
+    set that makes its own images.
 
     Errors as `describe`.
     """
@@ -245,10 +245,14 @@ def fingerprint(name: str, parts: Iterable[str] = FINGERPRINTS, *, root: Path) -
     return {part: hashlib.sha256(hashed[part]().encode()).hexdigest()[:12] for part in parts}
 
 
-def _module(name):
-    """The module of a set that makes its own images, None for others."""
+def module_of(name: str) -> str:
+    """The module of a set that makes its own images, by its full name; "" for others."""
     module = _sets().get(name, {}).get("module")
-    return importlib.import_module(f"{__name__}.{module}") if module else None
+    return f"{__name__}.{module}" if module else ""
+
+
+def _module(name):
+    return importlib.import_module(module_of(name)) if module_of(name) else None
 
 
 def _made_by(name, root):
@@ -266,6 +270,8 @@ def _label_files(name, root):
 
 
 def _images(name, root):
+    if module_of(name):  # what it makes them of and by tells more than the time of it
+        return ""
     table = saved_table(name, root=root)
     columns = [column for column in ("image", "reference", "degraded") if column in table]
     paths = sorted({path for column in columns for path in table[column].dropna() if path})

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..distortions import distort, source_code
 from ..distortions.code import code_of
-from ..files import replacing
+from ..files import file_hash, replacing
 from ..parallel import in_processes
 
 PHOTOS = Path("data/demo")
@@ -80,12 +80,15 @@ def _remove_stale(folder, *, made_by):
 
 
 def made_by(root: Path) -> str:
-    """A hash of the whole list's distortions and of the code behind them; labels are not in it."""
+    """A hash of the whole list's distortions, of the photographs and of the code behind them;
+    labels are not in it.
+    """
     table = load(root)
+    photos = [file_hash(root / photo) for photo in sorted(table.reference.unique())]
     names = {*table.distortion, *table.distortion2.dropna()}
     rows = table[RECIPE].to_csv(index=False)
     return hashlib.sha256(
-        "\n".join([rows, source_code(names), code_of(make_image)]).encode()
+        "\n".join([rows, *photos, source_code(names), code_of(make_image)]).encode()
     ).hexdigest()
 
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from ..files import shortage
-from ..models.hyperiqa import OnPooledStages
+from ..models.pyramid import OnPooledStages
 from ..pixels import PixelCache
 from .views import FROZEN, batch, evaluation_views, floats
 

@@ -11,7 +11,6 @@ map are summed up by channel means and standard deviations, and the generated we
 correction to learnt static ones.
 """
 
-import math
 from itertools import pairwise
 from typing import Literal
 
@@ -20,10 +19,9 @@ from torch import nn
 
 from . import Contract
 from .arguments import NonNegativeInt, PyramidName
-from .pyramid import Pyramid
+from .pyramid import SIDES, OnPooledStages, Pyramid
 
 TARGET = (224, 112, 56, 28, 14, 1)  # widths of the target network
-SIDES = (8, 4, 2, 1)  # of the four stages of a 224 crop by means of 7 x 7
 VARIANTS = {"HyperIQA": {}}
 REPORTED = (
     "KonIQ-10k .906 / .917, LIVE-Challenge .859 / .882, medians of 10 random 80/20 splits, PLCC "
@@ -82,43 +80,6 @@ def build(
     if head not in HEADS:
         raise ValueError(f"head is {head!r}; there are {', '.join(HEADS)}")
     return HEADS[head](backbone, pretrained, frozen)
-
-
-class OnPooledStages(nn.Module):
-    """A model whose parts behind the backbone read its stages only as means over small areas.
-
-    Those means are its features: where the backbone does not learn they can be computed once, and
-    stand for the images.
-    """
-
-    def __init__(self, backbone: Pyramid):
-        super().__init__()
-        self.backbone = backbone
-
-    def pooled(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Images (b, 3, 224, 224) in [0, 1], or their features (b, n) -> eight maps: the four
-        stages by means of 7 x 7, to 8, 4, 2 and 1 a side (b, c, s, s), then the four stages at 7 a
-        side (b, c, 7, 7).
-        """
-        if images.ndim == 2:
-            channels = self.backbone.channels
-            shapes = [(width, side, side) for width, side in zip(channels, SIDES, strict=True)]
-            shapes += [(width, 7, 7) for width in channels]
-            parts = images.split([math.prod(shape) for shape in shapes], dim=1)
-            return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
-        if images.shape[-2:] != (224, 224):
-            raise ValueError(
-                f"{type(self).__name__} takes crops of 224 x 224, not {tuple(images.shape[-2:])}"
-            )
-        stages = self.backbone(images)
-        means = [nn.functional.avg_pool2d(stage, 7) for stage in stages]
-        return means + [nn.functional.adaptive_avg_pool2d(stage, 7) for stage in stages]
-
-    def pooled_features(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, 3, 224, 224) in [0, 1] -> (b, n): all that the model reads of them, the same for
-        every model on this backbone.
-        """
-        return torch.cat([m.flatten(1) for m in self.pooled(images)], 1)
 
 
 class HyperIQA(OnPooledStages):

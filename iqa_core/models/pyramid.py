@@ -4,6 +4,7 @@ weights expect.
 
 import importlib.util
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 
 from .layers import Normalise
 
+SIDES = (8, 4, 2, 1)  # of the four stages of a 224 crop by means of 7 x 7
 log = logging.getLogger(__name__)
 
 # ImageNet weights that install by package name (Apache-2.0); the same tensors in the same order as
@@ -197,3 +199,40 @@ def fold_batch_norm(body: nn.Module) -> None:
         if not (old - new).abs().max() <= 1e-3 * old.abs().max():
             raise ValueError(NO_FOLD)
     body.train(training)
+
+
+class OnPooledStages(nn.Module):
+    """A model whose parts behind the backbone read its stages only as means over small areas.
+
+    Those means are its features: where the backbone does not learn they can be computed once, and
+    stand for the images.
+    """
+
+    def __init__(self, backbone: Pyramid):
+        super().__init__()
+        self.backbone = backbone
+
+    def pooled(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Images (b, 3, 224, 224) in [0, 1], or their features (b, n) -> eight maps: the four
+        stages by means of 7 x 7, to 8, 4, 2 and 1 a side (b, c, s, s), then the four stages at 7 a
+        side (b, c, 7, 7).
+        """
+        if images.ndim == 2:
+            channels = self.backbone.channels
+            shapes = [(width, side, side) for width, side in zip(channels, SIDES, strict=True)]
+            shapes += [(width, 7, 7) for width in channels]
+            parts = images.split([math.prod(shape) for shape in shapes], dim=1)
+            return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+        if images.shape[-2:] != (224, 224):
+            raise ValueError(
+                f"{type(self).__name__} takes crops of 224 x 224, not {tuple(images.shape[-2:])}"
+            )
+        stages = self.backbone(images)
+        means = [nn.functional.avg_pool2d(stage, 7) for stage in stages]
+        return means + [nn.functional.adaptive_avg_pool2d(stage, 7) for stage in stages]
+
+    def pooled_features(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, 224, 224) in [0, 1] -> (b, n): all that the model reads of them, the same for
+        every model on this backbone.
+        """
+        return torch.cat([m.flatten(1) for m in self.pooled(images)], 1)

@@ -21,8 +21,8 @@ from torch import nn
 from . import Contract
 from .arguments import Chance, PyramidName
 from .hyperiqa import PUBLISHED as HYPERIQA
-from .hyperiqa import HyperNetwork, LocalDistortionAware, OnPooledStages, judge
-from .pyramid import Pyramid
+from .hyperiqa import HyperNetwork, LocalDistortionAware, judge
+from .pyramid import OnPooledStages, Pyramid
 
 SIZES = {  # size: (backbone, dropout, drop path, options of timm's Swin)
     "tiny": ("swin_tiny_patch4_window7_224.ms_in1k", 0.30, 0.20, {}),

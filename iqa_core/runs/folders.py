@@ -10,6 +10,7 @@ kill, does the second. What begins with a dot is no run, and no search looks the
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,9 +29,9 @@ INDEX_COLUMNS = (
 _locks: dict[str, FileLock] = {}  # of runs that this process is making, by file
 
 
-def home(root: Path | None = None) -> Path:
+def home() -> Path:
     """The folder of all runs."""
-    return (root or project_root()) / "data/runs"
+    return project_root() / "data/runs"
 
 
 def draft_of(folder: Path) -> Path:
@@ -44,14 +45,14 @@ def _old(folder: Path) -> Path:
 
 
 def take_place(folder: Path) -> None:
-    """Moves a finished draft to the folder of its run; what finished there before is removed."""
+    """Moves a finished draft to the folder of its run; what finished there before is removed. For
+    whoever holds the run's lock.
+    """
     draft, old = draft_of(folder), _old(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
-    # a reader that came between the two renames has done the second
-    with suppress(FileNotFoundError):
-        draft.rename(folder)
+    draft.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -61,7 +62,23 @@ def settle(folder: Path) -> None:
         take_place(folder)
     elif not folder.exists() and _old(folder).exists():
         _old(folder).rename(folder)
-    shutil.rmtree(_old(folder), ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(_old(folder), ignore_errors=True)
+
+
+def settle_all() -> None:
+    """Completes every `take_place` that a kill has left half done; those that a live process is
+    about to do are left to it.
+    """
+    for file in [*home().glob("*/.*.part/_SUCCESS"), *home().glob("*/.*.old/_SUCCESS")]:
+        experiment, name = file.parents[1], re.sub(r"^\.|\.(part|old)$", "", file.parent.name)
+        run = f"{experiment.name}/{name}"
+        if _lock_file(run) in _locks:
+            continue
+        with suppress(ValueError):  # its process lives
+            hold(run)
+            settle(experiment / name)
+            let_go(run)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -106,7 +123,7 @@ def hold(name: str, *, wait: bool = False) -> None:
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=-1 if wait else 1)  # a second: others look whether it is free
     except Timeout:
         raise ValueError(
             f"another process is making the run {name}: wait until it has finished, shut its "
@@ -137,6 +154,13 @@ def being_made() -> list[str]:
     return names
 
 
+def let_go_all(*, but: str) -> None:
+    """Gives all runs free that this process holds, but one."""
+    for file in [*_locks]:
+        if file != _lock_file(but):
+            _locks.pop(file).release()
+
+
 def _lock_file(name: str) -> str:
     return str(home() / f".locks/{name}.lock")
 
@@ -148,10 +172,8 @@ def run_folder(run: str | Path) -> Path:
     """Folder of a run, named by `<experiment>/<run>` or by its path; FileNotFoundError lists what
     there is.
     """
+    settle_all()
     for folder in (home() / run, Path(run)):
-        if not folder.exists() and _is_whole(draft_of(folder)):
-            with suppress(OSError):  # whoever makes it was faster
-                draft_of(folder).rename(folder)
         if (folder / "params.json").is_file():
             return folder
         if draft_of(folder).exists():
@@ -177,6 +199,7 @@ def finished(run: str | Path) -> Path:
 
 def all_runs(file: str = "params.json") -> list[str]:
     """Names of all runs that hold a file, runs within runs too, in order."""
+    settle_all()
     found = home().rglob(file)
     folders = [path.parent.relative_to(home()) for path in found]
     return sorted(folder.as_posix() for folder in folders if not _is_hidden(folder))
@@ -186,8 +209,18 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
+def facts_of(name: str) -> dict:
+    """The params.json of a run; of one that cannot be read, which is printed, {}."""
+    file = home() / name / "params.json"
+    try:
+        return read_json(file)
+    except (OSError, ValueError) as error:
+        print(f"{file} cannot be read and is passed over: {error}", flush=True)
+        return {}
+
+
 class Found(NamedTuple):
-    """Finished runs that were looked for: those to be taken, older ones of the same kind, and what
+    """Finished runs that were looked for: those to be taken, others of the same notebooks, and what
     was asked, for `newest_runs`.
     """
 
@@ -196,54 +229,64 @@ class Found(NamedTuple):
     asked: dict
 
 
-def newest_runs(experiment: str, notebooks: list[str], *, split: list[str] | None = None) -> Found:
+def newest_runs(
+    experiment: str, notebooks: list[str], *, split: list[str] | None = None, one: bool = False
+) -> Found:
     """The newest finished run of each method on each split, of the runs of these notebooks in an
-    experiment, in order of notebooks and names; the others are passed over.
+    experiment, in order of notebooks and names; the others are passed over. So are runs of values
+    that were set for once, where the experiment has parameter files.
 
     split    [set, split_hash]: those of this split alone
+    one      only the newest of all
 
     FileNotFoundError if there is none.
     """
-    names = []
-    for notebook in notebooks:
-        folders = (home() / experiment).glob(f"{notebook}*/_SUCCESS")
-        names += sorted(f"{experiment}/{path.parent.name}" for path in folders)
+    meant = {file.stem for file in (project_root() / "params" / experiment).glob("*.yaml")}
+    found = {}
+    for name in all_runs("_SUCCESS"):
+        facts = facts_of(name)
+        is_asked = facts.get("notebook") in notebooks and name.count("/") == 1
+        if is_asked and name.startswith(f"{experiment}/"):
+            found[name] = facts
+    names = sorted(found, key=lambda name: (notebooks.index(found[name]["notebook"]), name))
     newest = {}
-    for name in sorted(names, key=finished_at):
-        facts = read_json(home() / name / "params.json")
+    for name in sorted(names, key=lambda name: finished_at(found[name], name)):
+        facts = found[name]
         of_split = [facts.get("set"), facts.get("split_hash")]
-        if split in (None, of_split):
-            newest[facts.get("method"), *of_split] = name
+        is_trial = meant and name.partition("/")[2] not in meant
+        if split in (None, of_split) and not is_trial:
+            newest[() if one else (facts.get("method"), *of_split)] = name
     taken = [name for name in names if name in newest.values()]
     if not taken:
         wanted, where = " or ".join(notebooks), " on this split" if split else ""
         raise FileNotFoundError(
             f"no finished run of {wanted} in data/runs/{experiment}{where}; run that notebook first"
         )
-    asked = {"experiment": experiment, "notebooks": notebooks, "split": split}
+    asked = {"experiment": experiment, "notebooks": notebooks, "split": split, "one": one}
     return Found(taken, [name for name in names if name not in taken], asked)
 
 
-def finished_at(name: str) -> int:
-    """When a run finished, nanoseconds."""
-    return (home() / name / "_SUCCESS").stat().st_mtime_ns
+def finished_at(facts: dict, name: str) -> float:
+    """When a run finished, seconds; by its file where an earlier format does not tell."""
+    return facts.get("finished") or (home() / name / "_SUCCESS").stat().st_mtime
 
 
 # ---- the list of them
 
 
-def write_index(root: Path | None = None) -> None:
+def write_index() -> None:
     """Writes `data/runs/index.csv`: a row for each finished run, in the order in which they
     finished.
     """
-    home(root).mkdir(parents=True, exist_ok=True)
-    with FileLock(home(root) / "index.lock", timeout=60):
-        names = sorted(all_runs("_SUCCESS"), key=finished_at)
-        write_rows(home(root) / "index.csv", [_index_row(home(root) / name) for name in names])
+    home().mkdir(parents=True, exist_ok=True)
+    with FileLock(home() / "index.lock", timeout=60):
+        known = {name: facts_of(name) for name in all_runs("_SUCCESS")}
+        known = {name: facts for name, facts in known.items() if facts}
+        names = sorted(known, key=lambda name: finished_at(known[name], name))
+        write_rows(home() / "index.csv", [_index_row(known[name], home() / name) for name in names])
 
 
-def _index_row(folder: Path) -> dict:
-    facts = read_json(folder / "params.json")
+def _index_row(facts: dict, folder: Path) -> dict:
     metrics = read_json(folder / "metrics.json")
     known = facts["parameters"] | facts
     row = {column: known.get(column, "") for column in INDEX_COLUMNS}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from iqa_core.files import project_root, read_json
 from iqa_core.runs import folders, resume
+from iqa_core.runs.choices import check_folder_name
 from iqa_core.runs.facts import FORMAT
 from iqa_core.runs.parameters import declared_parameters
 
@@ -19,7 +20,7 @@ def rows() -> list[dict]:
     for name in folders.all_runs():
         if name.count("/") == 1:
             folder = folders.home() / name
-            result.append(_row(name, read_json(folder / "params.json"), folder))
+            result.append(_row(name, folders.facts_of(name), folder))
     for file in sorted(folders.home().glob("*/.*.part/params.json")):
         name = f"{file.parents[1].name}/{file.parent.name[1:-5]}"
         result.append(_row(name, read_json(file), file.parent) | {"state": "unfinished"})
@@ -58,14 +59,14 @@ def size_of(folder: Path) -> int:
 
 
 def unused_trainings() -> list[Path]:
-    """The folders of kept trainings that no finished run has its weights from: of runs that were
-    removed or replaced, and of those that still run.
+    """The folders of finished trainings that no finished run has its weights from: of runs that
+    were removed or replaced. Those that have not finished are not among them.
     """
     used = set()
     for name in folders.all_runs("_SUCCESS"):
-        used.add(read_json(folders.home() / name / "params.json").get("training"))
-    kept = sorted((folders.home() / ".trainings").glob("*/"))
-    return [folder for folder in kept if folder.name not in used]
+        used.add(folders.facts_of(name).get("training"))
+    kept = sorted((folders.home() / ".trainings").glob("*/finished.ckpt"))
+    return [file.parent for file in kept if file.parent.name not in used]
 
 
 def remove_unused_trainings() -> list[Path]:
@@ -87,7 +88,7 @@ def read_by(name: str) -> list[str]:
     for other in folders.all_runs():
         if f"{other}/".startswith(f"{name}/"):
             continue
-        files = read_json(folders.home() / other / "params.json").get("files", {})
+        files = folders.facts_of(other).get("files", {})
         if any(file.startswith(prefix) for file in files):
             readers.append(other)
     return readers
@@ -165,17 +166,22 @@ def remove(name: str) -> list[Path]:
     ValueError where other runs have read its files, or a process is making it; FileNotFoundError
     for a run that is not there.
     """
+    if name.count("/") != 1:
+        raise ValueError(f"{name!r}: a run is named <experiment>/<run>; one within it goes with it")
+    for part in name.split("/"):
+        check_folder_name(part)
     place = folders.home() / name
     there = [folder for folder in (place, folders.draft_of(place)) if folder.is_dir()]
-    if name.count("/") != 1 or not there:
+    if not there:
         folders.run_folder(name)  # says which there are
-        raise ValueError(f"{name} is within another run; remove that as a whole")
     if readers := read_by(name):
         raise ValueError(f"{name} was read by {', '.join(readers)}: remove these first")
     folders.hold(name)
     before = set(unused_trainings())
     for folder in there:
+        (folder / "_SUCCESS").unlink(missing_ok=True)  # no half of it counts as finished
         shutil.rmtree(folder)
+    place.with_name(f"{place.name}.failed.ipynb").unlink(missing_ok=True)
     folders.let_go(name)
     freed = sorted(set(unused_trainings()) - before)
     for folder in freed:

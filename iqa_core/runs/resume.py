@@ -29,7 +29,7 @@ def why_again(notebook: Path, parameters: dict, *, folder: Path, root: Path) -> 
 
 def _changed_parameters(before: dict, now: dict) -> list[str]:
     """Words on every parameter that is not as it was, but for the number of processes, which
-    changes no result.
+    changes results only as `training.fit` says.
     """
     names = [name for name in now | before if name != "processes"]
     return [
@@ -71,13 +71,13 @@ def _changed_input(before: dict, root: Path) -> str:
 
 def _newer_runs(before: dict) -> str:
     """Which finished runs would be found in place of those that were; "" if the same would."""
-    for names, asked in before.get("found", {}).items():
+    for found in before.get("found", []):
         try:
-            taken = ", ".join(folders.newest_runs(**asked).taken)
-        except FileNotFoundError as error:
-            return str(error)
-        if taken != names:
-            return f"the newest runs are now {taken}"
+            taken = folders.newest_runs(**found["asked"]).taken
+        except FileNotFoundError:
+            taken = []
+        if taken != found["taken"]:
+            return f"the newest runs are now {', '.join(taken) or 'none'}"
     return ""
 
 

@@ -35,6 +35,7 @@ class Run:
 
     Attributes:
         experiment, name: of the run; <run>/<variant> for a run within a run.
+        notebook: the name of its notebook.
         folder: where it lies: a draft, and once it has finished data/runs/<experiment>/<name>.
         parameters: all of the notebook's, name -> value.
         rows: what was logged, in order.
@@ -46,6 +47,7 @@ class Run:
         self.parameters = facts["parameters"]
         self.experiment = facts["experiment"]
         self.name = facts["run"]
+        self.notebook = facts["notebook"]
         self.folder = folder
         self.rows: list[dict] = []
         self.finished = finished
@@ -55,15 +57,14 @@ class Run:
         self._closed = False
         self._begun = time.perf_counter()
         self._board = None  # TensorBoard's writer
-        # the last steps that history.csv (None: not read yet) and TensorBoard have
-        self._logged_step: int | None = None
-        self._drawn_step = 0
+        self._logged: list[dict] | None = None  # rows that train.log has, as text; None: not read
+        self._drawn_step = 0  # the last one that TensorBoard has
         if finished:
             return
-        if self.first and not _goes_on(folder, facts):
-            shutil.rmtree(folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.first:
+            if not _shares_a_training():
+                _clear(folder)
             # in one step: a kill at any moment leaves the earlier file or this one
             write_json(self.folder / "params.json", facts)
 
@@ -98,12 +99,12 @@ class Run:
         self.rows = [*earlier, dict(row)]
         if not self.first:
             return
-        if self._logged_step is None:
-            self._logged_step = _last_step(self.path("history.csv"))
-        if step > self._logged_step:
+        if self._logged is None:  # by a process of torchrun, if by any
+            self._logged = _rows_of(self.path("history.csv"))
+        if _as_text(row) not in self._logged:
             self.note("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
-            write_rows(self.path("history.csv"), self.rows)
-            self._logged_step = step
+            self._logged.append(_as_text(row))
+        write_rows(self.path("history.csv"), self.rows)
         if step > self._drawn_step:
             self._draw(row)
             self._drawn_step = step
@@ -170,16 +171,21 @@ class Run:
         none are given.
         """
         now = datasets.fingerprint(name, parts or datasets.FINGERPRINTS, root=project_root())
+        if module := datasets.module_of(name):
+            self.uses_code(module)
         self.record(sets={name: now})
 
     def uses_runs(self, found: folders.Found) -> None:
         """Records which runs were looked for and found: this one is made again when others would
         be. Prints both, and those that were passed over.
         """
-        print(f"taken: {', '.join(found.taken)}", flush=True)
+        print(f"taken: {', '.join(found.taken) or 'none'}", flush=True)
         if found.passed_over:
-            print(f"passed over, others are newer: {', '.join(found.passed_over)}", flush=True)
-        self.record(found={", ".join(found.taken): found.asked})
+            print(
+                f"passed over (older, or set for once): {', '.join(found.passed_over)}", flush=True
+            )
+        known = read_json(self.path("params.json")).get("found", [])
+        self.record(found=[*known, {"taken": found.taken, "asked": found.asked}])
 
     # ---- runs within it, and its end
 
@@ -198,10 +204,11 @@ class Run:
         folder = self.folder / name
         before = self._place / name
         there = self._is_made(folder, facts)
-        if not there and self.first and self._is_made(before, facts):
+        if not there and self.first:
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(before, folder, copy_function=os.link)  # no byte is copied
-            there = True
+            there = self._is_made(before, facts)
+            if there:
+                _link(before, folder)
         return Run(facts, place=self._place, folder=folder, finished=there)
 
     def _is_made(self, folder: Path, facts: dict) -> bool:
@@ -225,7 +232,8 @@ class Run:
         self._check_open()
         if self.first:
             write_json(self.path("metrics.json"), headline)
-            self.record(seconds=round(time.perf_counter() - self._begun, 1))
+            seconds = round(time.perf_counter() - self._begun, 1)
+            self.record(seconds=seconds, finished=time.time())
             if self._board is not None:
                 self._board.close()
             write_text(self.path("_SUCCESS"), "")
@@ -235,8 +243,8 @@ class Run:
             return
         folders.take_place(self._place)
         self.folder = self._place
-        folders.write_index()
         folders.let_go(f"{self.experiment}/{self.name}")
+        folders.write_index()
         self._say_what_was_made(headline)
 
     def _say_what_was_made(self, headline: dict) -> None:
@@ -248,15 +256,29 @@ class Run:
             print(f'load it: runs.load_model("{name}")', flush=True)
 
 
-def _goes_on(draft: Path, facts: dict) -> bool:
-    """Whether a draft was left by a run of the same parameters, code cells and code."""
-    if not (draft / "params.json").is_file():
-        return False
-    before = read_json(draft / "params.json")
-    same_code = before.get("notebook_hash") == facts["notebook_hash"] and all(
-        before["code"].get(name) == value for name, value in facts["code"].items()
-    )
-    return same_code and _of_results(before["parameters"]) == _of_results(facts["parameters"])
+def _link(source: Path, target: Path) -> None:
+    """Gives a folder a second name, whole or not at all, without copying bytes where the disk can
+    do that.
+    """
+    draft = target.with_name(f".{target.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        shutil.copytree(source, draft, copy_function=os.link)
+    except (OSError, shutil.Error):  # of a disk that knows no second name
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(source, draft)
+    draft.rename(target)
+
+
+def _clear(draft: Path) -> None:
+    """Removes what an earlier run has left in a draft but for runs within it, of which `variant`
+    takes those that are still right. Trainings are kept elsewhere.
+    """
+    for path in draft.iterdir():
+        if not path.is_dir():
+            path.unlink()
+        elif not (path / "params.json").is_file():
+            shutil.rmtree(path)
 
 
 def _of_results(parameters: dict) -> dict:
@@ -312,6 +334,7 @@ def start(notebook_stem: str, namespace: dict) -> Run:
     parameters |= {"experiment": experiment, "run": name}
     place = folders.home() / experiment / name
     if not _shares_a_training():
+        folders.let_go_all(but=f"{experiment}/{name}")  # a cell that is run again with other values
         folders.hold(f"{experiment}/{name}")
         folders.settle(place)
         folders.check_room(place)
@@ -328,8 +351,8 @@ def start(notebook_stem: str, namespace: dict) -> Run:
 
 
 def _shares_a_training() -> bool:
-    """Whether this is a process of torchrun: the run's draft is then another one's as well."""
-    return "RANK" in os.environ
+    """Whether this is one of several processes: the run's draft is then others' as well."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
 def name_of(stem: str, parameters: dict, *, defaults: dict) -> str:
@@ -364,13 +387,17 @@ def load_model(run: str | Path):
     return weights.load(folders.finished(run))
 
 
-def _last_step(history: Path) -> int:
-    """The step of the last row of a `history.csv`; 0 without one."""
+def _rows_of(history: Path) -> list[dict]:
+    """The rows of a `history.csv`, as text."""
     if not history.is_file():
-        return 0
+        return []
     with history.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return int(rows[-1].get("step", len(rows))) if rows else 0
+        return [{key: text for key, text in row.items() if text} for row in csv.DictReader(file)]
+
+
+def _as_text(row: dict) -> dict:
+    """A row as `history.csv` gives it back."""
+    return {key: str(value) for key, value in row.items() if value is not None}
 
 
 def _short(value: object) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 NAME = PACKAGE.name
-NO_NUMBERS = {"apps", "runs"}  # they start, check and record what computes, and compute nothing
+# they start, check and record what computes, and compute nothing
+NO_NUMBERS = {"apps", "runs", "files.py", "hints.py", "models/arguments.py"}
 
 
 def python_minor() -> str:
@@ -43,17 +44,11 @@ def notebook_hash(notebook: Path) -> str:
 
 
 def code_of_notebook(notebook: Path) -> dict[str, str]:
-    """Module -> hash of all code that a notebook's cells reach."""
-    files = set()
-    for source in cell_sources(notebook):
-        tree = _parsed(source)
-        if tree is not None:
-            files |= set(_imported(tree, module=""))
-    # names are imported in one cell and used in the others
-    together = _parsed("\n".join(cell_sources(notebook)))
-    if together is not None:
-        files |= set(_imported(together, module=""))
-    return hashes(files)
+    """Module -> hash of all code that a notebook's cells reach; cells that are no Python
+    (`%magic`) are left out.
+    """
+    sources = [source for source in cell_sources(notebook) if _parsed(source) is not None]
+    return hashes(_imported(ast.parse("\n".join(sources)), module=""))
 
 
 def code_of_modules(modules: Iterable[str]) -> dict[str, str]:
@@ -69,10 +64,12 @@ def hashes(files: Iterable[Path]) -> dict[str, str]:
     waiting, reached = list(files), set()
     while waiting:
         file = waiting.pop()
-        if file in reached or file.relative_to(PACKAGE).parts[0] in NO_NUMBERS:
+        place = file.relative_to(PACKAGE)
+        if file in reached or {place.parts[0], place.as_posix()} & NO_NUMBERS:
             continue
         reached.add(file)
         waiting += _imports_of(file, file.stat().st_mtime_ns)
+    reached = {file for file in reached if not _only_names(file, file.stat().st_mtime_ns)}
     return {_module_of(file): _file_hash(file, file.stat().st_mtime_ns) for file in sorted(reached)}
 
 
@@ -95,13 +92,41 @@ def _imported(tree: ast.Module, *, module: str) -> Iterator[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                file = _file_of(alias.name)
-                if file is not None:
-                    yield from _with_parents(file)
+                yield from _of_import(alias, tree)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, module)
             for alias in node.names:
                 yield from _named(base, alias.name, tree, bound=alias.asname or alias.name)
+
+
+def _of_import(alias: ast.alias, tree: ast.Module) -> Iterator[Path]:
+    """The files behind `import iqa_core.tables` or `import iqa_core.tables as t`, and what is asked
+    of it.
+    """
+    file = _file_of(alias.name)
+    if file is None:
+        return
+    yield from _with_parents(file)
+    bound, start = (alias.asname, alias.name) if alias.asname else (NAME, NAME)
+    for chain in _chains(bound, tree):
+        place = start
+        for name in chain:
+            home = _file_of(place)
+            if home is None or home.name != "__init__.py":
+                break
+            yield from _home_of(home, name)
+            place = f"{place}.{name}"
+
+
+def _chains(name: str, tree: ast.Module) -> Iterator[list[str]]:
+    """What is asked of a name: ["tables", "results"] for iqa_core.tables.results."""
+    for node in ast.walk(tree):
+        chain = []
+        while isinstance(node, ast.Attribute):
+            chain.insert(0, node.attr)
+            node = node.value
+        if chain and isinstance(node, ast.Name) and node.id == name:
+            yield chain
 
 
 def _absolute(node: ast.ImportFrom, module: str) -> str:
@@ -130,16 +155,8 @@ def _named(base: str, name: str, tree: ast.Module, *, bound: str) -> Iterator[Pa
         return
     yield file
     if file.name == "__init__.py":
-        for name in _attributes_of(bound, tree):
-            yield from _home_of(file, name)
-
-
-def _attributes_of(name: str, tree: ast.Module) -> set[str]:
-    """What is asked of a name, `figures`, in a syntax tree: `scatter` of figures.scatter."""
-    asked = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    return {
-        node.attr for node in asked if isinstance(node.value, ast.Name) and node.value.id == name
-    }
+        for chain in _chains(bound, tree):
+            yield from _home_of(file, chain[0])
 
 
 def _home_of(package: Path, name: str) -> Iterator[Path]:
@@ -214,6 +231,12 @@ def _module_of(file: Path) -> str:
 @functools.cache
 def _file_hash(file: Path, changed_at: int) -> str:
     return _digest(_plain_text(file.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def _only_names(file: Path, changed_at: int) -> bool:
+    """Whether a file says nothing but which names of a package lie where."""
+    return bool(_lazy_names(ast.parse(file.read_text(encoding="utf-8"))))
 
 
 def _plain_text(source: str) -> str:

@@ -42,7 +42,7 @@ def read_runs(folders: dict[str, Path]) -> pd.DataFrame:
 
 def files_of(index: pd.DataFrame, folders: dict[str, Path], *, root: Path) -> list[Path]:
     """The files that figures and tables of runs are made of: their own, table and splits."""
-    names = ("history.csv", "predictions.csv", "measures.csv")
+    names = ("history.csv", "predictions.csv", "measures.csv", "model.json", "metrics.json")
     files = [folder / name for folder in folders.values() for name in names]
     files += [root / f"data/splits/{split}.csv" for split in index.split.unique()]
     files += [root / f"data/tables/{name}.csv" for name in index.set.unique()]

@@ -16,6 +16,7 @@ import torch
 
 from ..files import read_json, shortage, write_json
 
+OLD = 600  # seconds without a byte more: what another process writes is younger
 MOST_DIFFERENCES = 3  # told of the kept training that is nearest to one that begins anew
 
 
@@ -84,8 +85,7 @@ class Checkpoint:
                 f"no training can be kept in {self.folder.parent}: {short}; free some space or "
                 "make the folder writable"
             )
-        facts = {"date": datetime.now().astimezone().isoformat(timespec="seconds")}
-        write_json(self.folder / "identity.json", facts | {"identity": self.identity})
+        write_json(self.folder / "identity.json", {"date": _now(), "identity": self.identity})
 
     def finish(self, result: dict) -> None:
         """Keep what a finished training has led to, plain values and tensors, in place of its
@@ -93,10 +93,12 @@ class Checkpoint:
         """
         if self.folder is None or self.rank:
             return
-        save(self._file("finished"), result)
+        save(self._file("finished"), result | {"date": _now(), "torch": str(torch.__version__)})
         self._file("last").unlink(missing_ok=True)
         for draft in self.folder.glob(".*.ckpt.*"):  # of processes that were killed
-            draft.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if time.time() - draft.stat().st_mtime > OLD:
+                    draft.unlink()
 
     def restore(self) -> dict | None:
         """Bring parts and torch's random state to where they were and return `progress`; None
@@ -140,6 +142,10 @@ def _differences(before: dict, now: dict) -> list[str]:
         for name in names
         if before.get(name) != now.get(name)
     ]
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _bytes_of(state) -> int:

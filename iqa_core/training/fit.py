@@ -99,7 +99,8 @@ def _train(training: Training, saved: Checkpoint, log: Callable[[str], None]) ->
 
     # A training that has finished is not done again.
     if kept := saved.finished():
-        log(f"{opening(training)}\nnot trained again: it is the kept training {saved.key}")
+        made = "of {date}, {device}, torch {torch}".format(**kept)
+        log(f"{opening(training)}\nnot trained again: it is the kept training {saved.key} {made}")
         model.load_state_dict(kept["weights"])
         model.contract.offset, model.contract.scale = kept["scale"]
         yield from kept["rows"]
@@ -111,7 +112,7 @@ def _train(training: Training, saved: Checkpoint, log: Callable[[str], None]) ->
     processes.agree(fabric, batches.taken)  # and nobody writes before all have read
     if progress:
         log(
-            f"goes on from last.ckpt, {batches.taken} of {steps} steps done, "
+            f"{opening(training)}\ngoes on from last.ckpt, {batches.taken} of {steps} steps done, "
             f"processes {fabric.world_size}"
         )
         yield from progress["rows"]
@@ -174,7 +175,8 @@ def _train(training: Training, saved: Checkpoint, log: Callable[[str], None]) ->
         val = training.sets["val"]
         to_label_units(model.contract, predict(training, val), val.table.label)
     scale = [model.contract.offset, model.contract.scale]
-    saved.finish({"rows": rows, "weights": progress["weights"], "scale": scale})
+    result = {"rows": rows, "weights": progress["weights"], "scale": scale}
+    saved.finish(result | {"device": fabric.device.type})
     log(ending(rows, steps, recipe.select))
 
 

@@ -3,6 +3,8 @@ what scores are held against, which parameters learn at which rate, and what tel
 """
 
 import hashlib
+import inspect
+import time
 from dataclasses import asdict
 from functools import partial
 
@@ -262,7 +264,7 @@ def identity(
     weights as it is now, its contract; of every set the rows and pixels; the code that `fit` and
     the model reach. Versions of libraries are not in it.
     """
-    kind = getattr(model, "config", {"name": type(model).__name__})
+    kind = getattr(model, "config", {"name": type(model).__name__, "parts": _digest(repr(model))})
     scale = {"offset", "scale", "units", "calibration"}  # which training and its test set
     contract = {key: value for key, value in asdict(model.contract).items() if key not in scale}
     values = recipe.identity() | {
@@ -278,10 +280,13 @@ def identity(
         values[f"table of {name}"] = f"{len(table)} rows, {_digest(table.to_csv())}"
         for part, images in samples.parts.items():
             values[f"{part} of {name}"] = fingerprint(images)
-    functions = [value for value in vars(objective).values() if callable(value)]
-    modules = {FIT, type(model).__module__, *(function.__module__ for function in functions)}
+    reached = [type(model), *(value for value in vars(objective).values() if callable(value))]
+    modules = {FIT, *(each.__module__ for each in reached)}
     for module, digest in code_of_modules(modules).items():
         values[f"code of {module}"] = digest
+    for each in reached:
+        if not each.__module__.startswith("iqa_core."):  # of a notebook, or of another package
+            values[f"code of {each.__qualname__}"] = _digest_of_code(each)
     return _of_left(model, values)
 
 
@@ -307,6 +312,16 @@ def _digest_of_weights(model):
         digest.update(name.encode())
         digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def _digest_of_code(each):
+    """Of a class or function outside this package; where its source cannot be had it is as no
+    other.
+    """
+    try:
+        return _digest(inspect.getsource(each))
+    except (OSError, TypeError):
+        return f"no source, {time.time_ns()}"
 
 
 def _digest(text):
