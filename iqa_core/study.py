@@ -59,6 +59,7 @@ def open_data(record: runs.Run, data_set: str, split: str, *, columns: Sequence[
     table lacks, ValueError for a part without rows, for gaps in a column of val's rows, and as
     `splits.load_split`.
     """
+    _check_as_started(record, data_set=data_set, split=split)
     root = runs.project_root()
     table = datasets.saved_table(data_set, root=root)
     if lacking := [column for column in columns if column not in table]:
@@ -81,6 +82,18 @@ def open_data(record: runs.Run, data_set: str, split: str, *, columns: Sequence[
     datasets.make_images(data_set, table, root=root)
     record.uses_set(data_set, "images", "operators")
     return Data(data_set, table, part, split_hash, root)
+
+
+def _check_as_started(record, **values):
+    """ValueError for parameters that are others now than when the run started, which recorded
+    them.
+    """
+    for name, value in values.items():
+        if record.parameters.get(name, value) != value:
+            raise ValueError(
+                f"{name} is {value!r}, but was {record.parameters[name]!r} when this run started; "
+                "run the cell with runs.start(...) again, and all after it"
+            )
 
 
 def build_network(
@@ -202,6 +215,9 @@ def predict_and_save(
     `chosen`: which row of the training chose the weights (`training.chosen`). Where the recipe
     validates at random places, the crops are those of that row.
     """
+    _check_as_started(record, scale_label=scale_label)
+    if "split_hash" not in runs.read_json(record.folder / "params.json"):
+        raise ValueError("this run has opened no data: run all cells after that with runs.start")
     random = (recipe.seed, chosen["selected_step"]) if recipe.random_validation else None
     parts = []
     for name in ("val", "test"):

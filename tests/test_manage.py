@@ -87,6 +87,16 @@ def test_a_run_that_others_have_read_is_not_removed(three, capsys):
         manage.remove("lab/a")
 
 
+def test_an_attempt_to_make_a_run_anew_is_removed_alone(three):
+    namespace = {}
+    exec(CELL, namespace)
+    draft = runs.start("10_export", namespace | {"run": "b", "rate": 0.2}).folder
+    folders.let_go("lab/b")
+    assert manage.remove("lab/b") == [draft]
+    assert runs.finished("lab/b")
+    assert runs.finished("lab/b") in manage.remove("lab/b")
+
+
 def test_trainings_of_runs_that_are_being_made_stay(three):
     with pytest.raises(ValueError, match="lab/c: wait until these runs have finished"):
         manage.remove_unused_trainings()

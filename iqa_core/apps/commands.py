@@ -129,7 +129,9 @@ def _table(*titles: str, right: tuple[str, ...] = ()):
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
     for title in titles:
-        table.add_column(title, justify="right" if title in right else "left", overflow="fold")
+        justify = "right" if title in right else "left"
+        # names are copied, so they stay whole
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=title == "run")
     return table
 
 

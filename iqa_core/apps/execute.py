@@ -207,7 +207,8 @@ def check_committed(jobs: list[Job], *, edited: bool) -> None:
     if differ and not edited:
         raise ValueError(
             f"{', '.join(differ)}: not as committed, see above (JupyterLab saves by itself); "
-            "`git checkout notebooks` brings them back, --edited runs them as they are"
+            "`git checkout notebooks` brings them back, --edited runs them as they are; to try a "
+            "value say --set, to keep a change run scripts/record_notebooks.py"
         )
 
 
@@ -324,10 +325,7 @@ def check_runs(jobs: list[Job], *, root: Path) -> None:
             made = any(f"{run}/".startswith(f"{name}/") for name in planned)
             if made or (root / "data/runs" / run / "params.json").is_file():
                 continue
-            there = [path.parent for path in (root / "data/runs").rglob("params.json")]
-            known = sorted(
-                {str(path.relative_to(root / "data/runs")) for path in there} | {*planned}
-            )
+            known = sorted({*runs.all_runs(), *planned})
             hint = nearest(run, known) or "."
             raise FileNotFoundError(
                 f"params/{job.file.parent.name}/{job.file.name}: {parameter}: there is no run "

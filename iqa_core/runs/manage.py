@@ -160,8 +160,8 @@ def _flat(folder: Path) -> dict:
 
 
 def remove(name: str) -> list[Path]:
-    """Removes a run, finished or not, and the kept trainings that no other run has; what was
-    removed.
+    """Removes a run and the kept trainings that no other run has; what was removed. Where an
+    attempt to make it anew lies beside a finished run, that attempt alone.
 
     ValueError where other runs have read its files, or a process is making it; FileNotFoundError
     for a run that is not there.
@@ -171,17 +171,23 @@ def remove(name: str) -> list[Path]:
     for part in name.split("/"):
         check_folder_name(part)
     place = folders.home() / name
-    there = [folder for folder in (place, folders.draft_of(place)) if folder.is_dir()]
-    if not there:
+    draft = folders.draft_of(place)
+    there = [folder for folder in (draft, place) if folder.is_dir()][:1]
+    notebooks = [
+        place.with_name(f"{place.name}.failed.ipynb"),
+        place.with_name(f".{place.name}.ipynb"),
+    ]
+    if not there and not notebooks[0].is_file():
         folders.run_folder(name)  # says which there are
-    if readers := read_by(name):
+    if there == [place] and (readers := read_by(name)):
         raise ValueError(f"{name} was read by {', '.join(readers)}: remove these first")
     folders.hold(name)
     before = set(unused_trainings())
     for folder in there:
         (folder / "_SUCCESS").unlink(missing_ok=True)  # no half of it counts as finished
         shutil.rmtree(folder)
-    place.with_name(f"{place.name}.failed.ipynb").unlink(missing_ok=True)
+    for notebook in notebooks:  # of a headless run that failed, or was ended
+        notebook.unlink(missing_ok=True)
     folders.let_go(name)
     freed = sorted(set(unused_trainings()) - before)
     for folder in freed:
