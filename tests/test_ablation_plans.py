@@ -12,7 +12,7 @@ from conftest import REPOSITORY
 from PIL import Image
 
 from iqa_core import ablations, evaluation, splits
-from iqa_core.apps import execute
+from iqa_core.apps import planning
 from iqa_core.loading import evaluation_views, floats, frozen_crops
 from iqa_core.loading.views import batch
 from iqa_core.models import create_model
@@ -39,7 +39,7 @@ def parameters(declared):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_file_of_params_is_a_plan(path, declared):
-    parameters = declared | execute.check_file(path, root=REPOSITORY)
+    parameters = declared | planning.check_file(path, root=REPOSITORY)
     jobs = ablations.plan(parameters)
     variants = list(dict.fromkeys(job.variant for job in jobs))
     left_out = [f"without-{kind}" for kind in parameters["left_out"]]

@@ -15,7 +15,7 @@ import torch
 from conftest import REPOSITORY
 from timm.models import is_model_in_modules
 
-from iqa_core.apps import execute
+from iqa_core.apps import planning, sweep
 from iqa_core.models import create_model, list_models
 from iqa_core.models.arguments import arguments_of, backbones, wanted_for_frozen_crops
 from iqa_core.models.hyperiqa import OnPooledStages
@@ -123,6 +123,7 @@ WRONG = [
         ValueError,
         "the shorter side or [height, width] is wan",
     ),
+    (SMART, "contract", {"crop": 4}, ValueError, "crop = 4: smart_iqa takes crops of 224"),
     (TRAIN, "contract", {"resize": [384, 0]}, ValueError, "(384, 0): the shorter side or"),
     (TRAIN, "contract", {"interpolation": ["cubic", "box"]}, ValueError, "did you mean 'bicubic'?"),
     (TRAIN, "frozen_crops", -1, ValueError, "-1: Input should be greater than or equal to 0"),
@@ -289,9 +290,9 @@ def test_a_table_tells_its_columns_and_distortions(project):
 
 
 def plan(target, *settings):
-    overrides = execute.parse_overrides(list(settings))
-    jobs = execute.plan(target, root=REPOSITORY, overrides=overrides)
-    execute.check_runs(jobs, root=REPOSITORY)
+    overrides = planning.parse_overrides(list(settings))
+    jobs = planning.plan(target, root=REPOSITORY, overrides=overrides)
+    planning.check_runs(jobs, root=REPOSITORY)
     return jobs
 
 
@@ -324,20 +325,59 @@ def test_runs_that_are_read_are_there_or_made_before():
         plan("demo", "baseline=try/02_train_base", "experiment=try")
 
 
+def test_tables_and_splits_that_are_read_are_there_or_made_before(project):
+    first = 'data_set: str = "own"  # x\nschemes: list[str] = ["random80-0"]  # x\n'
+    project.notebook("01_prepare", first)
+    project.notebook("02_train", 'data_set: str = "own"  # x\nsplit: str = "own-random80-0"  # x\n')
+
+    def check(target):
+        jobs = []
+        for file in planning.parameter_files(target, root=project.root):
+            values = planning.read_parameters(file)
+            notebook = project.root / f"notebooks/{file.stem.partition('--')[0]}.ipynb"
+            jobs.append(planning.Job(file, "tiny", file.stem, notebook, values))
+        planning.check_data(jobs, root=project.root)
+
+    project.parameters("tiny/01_prepare", "")
+    project.parameters("tiny/02_train", "")
+    check("tiny")
+    with pytest.raises(FileNotFoundError, match=r"data/tables/own.csv is not there; make it first"):
+        check("tiny/02_train")
+    project.parameters("tiny/02_train", "split: own-random80-5\n")
+    with pytest.raises(FileNotFoundError, match=r"own-random80-5.csv .* before this: random80-0"):
+        check("tiny")
+    for name in ("tables/own", "splits/own-random80-5"):
+        file = project.root / f"data/{name}.csv"
+        file.parent.mkdir(parents=True)
+        file.write_text("image\n")
+    check("tiny/02_train")
+
+
+def test_more_processes_than_there_can_be_are_refused_at_once(project, monkeypatch):
+    monkeypatch.setattr(sweep, "cores", lambda: 2)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    project.notebook("02_train", "processes: int = 1  # x\n")
+    file = project.parameters("tiny/02_train", "")
+    notebook = project.root / "notebooks/02_train.ipynb"
+    job = planning.Job(file, "tiny", "02_train", notebook, {"processes": 8})
+    with pytest.raises(ValueError, match="processes is 8; 1 to 2 are allowed here"):
+        planning.check_what_is_read([job], root=project.root)
+
+
 def test_a_run_of_a_variant_and_a_run_that_is_there(project):
     cell = 'experiment: str = "lab"  # x\nrun: str = ""  # x\ntrained: str = ""  # x\n'
     project.notebook("04_many", cell)
     project.notebook("05_look", cell)
     project.parameters("tiny/04_many", "")
     project.parameters("tiny/05_look", "trained: tiny/04_many/full-seed0\n")
-    execute.check_runs(execute.plan("tiny", root=project.root), root=project.root)
-    alone = execute.plan("tiny/05_look", root=project.root)
+    planning.check_runs(planning.plan("tiny", root=project.root), root=project.root)
+    alone = planning.plan("tiny/05_look", root=project.root)
     with pytest.raises(FileNotFoundError, match="trained: there is no run.* There are none yet"):
-        execute.check_runs(alone, root=project.root)
+        planning.check_runs(alone, root=project.root)
     folder = project.root / "data/runs/tiny/04_many/full-seed0"
     folder.mkdir(parents=True)
     (folder / "params.json").write_text("{}")
-    execute.check_runs(alone, root=project.root)
+    planning.check_runs(alone, root=project.root)
 
 
 COMMAND = """\

@@ -15,7 +15,7 @@ import yaml
 from conftest import REPOSITORY
 
 from iqa_core import distortions, runs
-from iqa_core.apps import execute
+from iqa_core.apps import execute, planning
 from iqa_core.evaluation import predict
 from iqa_core.pixels import read_image
 from iqa_core.runs import resume, sources
@@ -106,7 +106,7 @@ def test_other_measures_cost_no_training(root):
 
 def stale(root, notebooks=REPOSITORY / "notebooks"):
     """Why each run of the story is to be made again, by notebook."""
-    parameters = {job.run: job.parameters for job in execute.plan("tiny", root=root)}
+    parameters = {job.run: job.parameters for job in planning.plan("tiny", root=root)}
     return {
         stem: resume.why_again(
             notebooks / f"{stem}.ipynb",

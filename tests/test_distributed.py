@@ -289,7 +289,7 @@ def test_how_many_processes(monkeypatch, gpus, cores, number):
     )
     with pytest.raises(ValueError, match=message):
         distributed.train(SimpleNamespace(folder=None, notebook=None), number)
-    assert distributed.allowed(most) == most and distributed.allowed(None) == max(1, gpus)
+    assert sweep.processes_allowed(most) == most and sweep.processes_allowed(None) == max(1, gpus)
 
 
 @CORES

@@ -15,7 +15,7 @@ import pytest
 from conftest import REPOSITORY
 
 from iqa_core import runs
-from iqa_core.apps import execute, sweep
+from iqa_core.apps import execute, planning, sweep
 from iqa_core.runs import committed, folders, resume
 
 CELL = """\
@@ -96,10 +96,10 @@ def test_what_is_set_for_once_is_another_run(tiny):
     assert re.fullmatch(r"tiny/01_first--[0-9a-f]{6}", took.job.name)
     assert read(tiny, f"{took.job.name}/metrics.json")["colour"] == "#00ff00"
     assert not (tiny.root / "data/runs/tiny/01_first").exists()
-    (same,) = execute.plan("tiny/01_first", root=tiny.root, overrides={"epochs": 1})
+    (same,) = planning.plan("tiny/01_first", root=tiny.root, overrides={"epochs": 1})
     assert same.name == "tiny/01_first", "as the file has it"
     with pytest.raises(ValueError, match=r"makes 1 of the 2 runs .*--set experiment=tiny-trial"):
-        execute.plan("tiny", root=tiny.root, overrides={"epochs": 1})
+        planning.plan("tiny", root=tiny.root, overrides={"epochs": 1})
 
 
 def test_a_notebook_that_was_edited_wants_a_word(tiny, capfd):
@@ -175,23 +175,23 @@ def test_a_file_without_notebook(project):
 def test_order_is_by_stem(tiny):
     tiny.notebook("10_last", CELL)
     tiny.parameters("tiny/10_last", "")
-    names = [path.stem for path in execute.parameter_files("tiny", root=tiny.root)]
+    names = [path.stem for path in planning.parameter_files("tiny", root=tiny.root)]
     assert names == ["01_first", "01_first--more", "10_last"]
-    (path,) = execute.parameter_files("params/tiny/10_last.yaml", root=tiny.root)
+    (path,) = planning.parameter_files("params/tiny/10_last.yaml", root=tiny.root)
     assert path.stem == "10_last"
 
 
 def test_overrides(tiny):
-    found = execute.parse_overrides(["epochs=2", "weights=null", "rate=1.0e-3"])
+    found = planning.parse_overrides(["epochs=2", "weights=null", "rate=1.0e-3"])
     assert found == {"epochs": 2, "weights": None, "rate": 1e-3}
     with pytest.raises(ValueError, match="write --set name=value"):
-        execute.parse_overrides(["epochs"])
+        planning.parse_overrides(["epochs"])
     wanted = r"declares a parameter 'epoch'; did you mean 'epochs'\? They have: colour"
     with pytest.raises(KeyError, match=wanted):
-        execute.plan("tiny", root=tiny.root, overrides={"epoch": 2})
+        planning.plan("tiny", root=tiny.root, overrides={"epoch": 2})
     with pytest.raises(ValueError, match="run follows from the file's name"):
-        execute.plan("tiny", root=tiny.root, overrides={"run": "x"})
-    jobs = execute.plan("tiny", root=tiny.root, overrides={"experiment": "scratch", "epochs": 7})
+        planning.plan("tiny", root=tiny.root, overrides={"run": "x"})
+    jobs = planning.plan("tiny", root=tiny.root, overrides={"experiment": "scratch", "epochs": 7})
     assert [(job.experiment, job.parameters["epochs"]) for job in jobs] == [("scratch", 7)] * 2
 
 

@@ -10,7 +10,7 @@ import torch
 from conftest import REPOSITORY
 
 from iqa_core import pixels, training
-from iqa_core.apps import execute
+from iqa_core.apps import planning
 from iqa_core.models import create_model
 from iqa_core.runs.parameters import declared_parameters
 from iqa_core.training.schedules import Place, learning_rate
@@ -47,7 +47,7 @@ if not FILES:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_notebook_accepts_the_file(path):
-    parameters = execute.check_file(path, root=REPOSITORY)
+    parameters = planning.check_file(path, root=REPOSITORY)
     assert (parameters["experiment"], parameters["run"]) == (path.parent.name, path.stem)
 
 
@@ -75,7 +75,7 @@ CORRECTED = [path for path in TRAINED if path.stem.endswith("--corrected")] + TE
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_published_recipes_choose_on_test_and_turn_landscapes_and_the_corrected_ones_do_not(recipe):
-    given = execute.check_file(RECIPES[recipe], root=REPOSITORY)
+    given = planning.check_file(RECIPES[recipe], root=REPOSITORY)
     kind = recipe.partition("--")[2]
     landscape = np.zeros((768, 1024, 3), np.uint8)
     resized = pixels.resize(landscape, tuple(given["contract"]["resize"]))
@@ -86,7 +86,7 @@ def test_published_recipes_choose_on_test_and_turn_landscapes_and_the_corrected_
 
 @pytest.mark.parametrize("path", CORRECTED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_corrected_recipes_are_the_notebooks_but_for_sizes_rates_flips_and_clipping(path):
-    own = execute.read_parameters(path)
+    own = planning.read_parameters(path)
     allowed = {"data_set", "split", "arguments", "contract", "scale_label", "seed"}
     allowed |= {"epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "options"}
     options = {"flips", "validate_every"}
@@ -101,11 +101,11 @@ def test_corrected_recipes_are_the_notebooks_but_for_sizes_rates_flips_and_clipp
 def test_the_ten_splits_are_trained_by_the_corrected_recipes_and_compared_on_the_same_split():
     assert len(TEN_SPLITS) == 10 * len(TRAININGS)
     for path in TEN_SPLITS:
-        own, k = execute.read_parameters(path), int(path.stem[-2:])
+        own, k = planning.read_parameters(path), int(path.stem[-2:])
         of_one_split = {"split": f"koniq10k-random80-{k}", "seed": k}
         if "baseline" in own:
             of_one_split["baseline"] = f"koniq10k-10splits/02_train_baseline--split{k:02}"
-        whole = execute.read_parameters(RECIPES[f"{path.stem.partition('--')[0]}--corrected"])
+        whole = planning.read_parameters(RECIPES[f"{path.stem.partition('--')[0]}--corrected"])
         assert own == whole | of_one_split
 
 
@@ -113,8 +113,8 @@ def test_the_ten_splits_are_trained_by_the_corrected_recipes_and_compared_on_the
     "path", [path for path in TRAINED if path.stem.startswith("03")], ids=lambda path: path.stem
 )
 def test_what_a_training_is_compared_with_is_trained_on_the_same_split(path):
-    given = execute.check_file(path, root=REPOSITORY)
-    other = execute.read_parameters(REPOSITORY / f"params/{given['baseline']}.yaml")
+    given = planning.check_file(path, root=REPOSITORY)
+    other = planning.read_parameters(REPOSITORY / f"params/{given['baseline']}.yaml")
     assert other["split"] == given["split"]
 
 
@@ -124,7 +124,7 @@ def test_every_command_of_the_reproduction_page_names_a_parameter_file():
     assert len({target for target, _ in wanted}) > 15
     for target, rest in wanted:
         names = set(re.findall(r"--set \"?(\w+)=", rest))
-        for path in execute.parameter_files(target, root=REPOSITORY):
+        for path in planning.parameter_files(target, root=REPOSITORY):
             notebook = REPOSITORY / f"notebooks/{path.stem.partition('--')[0]}.ipynb"
             assert names <= set(declared_parameters(notebook))
 
@@ -156,7 +156,7 @@ SWIN_BASE_HEAD = 263_428 + 1_143_664 + TARGET_NETWORK
 )
 def test_group_sizes_and_rates_of_published_recipes(recipe, slow, fast):
     """As counted in the published codes: the local distortion parts learn with the backbone."""
-    given = execute.check_file(RECIPES[recipe], root=REPOSITORY)
+    given = planning.check_file(RECIPES[recipe], root=REPOSITORY)
     name = "smart_iqa" if recipe.startswith("03") else given.get("model", "hyperiqa")
     with torch.device("meta"):
         model = create_model(name, **given["arguments"], pretrained=False)
@@ -228,7 +228,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("recipe", sorted(PUBLISHED))
 def test_every_value_of_a_recipe(recipe):
-    given = {"weight_decay": 1e-4} | execute.check_file(RECIPES[recipe], root=REPOSITORY)
+    given = {"weight_decay": 1e-4} | planning.check_file(RECIPES[recipe], root=REPOSITORY)
     names = ("epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "weight_decay")
     split = given["split"].removeprefix("koniq10k-")
     values = (*(given[name] for name in names), given["contract"]["crops"], split, given["seed"])
@@ -241,7 +241,7 @@ def test_every_published_recipe_is_pinned():
 
 def test_the_learning_rates_of_the_smart_iqa_recipe():
     """Executed from the author's code: the backbone's rate rises towards 1e-6, the head's falls."""
-    given = execute.check_file(RECIPES["03_train_smart_iqa--smart-iqa"], root=REPOSITORY)
+    given = planning.check_file(RECIPES["03_train_smart_iqa--smart-iqa"], root=REPOSITORY)
     schedule = given["options"]["schedule"]
     places = [Place(epoch * 4404, 44040, epoch, 10) for epoch in range(10)]
 

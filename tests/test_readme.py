@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from iqa_core.apps import execute
+from iqa_core.apps import planning
 from iqa_core.datasets import list_datasets
 from iqa_core.distortions import list_distortions
 from iqa_core.models import list_models, published
@@ -86,7 +86,7 @@ def fault(command):
     verb = re.fullmatch(rf"{CORE} (?:run|train) (\S+)(.*)", command)
     if verb:
         given = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
-        execute.plan(verb[1], root=REPOSITORY, overrides=execute.parse_overrides(given))
+        planning.plan(verb[1], root=REPOSITORY, overrides=planning.parse_overrides(given))
         return None
 
     # servers and files of others; test_weights.py and test_raw_data.py run these verbs

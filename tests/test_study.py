@@ -38,6 +38,19 @@ def record(project):
     return started("a")
 
 
+def test_parameters_that_were_changed_after_the_start_are_refused(project, record):
+    more = 'data_set: str = "set"  # x\nsplit: str = "one"  # x\nscale_label: str = "mos"  # x\n'
+    project.notebook("02_x", PARAMETERS + more)
+    record = started("b", data_set="set", split="one", scale_label="mos")
+    with pytest.raises(ValueError, match="split is 'two', but was 'one' when this run started"):
+        study.open_data(record, "set", "two")
+    options = dict(recipe=training.Recipe(**GIVEN), chosen={})
+    with pytest.raises(ValueError, match="scale_label is 'label', but was 'mos' when this run"):
+        study.predict_and_save(record, None, {}, **options, scale_label="label")
+    with pytest.raises(ValueError, match="this run has opened no data: run all cells after"):
+        study.predict_and_save(record, None, {}, **options, scale_label="mos")
+
+
 def started(run, **changes):
     values = dict(
         experiment="lab", run=run, epochs=3, rate=1e-4, colour="", weights=None, stages=[],

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iqa_core import runs
-from iqa_core.apps import execute, sweep
+from iqa_core.apps import execute, planning, sweep
 from iqa_core.runs import folders
 from iqa_core.runs.parameters import declared_parameters
 
@@ -57,7 +57,7 @@ def train(record: runs.Run, processes: int) -> None:
     """
     if processes == 1 or "RANK" in os.environ:
         return
-    threads = max(1, sweep.threads_allowed() // allowed(processes))
+    threads = max(1, sweep.threads_allowed() // sweep.processes_allowed(processes))
     notebook = runs.project_root() / f"notebooks/{record.notebook}.ipynb"
     if not any("record.trainings" in cell.source for cell in cells_to_training(notebook)):
         raise ValueError(
@@ -87,22 +87,6 @@ def train(record: runs.Run, processes: int) -> None:
         )
 
 
-def allowed(processes: int | None) -> int:
-    """The number of processes: as many as GPUs, or 1, for None; ValueError for more than GPUs, or
-    more than cores where there is none.
-    """
-    import torch
-
-    gpus, cores = torch.cuda.device_count(), sweep.cores()
-    number = (gpus or 1) if processes is None else processes
-    if not 1 <= number <= (gpus or cores):
-        raise ValueError(
-            f"processes is {number}; 1 to {gpus or cores} are allowed here, for {cores} cores and "
-            f"{gpus} GPUs"
-        )
-    return number
-
-
 def run_distributed(
     target: str,
     settings: list[str],
@@ -116,7 +100,7 @@ def run_distributed(
 
     Args:
         target: the parameter file, as for `execute.execute`.
-        settings: other parameters, as for `execute.parse_overrides`.
+        settings: other parameters, as for `planning.parse_overrides`.
         processes: their number, None for as many as GPUs and inside torchrun.
         timeout_s: the longest time of one cell, seconds.
         edited: as for `execute.execute`.
@@ -126,8 +110,8 @@ def run_distributed(
         Others as `execute.execute`.
     """
     root = runs.project_root()
-    overrides = execute.parse_overrides(settings)
-    job, *others = execute.plan(target, root=root, overrides=overrides)
+    overrides = planning.parse_overrides(settings)
+    job, *others = planning.plan(target, root=root, overrides=overrides)
     set_words = [word for text in settings for word in ("--set", text)]
     run_command = shlex.join(["python", "-m", "iqa_core", "run", target, *set_words])
     if others:
@@ -140,7 +124,7 @@ def run_distributed(
             f"`{run_command}`"
         )
     if "RANK" not in os.environ:
-        overrides["processes"] = allowed(processes)
+        overrides["processes"] = sweep.processes_allowed(processes)
         execute.execute(target, timeout_s=timeout_s, overrides=overrides, edited=edited)
         return
     if processes is not None:

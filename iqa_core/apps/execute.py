@@ -20,31 +20,12 @@ from typing import NamedTuple
 import yaml
 
 from iqa_core import runs
-from iqa_core.apps import sweep
-from iqa_core.hints import nearest
-from iqa_core.runs import committed, folders
+from iqa_core.apps import planning, sweep
+from iqa_core.apps.planning import Job
+from iqa_core.runs import folders
 from iqa_core.runs import resume as resuming
-from iqa_core.runs.choices import check_choices, named_runs
-from iqa_core.runs.parameters import check_parameters, declared_parameters
-from iqa_core.runs.variants import trainings
-from iqa_core.training.recipe import Recipe
 
 KERNEL = "python3"  # the kernelspec that the ipykernel wheel puts into this environment
-
-
-class Job(NamedTuple):
-    """One notebook with its parameters: what the YAML file `file` asks for."""
-
-    file: Path
-    experiment: str
-    run: str
-    notebook: Path
-    parameters: dict
-
-    @property
-    def name(self) -> str:
-        """Of the run: its folder below data/runs."""
-        return f"{self.experiment}/{self.run}"
 
 
 class Took(NamedTuple):
@@ -58,19 +39,6 @@ class Took(NamedTuple):
 
 class NotebookFailed(RuntimeError):
     """A notebook stopped; the message names notebook, cell, error and the partial output."""
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice in a file is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node)
-            if key in keys:
-                raise ValueError(f"the key {key!r} stands twice")
-            keys.append(key)
-        return super().construct_mapping(node, deep)
 
 
 def execute(
@@ -103,9 +71,9 @@ def execute(
     """
     root = runs.project_root()
     overrides = dict(overrides or {})
-    jobs = plan(target, root=root, overrides=overrides)
-    check_runs(jobs, root=root)
-    check_committed(jobs, edited=edited)
+    jobs = planning.plan(target, root=root, overrides=overrides)
+    planning.check_what_is_read(jobs, root=root)
+    planning.check_committed(jobs, edited=edited)
     by_notebook = groupby(jobs, key=lambda job: resuming.number(job.notebook.stem))
     groups = [list(group) for _, group in by_notebook]
     mine, left = sweep.shard(groups, shard) if shard else (groups, [])
@@ -113,11 +81,8 @@ def execute(
     prepare_environment(root)
     if shard:
         shared = groups[len(mine) - 1]
-        print(
-            f"shard {shard}: {len(mine[-1])} of the {len(shared)} runs of "
-            f"{shared[0].notebook.stem}",
-            flush=True,
-        )
+        which = f"{len(mine[-1])} of the {len(shared)} runs of {shared[0].notebook.stem}"
+        print(f"shard {shard}: {which}", flush=True)
     begun = time.perf_counter()
     took: list[Took] = []
     failed: list[NotebookFailed] = []
@@ -127,10 +92,8 @@ def execute(
             skip = resume or bool(shard and group is not mine[-1])
             titles = _titles(mine, place)
             if at_once > 1 and len(group) > 1:
-                commands = [
-                    _command(job, resume=skip, timeout_s=timeout_s, overrides=overrides)
-                    for job in group
-                ]
+                kwargs = dict(resume=skip, timeout_s=timeout_s, overrides=overrides)
+                commands = [_command(job, **kwargs) for job in group]
                 outcomes = _side_by_side(group, titles, commands, at_once=min(at_once, len(group)))
             else:
                 outcomes = _one_by_one(group, titles, root=root, resume=skip, timeout_s=timeout_s)
@@ -141,10 +104,7 @@ def execute(
                         print(str(outcome).partition("\n")[0], flush=True)
             # later notebooks may read what this one should have written
             if failed:
-                lines = [str(failure) for failure in failed]
-                if mine[place + 1 :]:
-                    lines.append(f"not started: {_names(mine[place + 1 :])}")
-                raise NotebookFailed("\n".join(lines))
+                raise _all_failed(failed, later=mine[place + 1 :])
     finally:
         runs.write_index()  # data/runs may hold what another machine ran
         _print_times(took, time.perf_counter() - begun)
@@ -163,7 +123,7 @@ def execute_child(
     became of it is the last line that it prints, for `_outcome`.
     """
     root = runs.project_root()
-    (job,) = plan(target, root=root, overrides=overrides)
+    (job,) = planning.plan(target, root=root, overrides=overrides)
     prepare_environment(root)
     try:
         took = _run_or_skip(job, root=root, resume=resume, timeout_s=timeout_s)
@@ -173,169 +133,18 @@ def execute_child(
     print(f"{sweep.OUTCOME}{json.dumps(outcome)}", flush=True)
 
 
-def plan(target: str, *, root: Path, overrides: dict | None = None) -> list[Job]:
-    """The checked jobs of a target, in order; nothing is run."""
-    overrides = dict(overrides or {})
-    files = parameter_files(target, root=root)
-    jobs = [_job(path, root=root, overrides=overrides) for path in files]
-    known = sorted({name for job in jobs for name in declared_parameters(job.notebook)})
-    for name in set(overrides) - set(known):
-        hint = nearest(name, known) or "."
-        raise KeyError(
-            f"no notebook of {target} declares a parameter {name!r}{hint} They have: "
-            f"{', '.join(known)}"
-        )
-    renamed = [job.run != job.file.stem for job in jobs]
-    if any(renamed) and not all(renamed) and "experiment" not in overrides:
-        raise ValueError(
-            f"--set makes {sum(renamed)} of the {len(jobs)} runs of {target} others, and the rest "
-            f"would read them in place of those that are there; keep them apart: "
-            f"--set experiment={target.strip('/').partition('/')[0]}-trial"
-        )
-    return jobs
-
-
-def check_committed(jobs: list[Job], *, edited: bool) -> None:
-    """Prints how notebooks differ from the committed ones; ValueError unless that is meant."""
-    differ = []
-    for notebook in dict.fromkeys(job.notebook for job in jobs):
-        lines = committed.edits(notebook)
-        for line in lines:
-            print(f"{notebook.name}: {line}", flush=True)
-        if lines:
-            differ.append(notebook.name)
-    if differ and not edited:
-        raise ValueError(
-            f"{', '.join(differ)}: not as committed, see above (JupyterLab saves by itself); "
-            "`git checkout notebooks` brings them back, --edited runs them as they are; to try a "
-            "value say --set, to keep a change run scripts/record_notebooks.py"
-        )
-
-
-def parameter_files(target: str, *, root: Path) -> list[Path]:
-    """The YAML files of an experiment in the order of their stems, or the one file
-    `experiment/stem` names.
-    """
-    experiment, _, stem = (
-        target.strip("/").removesuffix(".yaml").removeprefix("params/").partition("/")
-    )
-    files = sorted((root / "params" / experiment).glob("*.yaml"), key=lambda path: path.stem)
-    if not experiment or not files:
-        known = sorted({path.parent.name for path in root.glob("params/*/*.yaml")})
-        raise FileNotFoundError(
-            f"no experiment {experiment!r} in params/; there are: {', '.join(known) or 'none yet'}"
-        )
-    chosen = [path for path in files if not stem or path.stem == stem]
-    if not chosen:
-        known = ", ".join(path.stem for path in files)
-        raise FileNotFoundError(f"no {stem}.yaml in params/{experiment}/; there are: {known}")
-    return chosen
-
-
-def read_parameters(path: Path) -> dict:
-    """The mapping a parameter file holds ({} for comments alone); ValueError where it is no mapping
-    or no YAML.
-    """
-    where = f"{path.parent.name}/{path.name}"
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{where} cannot be read: {error}") from error
-    if not isinstance(values, dict | None):
-        raise ValueError(f"{where} holds a {type(values).__name__}; lines `name: value` are wanted")
-    return values or {}
-
-
-def parse_overrides(settings: list[str]) -> dict:
-    """{"epochs": 2} from ["epochs=2"]; the values are read as YAML."""
-    overrides = {}
-    for text in settings:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise ValueError(f"--set {text!r}: write --set name=value")
-        try:
-            overrides[name] = yaml.load(value, Loader=_StrictLoader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"--set {text!r}: {value!r} is no YAML value; quote it") from error
-    return overrides
-
-
-def check_file(path: Path, *, root: Path, overrides: dict | None = None) -> dict:
-    """Every parameter its notebook will be given for a YAML file, `experiment` and `run` filled in,
-    all checked.
-    """
-    return _job(path, root=root, overrides=overrides or {}).parameters
+def _all_failed(failed: list[NotebookFailed], *, later: list[list[Job]]) -> NotebookFailed:
+    """What failed in one group, and what was not started for it, in one error."""
+    lines = [str(failure) for failure in failed]
+    if later:
+        lines.append(f"not started: {_names(later)}")
+    return NotebookFailed("\n".join(lines))
 
 
 def _names(groups: list[list[Job]]) -> str:
     return ", ".join(job.name for group in groups for job in group)
 
 
-def _job(path: Path, *, root: Path, overrides: dict) -> Job:
-    """The checked job of one parameter file; errors name the file."""
-    notebook = root / "notebooks" / f"{path.stem.partition('--')[0]}.ipynb"
-    by_place = {"experiment": path.parent.name, "run": path.stem}
-    try:
-        values = read_parameters(path)
-        for key in by_place.keys() & values.keys():
-            if values[key] != by_place[key]:
-                raise ValueError(
-                    f"{key} is {values[key]!r}, but the file's place makes it {by_place[key]!r}: "
-                    f"leave it out"
-                )
-        if "run" in overrides:
-            raise ValueError(
-                "run follows from the file's name and cannot be set; copy the file instead"
-            )
-        declared = declared_parameters(notebook)
-        replaced = {name: value for name, value in overrides.items() if name in declared}
-        parameters = check_parameters(notebook, by_place | values | replaced)
-        defaults = {name: parameter.default for name, parameter in declared.items()}
-        of_file = defaults | check_parameters(notebook, by_place | values)
-        if replaced:  # makes another run than that of the file
-            parameters["run"] = runs.name_of(path.stem, of_file | parameters, defaults=of_file)
-        _check_values(of_file | parameters, notebook, root=root)
-    except (KeyError, ValueError, FileNotFoundError) as error:
-        where = f"params/{path.parent.name}/{path.name}"
-        raise type(error)(f"{where}: {error.args[0]}") from error
-    return Job(path, parameters["experiment"], parameters["run"], notebook, parameters)
-
-
-def _check_values(values: dict, notebook: Path, *, root: Path) -> None:
-    """Refuses values, of the right names and types, with which the notebook cannot run."""
-    check_choices(values, notebook_stem=notebook.stem, root=root)
-    if "options" not in values:
-        return
-    for variant, parameters in trainings(values).items():
-        try:
-            Recipe.from_parameters(parameters)
-        except (KeyError, ValueError) as error:
-            where = f"variants: {variant}: " if variant else ""
-            raise type(error)(f"{where}{error.args[0]}") from None
-
-
-def check_runs(jobs: list[Job], *, root: Path) -> None:
-    """FileNotFoundError for a run that a job is to read, if neither data/runs nor an earlier job
-    has it.
-    """
-    planned: list[str] = []
-    for job in jobs:
-        for parameter, run in named_runs(job.parameters):
-            # a variant's run lies in its notebook's: demo-full/04_ablations/full-seed0
-            made = any(f"{run}/".startswith(f"{name}/") for name in planned)
-            if made or (root / "data/runs" / run / "params.json").is_file():
-                continue
-            known = sorted({*runs.all_runs(), *planned})
-            hint = nearest(run, known) or "."
-            raise FileNotFoundError(
-                f"params/{job.file.parent.name}/{job.file.name}: {parameter}: there is no run "
-                f"{run!r}, nor is one made before{hint} There are {', '.join(known) or 'none yet'}"
-            )
-        planned.append(job.name)
-
-
-# ------------------------------------------------------------------------------
-# running
 def prepare_environment(root: Path) -> None:
     """Sets what kernels inherit: threads, memory allocator, and that `python3` is this interpreter
     with this iqa_core.

@@ -78,6 +78,22 @@ def environments(at_once: int) -> list[dict[str, str]]:
     return result
 
 
+def processes_allowed(processes: int | None) -> int:
+    """The number of processes: as many as GPUs, or 1, for None; ValueError for more than GPUs, or
+    more than cores where there is none.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    number = (count or 1) if processes is None else processes
+    if not 1 <= number <= (count or cores()):
+        raise ValueError(
+            f"processes is {number}; 1 to {count or cores()} are allowed here, for {cores()} "
+            f"cores and {count} GPUs"
+        )
+    return number
+
+
 def gpus() -> list[str]:
     """Names of the GPUs that this process sees, as CUDA_VISIBLE_DEVICES wants them."""
     import torch

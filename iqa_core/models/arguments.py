@@ -51,6 +51,7 @@ def _of_timm(name: str, *, kind: str = "") -> str:
     return name
 
 
+POOLED_CROP = 224  # side of the crops of models on pooled stages (`FROZEN_CROPS`), pixels
 Chance = Annotated[float, Field(ge=0, lt=1)]
 TimmName = Annotated[str, AfterValidator(_of_timm)]
 # stages of strides 4, 8, 16, 32

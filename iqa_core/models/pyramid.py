@@ -13,6 +13,7 @@ import timm
 import torch
 from torch import nn
 
+from .arguments import POOLED_CROP
 from .layers import Normalise
 
 SIDES = (8, 4, 2, 1)  # of the four stages of a 224 crop by means of 7 x 7
@@ -223,9 +224,10 @@ class OnPooledStages(nn.Module):
             shapes += [(width, 7, 7) for width in channels]
             parts = images.split([math.prod(shape) for shape in shapes], dim=1)
             return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
-        if images.shape[-2:] != (224, 224):
+        if images.shape[-2:] != (POOLED_CROP, POOLED_CROP):
             raise ValueError(
-                f"{type(self).__name__} takes crops of 224 x 224, not {tuple(images.shape[-2:])}"
+                f"{type(self).__name__} takes crops of {POOLED_CROP} x {POOLED_CROP}, not "
+                f"{tuple(images.shape[-2:])}"
             )
         stages = self.backbone(images)
         means = [nn.functional.avg_pool2d(stage, 7) for stage in stages]

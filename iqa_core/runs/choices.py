@@ -19,7 +19,7 @@ from iqa_core.files import read_json
 from iqa_core.full_reference import list_measures
 from iqa_core.hints import nearest
 from iqa_core.models import Contract, grids, list_models
-from iqa_core.models.arguments import arguments_of, wanted_for_frozen_crops
+from iqa_core.models.arguments import POOLED_CROP, arguments_of, wanted_for_frozen_crops
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 from iqa_core.runs.variants import CHANGEABLE, merged
 from iqa_core.splits import check_scheme
@@ -27,7 +27,7 @@ from iqa_core.splits import check_scheme
 NAME_RUNS = ("start_from", "baseline", "trained", "others", "transfer")
 
 
-class Given(NamedTuple):
+class Context(NamedTuple):
     """What a check may look at beside its value."""
 
     values: dict  # all parameters of the notebook
@@ -71,7 +71,7 @@ def check_choices(values: dict, *, notebook_stem: str, root: Path) -> None:
     KeyError, ValueError or FileNotFoundError naming the parameter, its value, what is allowed and
     what of that is nearest.
     """
-    _check(values, Given(values, root / f"notebooks/{notebook_stem}.ipynb", root))
+    _check(values, Context(values, root / f"notebooks/{notebook_stem}.ipynb", root))
 
 
 def named_runs(values: dict) -> Iterator[tuple[str, str]]:
@@ -91,12 +91,12 @@ def check_folder_name(value: str) -> None:
 # ---- how values are refused
 
 
-def _check(names, given):
+def _check(names, context):
     for name, check in CHECKS.items():
         if name not in names:
             continue
         try:
-            check(given.values[name], given)
+            check(context.values[name], context)
         except (KeyError, ValueError, FileNotFoundError) as error:
             raise type(error)(f"{name}: {error.args[0]}") from None
 
@@ -121,15 +121,15 @@ def _fits(value, wanted, *, name=""):
 
 def _of(wanted) -> Callable:
     """The check that a value is of a type."""
-    return lambda value, given: _fits(value, wanted)
+    return lambda value, context: _fits(value, wanted)
 
 
 def _each(check) -> Callable:
     """The check of every entry of a list, or of a text that is not empty."""
 
-    def check_entries(value, given):
+    def check_entries(value, context):
         for entry in _entries(value):
-            check(entry, given)
+            check(entry, context)
 
     return check_entries
 
@@ -140,51 +140,51 @@ def _entries(value):
     return value
 
 
-# ---- checks of a value and of what it is given with
+# ---- checks of a value and of what it is context with
 
 
-def _folder(value, given):
+def _folder(value, context):
     check_folder_name(value)
 
 
-def _data_set(value, given):
-    if not (given.root / f"data/tables/{value}.csv").is_file():
-        label_names(value, root=given.root)
+def _data_set(value, context):
+    if not (context.root / f"data/tables/{value}.csv").is_file():
+        label_names(value, root=context.root)
 
 
-def _label(value, given):
+def _label(value, context):
     if value:
-        _is_one_of(value, label_names(given.values["data_set"], root=given.root))
+        _is_one_of(value, label_names(context.values["data_set"], root=context.root))
 
 
-def _column(value, given):
-    table = given.table()
+def _column(value, context):
+    table = context.table()
     if table is not None:
         _is_one_of(value, table.fieldnames)
 
 
-def _distortion(value, given):
-    table = given.table()
+def _distortion(value, context):
+    table = context.table()
     if table is not None:
         known = {row.get("distortion", "") for row in table} - {""}
         _is_one_of(value, sorted(known))
 
 
-def _scheme(value, given):
+def _scheme(value, context):
     fields = check_scheme(value)
     if "distortion" in fields:
-        _distortion(fields["distortion"], given)
+        _distortion(fields["distortion"], context)
 
 
-def _schemes(value, given):
+def _schemes(value, context):
     if not value:
         raise ValueError("[]: at least one scheme is wanted, as rotation1")
     for scheme in value:
-        _scheme(scheme, given)
+        _scheme(scheme, context)
 
 
-def _split(value, given):
-    folder, data_set = given.root / "data/splits", given.values["data_set"]
+def _split(value, context):
+    folder, data_set = context.root / "data/splits", context.values["data_set"]
     if (folder / f"{value}.csv").is_file():
         return
     known = sorted(path.stem for path in folder.glob("*.csv"))
@@ -193,61 +193,74 @@ def _split(value, given):
     if not value.startswith(f"{data_set}-"):
         raise FileNotFoundError(f"{missing}; notebook 01 makes {data_set}-<scheme>")
     try:  # notebook 01 can make it
-        _scheme(value.removeprefix(f"{data_set}-"), given)
+        _scheme(value.removeprefix(f"{data_set}-"), context)
     except (KeyError, ValueError) as error:
         raise FileNotFoundError(f"{missing}; notebook 01 cannot make it: {error.args[0]}") from None
 
 
-def _resize(value, given):
+def _resize(value, context):
     if len(value) not in (0, 2) or min(value, default=1) < 1:
         raise ValueError(f"{value}: height and width are wanted, pixels; or [], images as they are")
 
 
-def _arguments(value, given):
-    wanted = arguments_of(given.model)
-    for name, argument in given.of_model("arguments").items():
+def _arguments(value, context):
+    wanted = arguments_of(context.model)
+    for name, argument in context.of_model("arguments").items():
         _is_one_of(name, wanted)
         _fits(argument, wanted[name][0], name=f"{name} = ")
 
 
-def _contract(value, given):
+def _contract(value, context):
     wanted = get_type_hints(Contract, include_extras=True)
-    for name, field in given.of_model("contract").items():
+    for name, field in context.of_model("contract").items():
         _is_one_of(name, wanted)
         field = tuple(field) if isinstance(field, list) else field
         _fits(field, wanted[name], name=f"{name} = ")
+        if name == "crop" and not _other_arguments(context) and field != POOLED_CROP:
+            raise ValueError(f"crop = {field}: {context.model} takes crops of {POOLED_CROP}")
 
 
-def _frozen_crops(value, given):
+def _other_arguments(context):
+    """What keeps a model from being one on pooled stages, as `FROZEN_CROPS` in its file: name ->
+    (as it is, as it would have to be, None where nothing could make it one).
+    """
+    wanted, known = wanted_for_frozen_crops(context.model), arguments_of(context.model)
+    if wanted is None:
+        return {"model": (context.model, None)}
+    arguments = context.of_model("arguments")
+    pairs = {name: (arguments.get(name, known[name][1]), needed) for name, needed in wanted.items()}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _frozen_crops(value, context):
     _fits(value, NonNegativeInt)
     if value == 0:
         return
     grids(value)
-    wanted, known = wanted_for_frozen_crops(given.model), arguments_of(given.model)
-    if wanted is None:
-        raise ValueError(f"{value}: {given.model} cannot be trained on frozen crops; give 0")
-    for name, needed in wanted.items():
-        argument = given.of_model("arguments").get(name, known[name][1])
-        if argument != needed:
-            raise ValueError(
-                f"{value}: {given.model} with {name} {argument} cannot be trained on frozen crops; "
-                f"give 0, or {name}: {needed}"
-            )
+    for name, (argument, needed) in _other_arguments(context).items():
+        if needed is None:
+            raise ValueError(f"{value}: {argument} cannot be trained on frozen crops; give 0")
+        raise ValueError(
+            f"{value}: {context.model} with {name} {argument} cannot be trained on frozen crops; "
+            f"give 0, or {name}: {needed}"
+        )
 
 
-def _options(value, given):
+def _options(value, context):
     if "select" in value:
-        sets = ["val", "test", *given.values["monitor"]] if "monitor" in given.values else ["val"]
+        sets = (
+            ["val", "test", *context.values["monitor"]] if "monitor" in context.values else ["val"]
+        )
         _is_one_of(value["select"], sets)
 
 
-def _seeds(value, given):
+def _seeds(value, context):
     _fits(value, Annotated[list[NonNegativeInt], Field(min_length=1)])
     if len(set(value)) < len(value):
         raise ValueError(f"{value}: a seed stands twice; give each once")
 
 
-def _variants(value, given):
+def _variants(value, context):
     for variant, change in value.items():
         check_folder_name(variant)
         if variant == "full":
@@ -256,22 +269,22 @@ def _variants(value, given):
         try:
             for name in change:
                 _is_one_of(name, CHANGEABLE)
-            check_parameters(given.notebook, change)
-            _check(change, given._replace(values=merged(given.values, change)))
+            check_parameters(context.notebook, change)
+            _check(change, context._replace(values=merged(context.values, change)))
         except (KeyError, ValueError) as error:
             raise type(error)(f"{variant}: {error.args[0]}") from None
 
 
-def _pair(value, given):
+def _pair(value, context):
     if not isinstance(value, list) or len(value) != 2 or value[0] == value[1]:
         raise ValueError(f"{value!r}: pairs of variants are wanted, as [full, single]")
     for variant in value:
-        _is_one_of(variant, ["full", *given.values["variants"]])
+        _is_one_of(variant, ["full", *context.values["variants"]])
 
 
-def _shuffle(value, given):
-    full = {name: default for name, (_, default) in arguments_of(given.model).items()}
-    full |= given.of_model("arguments")
+def _shuffle(value, context):
+    full = {name: default for name, (_, default) in arguments_of(context.model).items()}
+    full |= context.of_model("arguments")
     adaptive = full["multiscale"] and full["attention"] and full["gate"] == "adaptive"
     if value and not adaptive:
         raise ValueError(
@@ -280,7 +293,7 @@ def _shuffle(value, given):
         )
 
 
-def _run(value, given):
+def _run(value, context):
     parts = value.split("/")
     if len(parts) < 2:
         raise ValueError(f"{value!r}: <experiment>/<run> is wanted, as demo/02_train_baseline")
@@ -288,14 +301,14 @@ def _run(value, given):
         check_folder_name(part)
 
 
-def _baseline(value, given):
+def _baseline(value, context):
     if value not in ("", "none"):
-        _run(value, given)
+        _run(value, context)
 
 
-def _set_or_run(value, given):
+def _set_or_run(value, context):
     check = _run if "/" in value else _data_set
-    check(value, given)
+    check(value, context)
 
 
 FREE_TEXT = {"label_name", "shown_method"}  # of axes; of what finished runs alone can tell
@@ -307,7 +320,7 @@ CHECKS = {
     "schemes": _schemes,
     "resize": _resize,
     "split": _split,
-    "model": lambda value, given: _is_one_of(value, list_models()),
+    "model": lambda value, context: _is_one_of(value, list_models()),
     "arguments": _arguments,
     "contract": _contract,
     "frozen_crops": _frozen_crops,
@@ -317,7 +330,7 @@ CHECKS = {
     "further": _of(NonNegativeInt),
     "seed": _of(NonNegativeInt),
     "seeds": _seeds,
-    "measures": _each(lambda value, given: _is_one_of(value, list_measures())),
+    "measures": _each(lambda value, context: _is_one_of(value, list_measures())),
     "scale_label": _column,
     "select_by": _column,
     "monitor": _each(_data_set),

@@ -6,7 +6,6 @@ and `train.log` as rows are logged; `run.finish(...)` writes `metrics.json` and 
 draft takes its place, `data/runs/<experiment>/<run>/`. Until then what had finished there stays as
 it was. docs/runs.md tells the story in one place."""
 
-import csv
 import hashlib
 import json
 import os
@@ -16,11 +15,12 @@ from pathlib import Path
 
 from iqa_core import datasets
 from iqa_core.files import file_hash as file_hash  # as runs.file_hash, for notebooks
-from iqa_core.files import project_root, read_json, write_json, write_rows, write_text
+from iqa_core.files import project_root, read_json, write_json, write_text
 from iqa_core.hints import nearest
 from iqa_core.runs import committed, folders, sources
 from iqa_core.runs.choices import check_choices, check_folder_name
 from iqa_core.runs.facts import circumstances
+from iqa_core.runs.history import History
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 
 # two runs that differ in these alone give the same numbers
@@ -38,7 +38,6 @@ class Run:
         notebook: the name of its notebook.
         folder: where it lies: a draft, and once it has finished data/runs/<experiment>/<name>.
         parameters: all of the notebook's, name -> value.
-        rows: what was logged, in order.
         finished: whether a variant had finished before: it is read then, and not made again.
         trainings: the folder in which `training.fit` keeps trainings.
     """
@@ -49,16 +48,13 @@ class Run:
         self.name = facts["run"]
         self.notebook = facts["notebook"]
         self.folder = folder
-        self.rows: list[dict] = []
         self.finished = finished
         self.trainings = folders.home() / ".trainings"
         self.first = os.environ.get("RANK", "0") == "0"
         self._place = place  # of the run, or of that which this one is within
         self._closed = False
         self._begun = time.perf_counter()
-        self._board = None  # TensorBoard's writer
-        self._logged: list[dict] | None = None  # rows that train.log has, as text; None: not read
-        self._drawn_step = 0  # the last one that TensorBoard has
+        self._history = History(folder)
         if finished:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,24 +86,15 @@ class Run:
         A row that a training taken up again gives a second time is in each of them once.
         """
         self._check_open()
-        step = row.get("step", len(self.rows) + 1)
-        earlier = [
-            known
-            for place, known in enumerate(self.rows, start=1)
-            if known.get("step", place) < step
-        ]
-        self.rows = [*earlier, dict(row)]
-        if not self.first:
-            return
-        if self._logged is None:  # by a process of torchrun, if by any
-            self._logged = _rows_of(self.path("history.csv"))
-        if _as_text(row) not in self._logged:
-            self.note("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
-            self._logged.append(_as_text(row))
-        write_rows(self.path("history.csv"), self.rows)
-        if step > self._drawn_step:
-            self._draw(row)
-            self._drawn_step = step
+        self._history.add(row)
+        if self.first:
+            for line in self._history.write():
+                self.note(line)
+
+    @property
+    def rows(self) -> list[dict]:
+        """What was logged, in order."""
+        return self._history.rows
 
     def note(self, text: str) -> None:
         """Adds lines to `train.log` and, but for a run inside a run, prints them."""
@@ -117,18 +104,6 @@ class Run:
             file.write(text + "\n")
         if "/" not in self.name:
             print(text, flush=True)
-
-    def _draw(self, row: dict) -> None:
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            # a training taken up again gives all its rows
-            shutil.rmtree(self.path("tensorboard"), ignore_errors=True)
-            self._board = SummaryWriter(self.path("tensorboard"))
-        for key, value in row.items():
-            if isinstance(value, float):
-                self._board.add_scalar(key, value, row.get("step", len(self.rows)))
-        self._board.flush()
 
     def record(self, **facts: object) -> None:
         """Merges facts into `params.json`, dicts into those that are there; `model`, `set` and
@@ -234,8 +209,7 @@ class Run:
             write_json(self.path("metrics.json"), headline)
             seconds = round(time.perf_counter() - self._begun, 1)
             self.record(seconds=seconds, finished=time.time())
-            if self._board is not None:
-                self._board.close()
+            self._history.close()
             write_text(self.path("_SUCCESS"), "")
         self._closed = True
         is_within = "/" in self.name
@@ -385,20 +359,3 @@ def load_model(run: str | Path):
     if hint and "/" not in str(run):
         raise FileNotFoundError(f"there is no run and there are no published weights {run}{hint}")
     return weights.load(folders.finished(run))
-
-
-def _rows_of(history: Path) -> list[dict]:
-    """The rows of a `history.csv`, as text."""
-    if not history.is_file():
-        return []
-    with history.open(encoding="utf-8", newline="") as file:
-        return [{key: text for key, text in row.items() if text} for row in csv.DictReader(file)]
-
-
-def _as_text(row: dict) -> dict:
-    """A row as `history.csv` gives it back."""
-    return {key: str(value) for key, value in row.items() if value is not None}
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

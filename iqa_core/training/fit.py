@@ -94,7 +94,7 @@ def fit(
 
 def _train(training: Training, saved: Checkpoint, log: Callable[[str], None]) -> Iterator[dict]:
     """The rows of a training, from its beginning or from where it was left."""
-    model, objective, recipe = training.model, training.objective, training.recipe
+    model, recipe = training.model, training.recipe
     fabric, batches, steps = training.fabric, training.batches, training.steps
 
     # A training that has finished is not done again.
@@ -141,16 +141,8 @@ def _train(training: Training, saved: Checkpoint, log: Callable[[str], None]) ->
 
         # A row; the weights of the best one are kept.
         if row_due:
-            loss, error = np.mean(progress["losses"], axis=0).tolist()
-            row = {"epoch": -(-step // len(batches)), "step": step, "train_loss": loss}
-            row["train_l1"] = error * model.contract.scale
-            row |= validate(training, step)
-            row["backbone_lr"], row["head_lr"] = (g["lr"] for g in training.optimizer.param_groups)
+            row = _row(training, step, progress["losses"], rows)
             row["seconds"] = round(time.perf_counter() - started, 1)
-            final = recipe.stage(row["epoch"] - 1) == objective.stages - 1
-            row["best"] = final and _better(row, rows, column(recipe.select), "best")
-            if recipe.select != "val":
-                row["val_best"] = final and _better(row, rows, "val_score", "val_best")
             if row["best"]:
                 progress["weights"] = copy.deepcopy(model.state_dict())
             progress["losses"] = []
@@ -178,6 +170,24 @@ def _train(training: Training, saved: Checkpoint, log: Callable[[str], None]) ->
     result = {"rows": rows, "weights": progress["weights"], "scale": scale}
     saved.finish(result | {"device": fabric.device.type})
     log(ending(rows, steps, recipe.select))
+
+
+def _row(training: Training, step: int, losses: list, rows: list[dict]) -> dict:
+    """A validation after so many steps, all but its time: the losses since the last of the earlier
+    `rows`, figures on every set, and whether this row is the best so far.
+    """
+    recipe, objective = training.recipe, training.objective
+    loss, error = np.mean(losses, axis=0).tolist()
+    row = {"epoch": -(-step // len(training.batches)), "step": step, "train_loss": loss}
+    row["train_l1"] = error * training.model.contract.scale
+    row |= validate(training, step)
+    row["backbone_lr"], row["head_lr"] = (g["lr"] for g in training.optimizer.param_groups)
+    row["seconds"] = 0.0  # has its place here
+    final = recipe.stage(row["epoch"] - 1) == objective.stages - 1
+    row["best"] = final and _better(row, rows, column(recipe.select), "best")
+    if recipe.select != "val":
+        row["val_best"] = final and _better(row, rows, "val_score", "val_best")
+    return row
 
 
 def _silent(text):
