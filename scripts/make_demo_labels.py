@@ -10,7 +10,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import importlib.metadata
 import io
-import zlib
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from ssimulacra2 import compute_ssimulacra2
 from tqdm import tqdm
 
 from iqa_core.datasets import demo
-from iqa_core.distortions import REGISTRY
 from iqa_core.full_reference import fr_measure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,41 +41,48 @@ NAMES = (  # of its distortions; the labels hang on this list and its order
 )
 # level 1 of these (sigma .1, length 1) changes hardly a pixel
 LOWEST = {"gaussian_blur": 2, "motion_blur": 2}
-VERSIONS = 4  # of each distortion type; the last of them gets a second distortion
+SINGLE = 3  # versions of a type with one distortion; a fourth has a second one
+
+
+def versions() -> pd.DataFrame:
+    """What is done to every photograph: columns distortion, level, distortion2, level2, 48 rows.
+
+    The levels of a type's three single versions lie one in each third of its range (`LOWEST`, else
+    1, to 5); where in the third differs from type to type, so that all levels together are spread
+    evenly. Of the twelve double versions every type is the first of one and the second of another.
+    """
+    count = len(NAMES)
+    rows = []
+    for number, name in enumerate(NAMES):
+        place = (5 * number % count + 0.5) / count  # 5, 7 and 11 share no factor with 12 types
+        levels = [_level(name, (third + place) / SINGLE) for third in range(SINGLE)]
+        rows += [(name, level, "", np.nan) for level in levels]
+        second = (number + 5) % count
+        level = _level(name, (7 * number % count + 0.5) / count)
+        level2 = _level(NAMES[second], (11 * number % count + 0.5) / count)
+        rows.append((name, level, NAMES[second], level2))
+    return pd.DataFrame(rows, columns=["distortion", "level", "distortion2", "level2"])
+
+
+def _level(name, share):
+    """The level at a share, 0..1, of a type's range."""
+    lowest = LOWEST.get(name, 1)
+    return round(lowest + (5 - lowest) * share, 3)
 
 
 def recipes(photos: list[str]) -> pd.DataFrame:
-    """What is done to each photograph: columns image, reference, content, distortion, level,
-    distortion2, level2.
-
-    The parameter is log-uniform between the type's lowest level (`LOWEST`, else 1) and level 5;
-    seeded by the photograph's name.
+    """The same 48 versions of each photograph, a crossed design: columns image, reference, content,
+    distortion, level, distortion2, level2.
     """
-    rows = []
+    of_photos = []
     for photo in sorted(photos):
         content = Path(photo).stem
-        generator = np.random.default_rng(zlib.crc32(content.encode()))
-        kinds = [(name, version) for name in NAMES for version in range(VERSIONS)]
-        for number, (name, version) in enumerate(kinds):
-            others = [other for other in NAMES if other != name]
-            other = others[generator.integers(len(others))]
-            first, second = _draw_level(name, generator), _draw_level(other, generator)
-            image, reference = (
-                f"data/cache/demo/{content}-{number:02d}.png",
-                (demo.PHOTOS / photo).as_posix(),
-            )
-            then = (other, second) if version == VERSIONS - 1 else ("", np.nan)
-            rows.append((image, reference, content, name, first, *then))
-    return pd.DataFrame(
-        rows,
-        columns=["image", "reference", "content", "distortion", "level", "distortion2", "level2"],
-    )
-
-
-def _draw_level(name, generator):
-    kind = REGISTRY[name]
-    ends = sorted(np.log([kind.parameter(LOWEST.get(name, 1)), kind.parameter(5)]))
-    return round(kind.level(np.exp(generator.uniform(*ends))), 3)
+        rows = versions()
+        rows.insert(0, "image", [f"data/cache/demo/{content}-{n:02d}.png" for n in rows.index])
+        rows.insert(1, "reference", (demo.PHOTOS / photo).as_posix())
+        rows.insert(2, "content", content)
+        of_photos.append(rows)
+    return pd.concat(of_photos, ignore_index=True)
 
 
 def pseudo_mos(mdsi: np.ndarray, haarpsi: np.ndarray) -> np.ndarray:

@@ -237,10 +237,10 @@ def _nearest(wanted, size):
     return ((np.arange(wanted) + 0.5) * size / wanted).astype(int)
 
 
-@distortion(20, 16, 13, 10, 7, source=SOURCE, number=22)
+@distortion(21, 17, 14, 11, 8, source=SOURCE, number=22)
 def quantization(image, levels, generator):
-    """R, G and B each cut into a rounded number of equal `levels` (the generator's Otsu thresholds,
-    taken as equal).
+    """R, G and B each cut into a rounded number of equal `levels`: one more than the generator's
+    Otsu thresholds (20, 16, 13, 10, 7), which are taken as equally spaced.
     """
     count = round(levels)
     return np.minimum(np.floor(image * count), count - 1) / (count - 1)
