@@ -10,13 +10,13 @@ import pytest
 from iqa_core import figures, tables
 from iqa_core.metrics import per_content
 from iqa_core.stats import (
-    boosted_blind,
     compare_seeds,
     content_blind,
+    content_specific,
     holm,
-    partial_srcc,
     srcc,
     t_interval,
+    versions,
 )
 
 NOISE = {
@@ -39,7 +39,7 @@ def table():
     random = np.random.default_rng(0)
     kinds = ("blur", "noise", "jpeg")
     rows = [
-        (f"{c}-{k}.png", f"c{c}", kinds[k % 3], random.uniform(1, 5))
+        (f"{c}-{k}.png", f"c{c}", kinds[k % 3], 1 + (k // 3) / 2)
         for c in range(12)
         for k in range(24)
     ]
@@ -97,7 +97,7 @@ def test_a_row_is_the_mean_over_trainings_and_contents(results, tested, table, v
     assert mean.srcc == pytest.approx(single.srcc.mean())
     assert mean.seed_sd == pytest.approx(single.content_srcc.std())
     assert (mean.n, mean.contents, mean.seeds) == (144, 6, 3)
-    for name in ("srcc", "content_srcc", "partial"):
+    for name in ("srcc", "content_srcc", "specific"):
         assert mean[f"{name}_low"] < mean[name] < mean[f"{name}_high"]
 
 
@@ -108,30 +108,22 @@ def test_of_one_training_it_is_what_the_metrics_say(tested, table, part):
     ).iloc[0]
     known = per_content(run.predicted, run.label, run.content)
     assert (row.content_srcc_low, row.content_srcc_high) == pytest.approx(known["interval"])
-    blind = pd.DataFrame(content_blind(table, part), index=table.image).loc[run.image]
-    known = partial_srcc(run.predicted, run.label, blind, content=run.content)
-    assert (row.partial, row.partial_low, row.partial_high) == pytest.approx(
+    known = content_specific(run.predicted, run.label, run.content, versions(run))
+    assert (row.specific, row.specific_low, row.specific_high) == pytest.approx(
         (known["value"], *known["interval"])
     )
-    boosted = pd.Series(boosted_blind(table, part), table.image)[run.image]
-    other = partial_srcc(boosted, run.label, blind, content=run.content)["values"]
-    gains = [known["values"][content] - other[content] for content in other]
-    assert (row.gain, row.gain_low, row.gain_high) == pytest.approx(
-        (np.mean(gains), *t_interval(gains))
-    )
+    assert row.specific_p == known["p"]
     assert row.seeds == 1 and np.isnan(row.seed_sd)
 
 
-def test_rules_without_pixels_are_rows_without_seeds(results, table, part):
+def test_the_rule_without_pixels_is_a_row_without_seeds(results, table, part):
     rows = results.set_index("variant")
     blind = table.assign(predicted=content_blind(table, part)[:, 0])[part == "test"]
     assert rows.content_srcc["content-blind"] == pytest.approx(within(blind).mean())
-    assert np.isnan(rows.seeds["content-blind"]) and np.isnan(rows.partial["content-blind"])
-    assert np.isfinite(rows.partial["boosted, content-blind"])
+    assert np.isnan(rows.seeds["content-blind"]) and np.isnan(rows.specific["content-blind"])
     shown = tables.readable_ablations(results)
-    assert list(shown.index) == [
-        ("label", name) for name in (*NOISE, "content-blind", "boosted, content-blind")
-    ]
+    assert list(shown.index) == [("label", name) for name in (*NOISE, "content-blind")]
+    assert shown["content-specific correlation"].iloc[-1] == "nothing left"
     mean = results[(results.variant == "full") & results.seed.isna()].iloc[0]
     text = shown.loc[("label", "full"), "mean SRCC within contents"]
     assert (
@@ -151,7 +143,7 @@ def test_draws_of_a_training_are_averaged_before_seeds(tested, table, part, resu
 def test_a_set_with_contents_but_empty_distortions_has_no_baseline(tested, table, part):
     results = tables.ablations(tested, table.assign(distortion=np.nan, level=np.nan), part)
     assert (
-        "partial" not in results
+        "specific" not in results
         and "content_srcc" in results
         and not results.variant.str.contains("blind").any()
     )
@@ -160,7 +152,7 @@ def test_a_set_with_contents_but_empty_distortions_has_no_baseline(tested, table
 def test_a_set_without_contents_has_srcc_over_images(tested, table, part):
     plain = table[["image", "label"]]
     rows = tables.ablations(tested, plain, part)
-    assert set(rows.variant) == set(NOISE) and not {"content_srcc", "partial"} & set(rows)
+    assert set(rows.variant) == set(NOISE) and not {"content_srcc", "specific"} & set(rows)
     single = rows[rows.seed.notna() & (rows.variant == "full")]
     assert rows.seed_sd[0] > 0 and single.srcc.std() == pytest.approx(
         rows.seed_sd[rows.variant.eq("full") & rows.seed.isna()].item()
@@ -354,11 +346,7 @@ def test_the_points_drawn_are_those_of_the_csv(results, tmp_path):
     figures.export(figures.variant_points, once, ["single", "full"], folder=tmp_path, name="v")
     figure, _ = figures.variant_points(once, ["single", "full"])
     data = pd.read_csv(tmp_path / "v.csv")
-    assert data.variant.tolist() == ["single"] * 4 + [
-        "full",
-        "content-blind",
-        "boosted, content-blind",
-    ]
+    assert data.variant.tolist() == ["single"] * 4 + ["full", "content-blind"]
     drawn = [
         x
         for line in figure.axes[0].lines
@@ -372,9 +360,9 @@ def test_the_points_drawn_are_those_of_the_csv(results, tmp_path):
         for path in bars.get_paths()
         for x in path.vertices[:, 0]
     ]
-    rows = data[data.seed.isna() & data.partial.notna()]
+    rows = data[data.seed.isna() & data.specific.notna()]
     assert sorted(x for x in ends if np.isfinite(x)) == pytest.approx(
-        sorted([*rows.partial_low, *rows.partial_high])
+        sorted([*rows.specific_low, *rows.specific_high])
     )
     assert "trained once" in (tmp_path / "v.tex").read_text()
 

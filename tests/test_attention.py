@@ -401,19 +401,19 @@ def test_the_analysis_is_what_the_statistics_say():
     tested["entropy"] = tested.label + random.normal(size=60)
     tested["predicted"] = tested.label + random.normal(size=60)
     fixed = tested.predicted.to_numpy() + random.normal(0, 0.1, 60)
-    rows = tables.attention_analysis(tested, fixed, table, part)
+    rows = tables.attention_analysis(tested, fixed)
     within = metrics.per_content(tested.entropy, tested.label, tested.content)
     lost = stats.compare(tested.predicted, fixed, tested.label, content=tested.content)["within"]
-    blind = stats.content_blind(table, part)[60:]
-    partial = stats.partial_srcc(tested.entropy, tested.label, blind, content=tested.content)
+    judged = tested.label, tested.content, stats.versions(tested)
+    specific = stats.content_specific(tested.entropy, *judged)
     assert rows.value["entropy"] == pytest.approx(stats.srcc(tested.entropy, tested.label))
     assert rows.value["entropy_within"] == pytest.approx(within["srcc"])
-    assert rows.value["entropy_partial"] == pytest.approx(partial["value"])
+    assert rows.value["entropy_specific"] == pytest.approx(specific["value"])
     assert rows.value["lost"] == pytest.approx(lost["difference"])
     assert (rows.low["lost"], rows.high["lost"]) == pytest.approx(lost["interval"])
     assert rows.interval["entropy"] == "above 0" and rows.interval["change"] == ""
     alone = tested[["label", "predicted", "entropy"]].assign(distortion=None)
-    over_images = tables.attention_analysis(alone, fixed, table, part)
+    over_images = tables.attention_analysis(alone, fixed)
     assert list(over_images.index) == ["entropy", "lost", "between", "change"]
     assert over_images.quantity["lost"].endswith("over all images")
 

@@ -13,7 +13,15 @@ from PIL import Image
 from iqa_core import figures, tables
 from iqa_core.files import file_hash
 from iqa_core.metrics import per_content
-from iqa_core.stats import compare, content_blind, partial_srcc, resampled_interval, srcc
+from iqa_core.stats import (
+    compare,
+    compare_specific,
+    content_blind,
+    content_specific,
+    resampled_interval,
+    srcc,
+    versions,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +40,7 @@ def table():
             "image": [f"{c}-{k}.png" for c, k in zip(content, version, strict=True)],
             "content": [f"c{c}" for c in content],
             "distortion": np.array(["blur", "noise", "jpeg"])[version % 3],
-            "level": random.uniform(1, 5, len(number)),
+            "level": 1 + (version // 3) / 2,
             "distortion2": np.nan,
             "level2": np.nan,
         }
@@ -40,7 +48,7 @@ def table():
     # contents differ in their quality and in how much blur harms them
     offset = random.normal(0, 8, 9)[content]
     exponent = np.where(table.distortion == "blur", random.uniform(0.3, 2, 9)[content], 1)
-    table["label"] = 80 - 12 * table.level**exponent + offset + random.normal(0, 2, len(table))
+    table["label"] = 80 - 12 * table.level**exponent + offset + random.normal(0, 6, len(table))
     table["label2"] = table.label + random.normal(0, 5, len(table))
     return table
 
@@ -59,8 +67,12 @@ def split(table):
 @pytest.fixture
 def tested(table, split):
     test = table[split == "test"]
-    noise = np.random.default_rng(1).normal(0, 3, len(test))
-    columns = {"image": test.image, "HyperIQA": test.label + noise, "psnr": -test.level}
+    noise, further = np.random.default_rng(1).normal(0, 3, (2, len(test)))
+    columns = {
+        "image": test.image,
+        "HyperIQA": test.label + noise,
+        "psnr": further - 9 * test.level,
+    }
     return pd.DataFrame(columns)[::-1]
 
 
@@ -75,45 +87,78 @@ def test_results_are_those_of_the_statistics_themselves(table, split, tested):
         assert row.srcc == pytest.approx(srcc(predicted, truth))
         within = per_content(predicted, truth, test.content)
         assert row.content_srcc == pytest.approx(within["srcc"])
-        partial = partial_srcc(predicted, truth, blind, content=test.content)
-        assert row.partial == pytest.approx(partial["value"])
+        specific = content_specific(predicted, truth, test.content, versions(test))
+        assert row.specific == pytest.approx(specific["value"])
+        assert (row.specific_low, row.specific_high) == pytest.approx(specific["interval"])
+        assert row.specific_p == specific["p"]
         assert results.loc[label, "content-blind"].srcc == pytest.approx(srcc(blind[:, 0], truth))
     row = results.loc["label", "HyperIQA"]
     assert (row.n, row.contents) == (len(test), 3)
-    assert np.isnan(results.loc["label", "content-blind"].partial)
+    assert np.isnan(results.loc["label", "content-blind"].specific)
     flat = tables.headline(results.reset_index(), "HyperIQA")
     assert flat["content_srcc"] == results.loc["label", "HyperIQA"].content_srcc
-    assert flat["partial_label2"] == results.loc["label2", "HyperIQA"].partial
+    assert flat["specific_label2"] == results.loc["label2", "HyperIQA"].specific
 
 
-def test_a_verdict_is_what_the_interval_beyond_the_boosted_rule_says(table, split, tested):
-    results = tables.results([(tested, split)], table, labels=("label",))
-    rules = " and ".join(f"{value:.3f}" for value in results.content_srcc[-2:])
-    for low, said in ((0.01, "that shows that"), (-0.01, "that does not show that")):
-        found = results.assign(gain=0.2, gain_low=low, gain_high=0.4)
+def test_contents_are_centred_within_their_rotation(table, split, tested):
+    turned = divided(table, test=range(3, 6), val=6)
+    other = table[turned == "test"]
+    noise = np.random.default_rng(2).normal(0, 3, len(other))
+    other = pd.DataFrame({"image": other.image, "HyperIQA": other.label + noise, "psnr": noise})
+    results = tables.results([(tested, split), (other, turned)], table, labels=("label",))
+    rows = table.merge(pd.concat([tested, other]), on="image")
+    judged = rows.content, versions(rows)
+    rotation = rows.content.isin(["c3", "c4", "c5"])
+    known = content_specific(rows.HyperIQA, rows.label, *judged, together=rotation)
+    row = results.set_index("method").loc["HyperIQA"]
+    assert row.specific == pytest.approx(known["value"]) and row.contents == 6
+
+
+def test_a_verdict_is_what_the_content_specific_correlation_says(table, split, tested):
+    results = tables.results([(tested[["image", "HyperIQA"]], split)], table, labels=("label",))
+    blind = f"which sees no pixel, has {results.content_srcc.iloc[-1]:.3f}."
+    for value, p, said in (
+        (0.2, 0.01, "that shows that"),
+        (0.2, 0.06, "that does not show that"),
+        (-0.2, 0.01, "that does not show that"),
+    ):
+        found = results.assign(specific=value, specific_low=0.1, specific_high=0.4, specific_p=p)
         (told,) = tables.verdicts(found, "HyperIQA")
-        assert said in told and f"have {rules}" in told and f"0.200 [{low:.3f}, 0.400]" in told
-    (told,) = tables.verdicts(results.drop(columns=["gain", "gain_low", "gain_high"]), "HyperIQA")
-    assert f"have {rules}" in told and "keeps -- more" in told and "that does not show" in told
+        assert said in told and blind in told and f"{value:.3f} [0.100, 0.400] (p = {p}" in told
+    (told,) = tables.verdicts(results.assign(specific=np.nan), "HyperIQA")
+    assert "no pixel is used" in told
     wild = tables.results([(tested, split)], table[["image", "label"]])
     (told,) = tables.verdicts(wild, "HyperIQA")
-    assert f"pooled SRCC {wild.srcc[0]:.3f}" in told and "no rule without pixels" in told
+    assert f"pooled SRCC {wild.srcc[0]:.3f}" in told and "not crossed" in told
+    assert "nothing left" in tables.readable(results)["content-specific"].tolist()
 
 
-def test_results_of_a_set_without_distortions_have_no_baseline(table, split, tested):
-    # as sets in the wild are
+def test_results_of_a_set_that_is_not_crossed_have_no_blind_row(table, split, tested):
+    # as sets in the wild are, and one whose levels are drawn anew for each photograph
     empty = table.assign(distortion=np.nan, level=np.nan, content=table.image)
-    empty = empty.drop(columns="label2")
-    for plain in (table[["image", "label"]], empty):
-        results = tables.results([(tested, split)], plain)
-        assert list(results.method) == ["HyperIQA", "psnr"] and "partial" not in results
+    drawn = table.assign(level=np.random.default_rng(0).uniform(1, 5, len(table)))
+    for plain in (table[["image", "label"]], empty.drop(columns="label2"), drawn):
+        results = tables.results([(tested, split)], plain, labels=("label",))
+        assert list(results.method) == ["HyperIQA", "psnr"] and "specific" not in results
+
+
+def test_of_versions_never_trained_on_there_is_no_blind_rule(table, split, tested):
+    part = split.mask((split == "train") & (table.distortion == "jpeg"), np.nan)
+    jpeg = table.image[(split == "test") & (table.distortion == "jpeg")]
+    part = part.mask((split == "test") & (table.distortion != "jpeg"), np.nan)
+    alone = tested[["image", "HyperIQA"]][tested.image.isin(jpeg)]
+    with pytest.warns(RuntimeWarning, match="a version that no training row has"):
+        results = tables.results([(alone, part)], table, labels=("label",))
+    assert list(results.method) == ["HyperIQA"] and np.isfinite(results.specific[0])
+    (told,) = tables.verdicts(results, "HyperIQA")
+    assert "content-specific" in told and "sees no pixel, has" not in told
 
 
 def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_share_images(
     table, split, tested
 ):
     turned = divided(table, test=range(3, 6), val=6)
-    other = table[["image"]][turned == "test"].assign(psnr=range(72))
+    other = table[["image"]][turned == "test"].assign(psnr=np.arange(72) * 29 % 72)
     other.insert(1, "HyperIQA", np.random.default_rng(2).normal(size=72))
     over = tables.over_splits([(tested, split), (other, turned)], table, [("HyperIQA", "psnr")])
     assert len(over) == 2 * 4 * 3  # labels, statistics, methods and their difference
@@ -140,16 +185,23 @@ def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_sh
 
 def test_differences_are_paired_within_contents_else_over_images(table, tested):
     data = tested.merge(table, on="image")
-    row = tables.differences(data, [("HyperIQA", "psnr")]).iloc[0]
+    found = tables.differences(data, [("HyperIQA", "psnr")]).set_index(["label", "statistic"])
+    row = found.loc["label", "content_srcc"]
     within = compare(data.HyperIQA, data.psnr, data.label, content=data.content)["within"]
     assert (row.difference, row.p) == (within["difference"], within["p"])
     assert (row.low, row.high) == within["interval"]
     assert (row.units, row.unit) == (3, "content")
+    row = found.loc["label2", "specific"]
+    judged = data.label2, data.content, versions(data)
+    specific = compare_specific(data.HyperIQA, data.psnr, *judged)
+    assert (row.difference, row.p) == (specific["difference"], specific["p"])
+    assert (row.low, row.high) == specific["interval"] and row.units == 3
     wild = tables.differences(data.assign(content=data.image), [("HyperIQA", "psnr")]).iloc[0]
     over_images = compare(data.HyperIQA, data.psnr, data.label)
     assert wild.difference == over_images["difference"]
     assert (wild.units, wild.unit) == (len(data), "image")
-    # Holm over the pairs of a label
+    assert wild.name == 0 and wild.statistic == "srcc"
+    # Holm over the pairs of a label and statistic
     pairs = tables.differences(data, [("HyperIQA", "psnr"), ("psnr", "HyperIQA")])
     assert pairs.p_holm.tolist() == [min(1, 2 * p) for p in pairs.p]
 
@@ -175,9 +227,9 @@ def test_the_table_in_latex_holds_every_number_of_the_csv(table, split, tested):
     results = tables.results([(tested, split)], table)
     tex = tables.results_tex(results, caption="50 % of c_1", name="t")
     for row in results.itertuples():
-        assert f"{row.srcc:.3f} [{row.srcc_low:.3f}" in tex or "boosted" in row.method
-        if np.isfinite(row.partial):
-            assert f"{row.partial:.3f} [{row.partial_low:.3f}" in tex
+        assert f"{row.srcc:.3f} [{row.srcc_low:.3f}" in tex
+        if np.isfinite(row.specific):
+            assert f"{row.specific:.3f} [{row.specific_low:.3f}" in tex
     assert r"50 \% of c\_1" in tex and tex.count(r"\begin{") == tex.count(r"\end{") == 2
 
 

@@ -21,7 +21,7 @@ SIZE = 320, 240  # width and height of its photographs: a crop of 224 fits
 @contextmanager
 def project(root, *, photos: int, every: int):
     """A folder with the same notebooks, so many of the demo's photographs, made small, and every so
-    manieth row of their labels; the environment is put back at the end.
+    manieth version of each; the environment is put back at the end.
     """
     (root / "params").mkdir()
     (root / "data/demo").mkdir(parents=True)
@@ -31,7 +31,8 @@ def project(root, *, photos: int, every: int):
         with Image.open(photo) as whole:
             whole.convert("RGB").resize(SIZE).save(root / "data/demo" / photo.name)
     rows = pd.read_csv(DEMO / "labels.csv", comment="#")
-    rows = rows[rows.content.isin([photo.stem for photo in kept])][::every]
+    rows = rows[rows.content.isin([photo.stem for photo in kept])]
+    rows = rows[rows.groupby("content").cumcount() % every == 0]
     rows.to_csv(root / "data/demo/labels.csv", index=False)
     before = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:

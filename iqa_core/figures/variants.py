@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..tables.cells import BLIND, BOOSTED, STATISTICS
+from ..tables.cells import BLIND, STATISTICS
 from .registry import figure
 
 
@@ -12,18 +12,18 @@ from .registry import figure
 def variant_points(data: pd.DataFrame, variants: list[str], *, label: str = "label"):
     """Variants of the model on the same test images: mean over the trainings (disc) with a 95 % t
     interval over contents, and every single training (ring); an open square is a variant that was
-    trained once, of which nothing is concluded. On the right, where there is a content-blind
-    baseline, the SRCC given that. Rules that see no pixel are below, in grey. The axes do not begin
-    at 0.
+    trained once, of which nothing is concluded. On the right, where the contents stand in the
+    same versions, the content-specific correlation, which only looking can earn. The rule that sees
+    no pixel is below, in grey. The axes do not begin at 0.
 
     data       as `tables.ablations` gives it
     variants   those to draw, from the top
     """
     data = data[(data.label == label) & (data.seed.isna() | (data.seeds > 1))]
-    names = [*variants, *(name for name in (BLIND, BOOSTED) if name in set(data.variant))]
+    names = [*variants, *({BLIND} & set(data.variant))]
     statistics = ["content_srcc" if "content_srcc" in data else "srcc"]
-    if "partial" in data:
-        statistics.append("partial")
+    if "specific" in data:
+        statistics.append("specific")
     size = 3.5 * len(statistics), 0.9 + 0.3 * len(names)
     fig, grid = plt.subplots(1, len(statistics), figsize=size, sharey=True, squeeze=False)
     for axes, statistic in zip(grid[0], statistics, strict=True):
@@ -44,7 +44,7 @@ def variant_points(data: pd.DataFrame, variants: list[str], *, label: str = "lab
 def _points(axes, place, rows, statistic):
     """One variant on the line `place`: its mean with the interval, and below it each training."""
     mean, single = rows[rows.seed.isna()].iloc[0], rows[rows.seed.notna()]
-    colour = "0.45" if mean.variant in (BLIND, BOOSTED) else "C0"
+    colour = "0.45" if mean.variant == BLIND else "C0"
     mark = dict(fmt="s", mfc="white") if mean.seeds == 1 else dict(fmt="o")
     value, low, high = mean[[statistic, f"{statistic}_low", f"{statistic}_high"]]
     ends = np.array([[value - low], [high - value]])

@@ -2,8 +2,8 @@
 looking at the picture.
 
 `intervals`: ranks, resampling, intervals; `comparison`: paired tests, Holm, seeds, power; `raters`:
-significant pairs and the noise ceiling; `blind`: the content-blind baseline. Which is for what, and
-what they cover: docs/statistics.md."""
+significant pairs and the noise ceiling; `blind`: the content-blind row and the content-specific
+correlation. Which is for what, and what they cover: docs/statistics.md."""
 
 import lazy_loader
 
@@ -11,7 +11,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["blind", "comparison", "intervals", "raters"],
     submod_attrs={
-        "blind": ["boosted_blind", "content_blind"],
+        "blind": [
+            "compare_specific",
+            "content_blind",
+            "content_specific",
+            "is_crossed",
+            "versions",
+        ],
         "comparison": ["compare", "compare_seeds", "holm", "power", "steiger"],
         "intervals": [
             "bootstrap",
@@ -20,7 +26,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "midranks",
             "over_contents",
             "own_contents",
-            "partial_srcc",
             "percentile_interval",
             "plcc",
             "rank_correlations",

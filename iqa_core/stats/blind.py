@@ -1,104 +1,88 @@
-"""The content-blind baseline: what of a correlation is earned without looking at the picture
-(`partial_srcc` takes it out).
+"""What a rule earns that sees no pixel, and what only looking at the picture can earn.
+
+Both need the version of an image, what was done to its photograph: the type and level of one
+distortion or two. The second needs a crossed design, all contents in the same versions.
 """
 
-from collections.abc import Callable
+import math
+import warnings
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
+from scipy.special import stdtrit
 
-from .intervals import groups, srcc
+from .comparison import sign_patterns
+from .intervals import correlation_interval, groups, midranks, vectors
 
-POLYNOMIALS = (1, 2, 3)  # degrees of severity in the content-blind baseline
-FOLDS = 5  # of training contents, to choose the content-blind rule that tables show
+TIED = 1e-6  # of the range: values nearer to each other than this are ties
+FEWEST = 3  # versions that the contents must share
+PATTERNS = 10_000  # permutations or signs of contents, where all of them are more than that
+
+
+# ---- without a pixel
+
+
+def versions(table: pd.DataFrame) -> pd.Series:
+    """The version of each row of `table` as text, "blur 3" or "blur 3, jpeg 2"; "" for a pristine
+    image.
+
+    table   columns distortion, level; optional distortion2, level2. A type of which no level is
+            known is a version by itself.
+
+    Errors: ValueError for a row with a distortion and no level, where its type has levels.
+    """
+    names = pd.Series("", table.index)
+    for suffix in ("", "2"):
+        if "distortion" + suffix not in table:
+            continue
+        name = table["distortion" + suffix].astype(object).fillna("").astype(str).str.strip()
+        level = pd.to_numeric(table["level" + suffix])
+        with_levels = set(name[level.notna()])
+        lost = np.flatnonzero((name != "") & level.isna() & name.isin(with_levels))
+        if len(lost):
+            raise ValueError(
+                f"{len(lost)} rows have a distortion{suffix} but no level{suffix}, the first "
+                f"{name.iloc[lost[0]]!r} in row {lost[0]}: give its severity, or no distortion"
+            )
+        text = name + level.map(lambda value: "" if np.isnan(value) else f" {value:.9g}")
+        text = text.where(name != "", "")
+        names += text.where((text == "") | (names == ""), ", " + text)
+    return names
 
 
 def content_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.ndarray:
-    """k predictions (n, k) for every row of `table`, in label units, from distortion type and level
-    alone.
+    """The mean training label of each row's version (n, 1), in label units: what can be told
+    without a pixel.
 
-    Learnt on the rows that `split` calls train: no pixel, no content and no other label enters.
-
-    table   columns distortion, level, `label`; optional distortion2, level2; content where levels
-            are continuous; image where split is a frame
+    table   columns distortion, level, `label`; optional distortion2, level2; image where split is
+            a frame
     split   train, val or test for each row, in row order, or a frame with image and split
 
-    Discrete levels (training rows share them, two or more a (type, level), and there are at most 30
-    a type): the mean label per (type, level), k = 1.
+    A version that no training row has: NaN, and a RuntimeWarning that counts the rows. In a set
+    that is not crossed these are most.
 
-    Continuous levels, k = 4: per type an isotonic fit, whose direction the training rows choose,
-    and polynomials of degree 1, 2 and 3, all held constant beyond the levels trained on. Column 0
-    is the one of the four with the highest SRCC over training rows in a 5-fold cross-validation by
-    content, the rest follow in that order; show column 0, partial out all (`partial_srcc`):
-    isotonic alone leaves .31 to .36 to rules that see no pixels.
-
-    Two distortions (columns distortion2, level2): a linear fit on [1, min, max, product] of the two
-    single predictions, learnt on training pairs; the smaller of the two where training has fewer
-    than 8 pairs. No distortion (NaN or ""): the mean of such training rows, else the highest
-    training label. A type that training never shows alone: the mean label of distorted training
-    rows.
-
-    Errors: ValueError for a split that does not fit the table, for no distorted training row, for a
-    level that is missing.
+    Errors: ValueError for a split that does not fit the table, no training row or training labels
+    that are missing, and as `versions`.
     """
     train = _aligned(table, split) == "train"
-    # Other rows' labels are gone from here on.
-    y = np.where(train, pd.to_numeric(table[label]), np.nan).astype(float)
-    severities = *_severity(table, ""), *_severity(table, "2")
-    names, levels, names2, _ = severities
-    distorted = names != ""
-    judged = train & distorted
-    if not np.isfinite(y[train]).all() or not judged.any():
+    labels = table[label].astype(float)
+    missing = int(labels[train].isna().sum())
+    if missing or not train.any():
         raise ValueError(
-            f"{judged.sum()} distorted training rows, {np.isnan(y[train]).sum()} training labels "
-            f"missing in {label!r}: the baseline needs training rows with a distortion and a label"
+            f"{train.sum()} training rows, {missing} training labels missing in {label!r}: the "
+            "rule is learnt from labelled training rows"
         )
-    single = judged & (names2 == "")
-    cells = len(set(zip(names[single], levels[single], strict=True)))
-    if single.sum() >= 2 * cells and cells <= 30 * len(set(names[single])):
-        return _blind_rule("mean", train, y, *severities)[:, None]
-
-    contents, known = groups(table["content"], len(table))
-    fold = contents % min(FOLDS, len(known))
-
-    def srcc_on_unseen(rule):
-        """SRCC of a rule over training rows, each predicted from the other folds."""
-        predicted = np.full(len(y), np.nan)
-        for held_out in np.unique(fold[judged]):
-            rest = train & (fold != held_out)
-            if (rest & distorted).any():
-                of_fold = fold == held_out
-                predicted[of_fold] = _blind_rule(rule, rest, y, *severities)[of_fold]
-        scored = judged & np.isfinite(predicted)
-        if not scored.any():
-            return -1
-        return np.nan_to_num(srcc(predicted[scored], y[scored]), nan=-1)
-
-    rules = sorted(["isotonic", *POLYNOMIALS], key=srcc_on_unseen, reverse=True)
-    return np.column_stack([_blind_rule(rule, train, y, *severities) for rule in rules])
-
-
-def boosted_blind(table: pd.DataFrame, split, *, label: str = "label") -> np.ndarray:
-    """Predictions (n,) of another rule that sees no pixels: gradient boosting on distortion types
-    and levels.
-
-    It is none of the columns of `content_blind`, so its partial correlation given them tests that
-    instrument: well above 0 would mean that type and level are not fully taken out. Arguments and
-    errors as `content_blind`."""
-    from sklearn.ensemble import GradientBoostingRegressor
-
-    train = _aligned(table, split) == "train"
-    columns = []
-    for suffix in ("", "2"):
-        names, levels = _severity(table, suffix)
-        columns += [np.where(names == name, levels, 0.0) for name in sorted(set(names) - {""})]
-    columns = np.column_stack(columns)
-    rule = GradientBoostingRegressor(
-        n_estimators=300, learning_rate=0.05, min_samples_leaf=10, random_state=0
-    )
-    rule.fit(columns[train], table[label].to_numpy(float)[train])
-    return rule.predict(columns)
+    version = versions(table)
+    predicted = version.map(labels[train].groupby(version[train]).mean()).to_numpy(float)
+    unknown = int(np.isnan(predicted).sum())
+    if unknown:
+        warnings.warn(
+            f"{unknown} of {len(table)} rows have a version that no training row has: NaN",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return predicted[:, None]
 
 
 def _aligned(table: pd.DataFrame, split) -> np.ndarray:
@@ -120,66 +104,205 @@ def _aligned(table: pd.DataFrame, split) -> np.ndarray:
     return split
 
 
-def _severity(table: pd.DataFrame, suffix: str) -> tuple[np.ndarray, np.ndarray]:
-    """Names (n,) and levels (n,) of the first ("") or second ("2") distortion; "" and NaN where
-    there is none.
+# ---- by looking
 
-    A type of which no severity is known stands at one level, 0: its rule is its mean label.
+
+def is_crossed(content, version) -> bool:
+    """Whether half of the rows or more, and three versions, are of versions that every content has
+    exactly once: then `content_specific` is defined.
     """
-    if "distortion" + suffix not in table:
-        return np.full(len(table), ""), np.full(len(table), np.nan)
-    column = table["distortion" + suffix]
-    names = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-    names = names.to_numpy(dtype=object)
-    levels = pd.to_numeric(table["level" + suffix]).to_numpy(dtype=float, copy=True)
-    for name in set(names) - {""}:
-        if np.isnan(levels[names == name]).all():
-            levels[names == name] = 0
-    lost = np.flatnonzero((names != "") & ~np.isfinite(levels))
-    if len(lost):
-        raise ValueError(
-            f"{len(lost)} rows have a distortion{suffix} but no level{suffix}, the first "
-            f"{names[lost[0]]!r} in row {lost[0]}: give its severity, or no distortion"
+    counts = pd.crosstab(np.asarray(content), np.asarray(version))
+    shared = int((counts == 1).all().sum())
+    contents = len(counts)
+    return contents > 1 and shared >= FEWEST and 2 * shared * contents >= counts.to_numpy().sum()
+
+
+def content_specific(predicted, label, content, version, *, together=None) -> dict:
+    """How well a prediction knows what a version does to this content and not to the others: a
+    correlation in [-1, 1] that only looking at the picture can earn.
+
+    Prediction and label are ranked within each content. From both, the mean rank of the same
+    version over the contents that one network judged is taken away, and what is left of the two is
+    correlated within each content. A rule that is told the version and sees no pixel is the same
+    for all contents, so nothing of it is left, whatever rule it is.
+
+    predicted   (n,), or (runs, n): the correlations are averaged over the runs then
+    label, content, version   (n,); version as `versions` has it, or any names
+    together    (n,), optional: which rows one network judged, a rotation for instance. A content
+                stands in one of them.
+
+    Only versions that every content of such a group has enter. Values nearer than 1e-6 of the
+    range are ties.
+
+    Returns a dict of
+    value              mean over contents; nan where nothing is left ("no pixel used"), with a
+                       RuntimeWarning
+    interval           95 %, Student's t over contents on Fisher's z scale, times
+                       sqrt((k - 1) / (k - 2)) for what centring k contents takes away; nan where a
+                       group has fewer than three contents
+    p                  of "it is 0", two-sided, by permuting whose predictions stand beside whose
+                       labels within a group: all permutations, or 10,000 at random
+    n, contents        rows and contents behind the value
+    left_out           rows of versions that some content of their group lacks
+    values             {content: correlation}
+
+    Errors: ValueError as `vectors`, for a version that stands twice in a content, for a content in
+    two groups, and for contents that share fewer than three versions: the set is not crossed.
+    """
+    runs = [vectors(predicted=run)[0] for run in np.atleast_2d(predicted)]
+    rows, y = _judged(label, content, version, together)
+    if {len(run) for run in runs} != {len(y)}:
+        raise ValueError(f"{len(runs[0])} predictions for {len(y)} rows: pass one a row")
+    beside, values, sizes, n = [], {}, [], 0
+    for cells in _shared_cells(rows):
+        at = cells.to_numpy()
+        labels = _left(y[at])
+        # Row: whose predictions; column: whose labels. The diagonal is what was observed.
+        correlations = np.mean([_left(run[at]) @ labels.T for run in runs], axis=0)
+        values |= dict(zip(cells.index, np.diag(correlations).tolist(), strict=True))
+        beside.append(np.nan_to_num(correlations))
+        sizes += [len(cells)] * len(cells)
+        n += cells.size
+    known = np.isfinite(list(values.values()))
+    if not known.all():
+        warnings.warn(
+            f"nothing is left in {(~known).sum()} of {len(known)} contents: the same for all, or "
+            "constant; no pixel used",
+            RuntimeWarning,
+            stacklevel=2,
         )
-    return names, levels
+    used, sizes = np.array(list(values.values()))[known], np.array(sizes)[known]
+    result = {"value": float(used.mean()) if len(used) else np.nan}
+    result |= {"interval": _interval(used, sizes), "p": _permuted(beside) if len(used) else np.nan}
+    counts = {"n": n, "contents": len(used), "left_out": len(rows) - n}
+    return result | counts | {"values": values}
 
 
-def _blind_rule(rule, rows, y, names, levels, names2, levels2) -> np.ndarray:
-    """One rule's predictions for every row (n,), learnt on `rows` (mask)."""
-    distorted, pair = names != "", names2 != ""
-    mean = y[rows & distorted].mean()
-    alone = rows & distorted & ~pair
-    curves = {}
-    for name in sorted(set(names[alone])):
-        of_type = alone & (names == name)
-        curves[name] = _curve(rule, levels[of_type], y[of_type])
+def compare_specific(predicted, other, label, content, version, *, together=None) -> dict:
+    """How much the content-specific correlation of one prediction exceeds that of another on the
+    same rows.
 
-    def predict(names, levels):
-        predicted = np.full(len(names), mean)
-        for name, curve in curves.items():
-            predicted[names == name] = curve(levels[names == name])
-        return predicted
+    Arguments and errors as `content_specific`. Returns a dict of difference, interval (95 %,
+    Student's t over contents, widened as there), p (two-sided: signs of the contents' differences,
+    all patterns or 10,000), n and contents; nan, with a RuntimeWarning, where nothing is left.
+    """
+    rest = content, version
+    first, second = (
+        content_specific(scores, label, *rest, together=together) for scores in (predicted, other)
+    )
+    rows, _ = _judged(label, *rest, together)
+    sizes = rows.groupby("group").content.transform("nunique").groupby(rows.content).first()
+    values = {name: first["values"][name] - second["values"][name] for name in first["values"]}
+    known = [name for name, value in values.items() if np.isfinite(value)]
+    gains = np.array([values[name] for name in known])
+    result = {"difference": np.nan, "interval": (np.nan, np.nan), "p": np.nan}
+    if len(gains) > 1:
+        difference = gains.mean()
+        half = stdtrit(len(gains) - 1, 0.975) * _error(gains, sizes[known].to_numpy())
+        patterns = sign_patterns(len(gains), PATTERNS, seed=0)
+        sums = np.concatenate([np.abs(signs @ gains) for signs in patterns])
+        result["difference"] = float(difference)
+        result["interval"] = float(difference - half), float(difference + half)
+        result["p"] = float(np.mean(sums >= sums[0] - 1e-12))
+    return result | {"n": first["n"], "contents": len(gains)}
 
-    first, second = predict(names, levels), predict(names2, levels2)
-    # Of two distortions: a linear fit, or the worse of the two where few pairs were trained on.
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    joint, pairs = low, rows & pair
-    if pairs.sum() >= 8:
-        design = np.column_stack([np.ones(len(y)), low, high, low * high])
-        joint = design @ np.linalg.lstsq(design[pairs], y[pairs], rcond=None)[0]
-    pristine = rows & ~distorted
-    untouched = y[pristine].mean() if pristine.any() else y[rows].max()
-    return np.where(~distorted, untouched, np.where(pair, joint, first))
+
+def _judged(label, content, version, together) -> tuple[pd.DataFrame, np.ndarray]:
+    """Content, version and group of each row, and the labels, checked."""
+    (y,) = vectors(label=label)
+    content, version = np.asarray(content), np.asarray(version)
+    if {len(content), len(version)} != {len(y)}:
+        raise ValueError(
+            f"{len(content)} contents and {len(version)} versions for {len(y)} labels: pass one a "
+            "row"
+        )
+    group = np.zeros(len(y), int) if together is None else groups(together, len(y))[0]
+    rows = pd.DataFrame({"content": content, "version": version, "group": group})
+    judges = rows.groupby("content").group.nunique()
+    if (judges > 1).any():
+        raise ValueError(
+            f"content {judges.idxmax()} was judged by {judges.max()} networks: give each content "
+            "once, for a content tested twice is not two"
+        )
+    twice = rows[rows.duplicated(["content", "version"])]
+    if len(twice):
+        raise ValueError(
+            f"version {str(twice.version.iloc[0])!r} stands twice in content "
+            f"{twice.content.iloc[0]}: give every version its own name"
+        )
+    return rows, y
 
 
-def _curve(rule, level: np.ndarray, label: np.ndarray) -> Callable:
-    """Label as a function of one type's level; constant beyond the levels seen."""
-    known, where, counts = np.unique(level, return_inverse=True, return_counts=True)
-    if rule in POLYNOMIALS:
-        polynomial = np.polynomial.Polynomial.fit(level, label, min(rule, len(known) - 1))
-        return lambda level: polynomial(np.clip(level, known[0], known[-1]))
-    means = np.bincount(where, label) / counts
-    if rule == "isotonic":
-        fits = [isotonic_regression(means, weights=counts, increasing=up).x for up in (True, False)]
-        means = min(fits, key=lambda fit: counts @ (fit - means) ** 2)
-    return lambda level: np.interp(level, known, means)
+def _shared_cells(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """For each group of contents judged together, which row is which content (index) in which
+    version (column), for the versions that all have.
+    """
+    cells = []
+    for _, of_group in rows.assign(row=np.arange(len(rows))).groupby("group"):
+        grid = of_group.pivot(index="content", columns="version", values="row")
+        shared = grid.dropna(axis=1).astype(int)
+        if len(shared) < 2 or shared.shape[1] < FEWEST:
+            raise ValueError(
+                f"{len(shared)} contents share {shared.shape[1]} versions of {grid.shape[1]}: a "
+                "content-specific correlation needs a crossed design, two contents or more in the "
+                "same versions, three or more"
+            )
+        cells.append(shared)
+    return cells
+
+
+def _left(values: np.ndarray) -> np.ndarray:
+    """What is left of values (contents, versions) as ranks within a content when the mean rank of
+    each version is taken away, each row of length 1; nan where nothing is left.
+    """
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    apart = np.diff(ordered, axis=1, prepend=ordered[:, :1]) > TIED * np.ptp(values)
+    codes = np.empty(values.shape, int)
+    np.put_along_axis(codes, order, apart.cumsum(axis=1), axis=1)
+    ranks = np.array([midranks(row) for row in codes])
+    rest = ranks - ranks.mean(axis=0)
+    length = np.linalg.norm(rest, axis=1, keepdims=True)
+    constant = codes.max(axis=1, keepdims=True) == 0
+    # Ranks of n versions vary by about n ** 1.5 / sqrt(12): beside that, this is rounding.
+    nothing = (length <= 1e-9 * values.shape[1] ** 1.5) | constant
+    return rest / np.where(nothing, np.nan, length)
+
+
+def _error(values: np.ndarray, sizes: np.ndarray) -> float:
+    """Standard error of the mean of values, one a content that was centred with `sizes` - 1
+    others.
+
+    Centring ties the contents of a group: their sample variance falls short of what the mean varies
+    by (k - 1) / (k - 2).
+    """
+    if len(values) < 2 or sizes.min() < 3:
+        return np.nan
+    wider = np.mean((sizes - 1) / (sizes - 2))
+    return float(values.std(ddof=1) * np.sqrt(wider / len(values)))
+
+
+def _interval(values, sizes) -> tuple[float, float]:
+    """95 % interval of the mean of correlations, one a content."""
+    if not len(values):
+        return np.nan, np.nan
+    value = float(values.mean())
+    error = _error(values, sizes) / max(1 - value**2, 1e-300)
+    return correlation_interval(value, error, len(values))
+
+
+def _permuted(beside: list[np.ndarray]) -> float:
+    """p of the sum of the diagonals of matrices (k, k), rows permuted within each; the matrices as
+    they are count among the permutations.
+    """
+    if len(beside) == 1 and math.factorial(len(beside[0])) <= PATTERNS:
+        orders = [np.array(list(permutations(range(len(beside[0])))))]
+    else:
+        generator = np.random.default_rng(0)
+        orders = [np.tile(np.arange(len(square)), (PATTERNS, 1)) for square in beside]
+        orders = [generator.permuted(order, axis=1) for order in orders]
+        for order in orders:
+            order[0] = np.arange(order.shape[1])
+    pairs = zip(beside, orders, strict=True)
+    sums = sum(square[order, np.arange(len(square))].sum(axis=1) for square, order in pairs)
+    return float(np.mean(np.abs(sums) >= abs(sums[0]) - 1e-12))

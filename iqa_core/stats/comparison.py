@@ -95,7 +95,7 @@ def _rank_correlation(x, y) -> float:
     return rank_correlations(x, y)[0]
 
 
-def _signs(units: int, draws: int, seed: int):
+def sign_patterns(units: int, draws: int, seed: int):
     """Blocks (m, units) of signs -1 and 1: all 2 ** units patterns if these are no more than
     `draws`, else that many at random.
 
@@ -130,7 +130,7 @@ def _exchanged(x, other, y, number, *, draws: int, seed: int) -> tuple[float, in
     sums = np.column_stack([np.bincount(number, weights) for weights in (d * y, d, 2 * m * d)])
     base, total, squares = m @ y, m.sum(), m @ m + d @ d
     blocks = []
-    for signs in _signs(len(sums), draws, seed):
+    for signs in sign_patterns(len(sums), draws, seed):
         covariance, shift, cross = (signs @ sums).T
         pair = []
         for side in (1, -1):
@@ -155,7 +155,7 @@ def _within(x, other, y, content, draws, seed) -> dict:
         "p": np.nan,
     }
     if len(gains) > 1:
-        sums = [np.abs(signs @ gains) for signs in _signs(len(gains), draws, seed)]
+        sums = [np.abs(signs @ gains) for signs in sign_patterns(len(gains), draws, seed)]
         sums = np.concatenate(sums)
         row["p"] = float(np.mean(sums >= sums[0] - 1e-12))
     return row

@@ -20,13 +20,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ],
     submod_attrs={
         "agreement": ["differences", "headline", "over_splits", "results", "splits_headline"],
-        "cells": ["has_blind_rule"],
+        "cells": ["NOT_CROSSED", "blind_rule", "crossed"],
         "files": ["export", "files_of", "read_runs", "read_tests", "share_images"],
         "images": [
             "attention_analysis",
             "by_distortion",
             "by_label",
-            "content_blind_column",
             "entropy_agreement",
             "label_name",
             "mean_stage_weights",

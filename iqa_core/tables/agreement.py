@@ -7,41 +7,52 @@ import pandas as pd
 
 from ..metrics import logistic5, per_content
 from ..stats import (
-    boosted_blind,
     codes,
     compare,
-    content_blind,
+    compare_specific,
+    content_specific,
     correlation_interval,
     holm,
     own_contents,
-    partial_srcc,
     plcc,
     rank_correlations,
     resampled_interval,
     srcc,
     standard_error,
-    t_interval,
+    versions,
 )
-from .cells import BLIND, BOOSTED, LABELS, has_blind_rule, labels_in, with_interval
+from .cells import BLIND, LABELS, blind_rule, crossed, labels_in, with_interval
 
-DIFFERENCES = ["label", "method", "than", "n", "units", "unit", "difference", "low", "high"]
+DIFFERENCES = [
+    "label",
+    "statistic",
+    "method",
+    "than",
+    "n",
+    "units",
+    "unit",
+    "difference",
+    "low",
+    "high",
+]
 DIFFERENCES += ["p", "p_holm", "told_apart"]
 
 
 def results(
     tests: list[tuple[pd.DataFrame, pd.Series]], table: pd.DataFrame, *, labels=LABELS
 ) -> pd.DataFrame:
-    """One row a label and method: pooled SRCC, mean SRCC within contents, and the partial SRCC
-    given the content-blind baseline.
+    """One row a label and method: pooled SRCC, mean SRCC within contents, content-specific
+    correlation.
 
     tests   for each run its test predictions (column image and one column a method) and its split
-            (part of each table row). Rotations are put one under the other, each baseline learnt
-            on its own training contents.
-    table   of the data set. Without distortions it has no baseline and no partial correlation.
+            (part of each table row). Rotations are put one under the other, each content-blind
+            rule learnt on its own training contents, and contents are centred within a rotation.
+    table   of the data set. Where it is not crossed (`cells.crossed`) there is no content-blind row
+            and no content-specific correlation.
 
     Returns columns label, method, n, contents, and for srcc (by bootstrap of contents),
-    content_srcc, partial and gain (t over contents) the value, _low and _high. gain is how much the
-    partial SRCC exceeds that of a boosted rule which sees no pixels either, paired by content.
+    content_srcc and specific (t over contents) the value, _low and _high; specific_p, of "it is 0"
+    by permuting contents. Of the content-blind row nothing is left: specific is nan there.
 
     Errors: ValueError for a method that made a label, and for predictions of images that are not
     test images of their split.
@@ -114,40 +125,29 @@ def splits_headline(data: pd.DataFrame, method: str) -> dict:
 
 
 def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=LABELS) -> pd.DataFrame:
-    """One row a label and pair of columns of `data`, predictions for the same images: how much the
-    first exceeds the second.
+    """One row a label, statistic and pair of columns of `data`, predictions for the same images:
+    how much the first exceeds the second.
 
-    With contents the difference of the mean SRCC within contents (t interval over contents, signs
-    of the contents), else of the plain SRCC (bootstrap of images, exchanges). It is of these
-    trained networks: what another seed would give is no part of it (`seed_differences` is for
-    that).
+    data    joined with the table; optionally a column together, which rows one network judged
 
-    Returns columns label, method, than, n, units, unit, difference, low, high, p, p_holm (Holm over
-    the pairs of a label), told_apart (p_holm below .05).
+    The statistic is content_srcc, the mean SRCC within contents (t interval over contents, signs of
+    the contents), or without contents srcc (bootstrap of images, exchanges); in crossed sets also
+    specific, the content-specific correlation (`stats.compare_specific`). It is of these trained
+    networks: what another seed would give is no part of it (`seed_differences` is for that).
+
+    Returns columns label, statistic, method, than, n, units, unit, difference, low, high, p, p_holm
+    (Holm over the pairs of a label and statistic), told_apart (p_holm below .05).
     """
-    content = data.get("content")
+    kinds = [_difference, _specific_difference] if crossed(data) else [_difference]
     rows = []
     for label in labels_in(data, labels):
-        for method, than in pairs:
-            pair = compare(data[method], data[than], data[label], content=content)
-            part = pair["within"] or pair
-            low, high = part["interval"]
-            rows.append(
-                {
-                    "label": label,
-                    "method": method,
-                    "than": than,
-                    "n": pair["n"],
-                    "units": part.get("contents", pair["units"]),
-                    "unit": pair["unit"],
-                    "difference": part["difference"],
-                    "low": low,
-                    "high": high,
-                    "p": part["p"],
-                }
-            )
+        for kind in kinds:
+            for method, than in pairs:
+                row = {"label": label, "method": method, "than": than}
+                rows.append(row | kind(data, method, than, label))
     data = pd.DataFrame(rows, columns=DIFFERENCES)
-    data["p_holm"] = data.groupby("label").p.transform(lambda p: holm(p))
+    tables = data.groupby(["label", "statistic"]).p
+    data["p_holm"] = tables.transform(lambda p: holm(p))
     data["told_apart"] = data.p_holm < 0.05
     return data
 
@@ -162,29 +162,22 @@ def _methods(tests):
 
 def _rows_of_label(label, tests, table):
     """Rows of `results` under one label."""
-    test = pd.concat([_joined(predictions, split, table, label) for predictions, split in tests])
+    parts = [_joined(*test, table, label) for test in tests]
+    test = pd.concat(parts, keys=range(len(parts)), names=["together"]).reset_index("together")
     methods = _methods(tests)
-    content = own_contents(test)
-    partials = {}
-    if has_blind_rule(table):
-        baseline = test.filter(regex=r"^blind\d+$")
-        test[BLIND] = test["blind0"]
-        methods += [BLIND, BOOSTED]
-        # Of the baseline itself nothing is left when it is taken out.
-        for method in methods:
-            if method != BLIND:
-                partials[method] = partial_srcc(
-                    test[method], test[label], baseline, content=content
-                )
-    rows = []
-    for method in methods:
-        row = {"label": label, "method": method} | _agreement(test, method, label, content)
-        rows.append(row | _beyond_blind(method, partials))
-    return rows
+    rows = [{"method": method} | _agreement(test, method, label) for method in methods]
+    if BLIND in test:
+        for row in rows:
+            row |= _specific(test, row["method"], label)
+        # Versions that no training image had, as those of a type left out, have no rule.
+        known = test[test[BLIND].notna()]
+        if len(known):
+            rows.append({"method": BLIND} | _agreement(known, BLIND, label))
+    return [{"label": label} | row for row in rows]
 
 
 def _joined(predictions, split, table, label):
-    """Test predictions of one run beside the table's columns and those of rules without pixels."""
+    """Test predictions of one run beside the table's columns and the content-blind rule."""
     labels = sorted(set(predictions) & set(table) - {"image"})
     if labels:
         raise ValueError(
@@ -197,17 +190,22 @@ def _joined(predictions, split, table, label):
             "predictions hold images that are no test images of their split; results are for "
             "test images only"
         )
-    if not has_blind_rule(table):
+    if not crossed(test):
         return test
-    named, parts = table[split.notna()], split.dropna()
-    baseline = content_blind(named, parts, label=label)
-    rules = pd.DataFrame(baseline, index=named.image).add_prefix("blind")
-    rules[BOOSTED] = boosted_blind(named, parts, label=label)
-    return test.join(rules, on="image")
+    return test.join(blind_rule(table, split, label=label), on="image")
 
 
-def _agreement(test, method, label, content):
+def _specific(test, method, label):
+    """Content-specific correlation of one method, as columns."""
+    versus = test[method], test[label], test.content, versions(test)
+    specific = content_specific(*versus, together=test.together)
+    row = with_interval("specific", specific["value"], specific["interval"])
+    return row | {"specific_p": specific["p"]}
+
+
+def _agreement(test, method, label):
     """Counts, pooled SRCC and mean SRCC within contents, with their intervals, as columns."""
+    content = own_contents(test)
     ranked = codes(test[method]), codes(test[label])
     (pooled,) = rank_correlations(*ranked)
     (error,), units, _ = standard_error(
@@ -221,17 +219,25 @@ def _agreement(test, method, label, content):
     return row
 
 
-def _beyond_blind(method, partials):
-    """Partial SRCC, and how much of it the boosted rule does not have, as columns."""
-    if method not in partials:
-        return {}
-    partial = partials[method]
-    row = with_interval("partial", partial["value"], partial["interval"])
-    if method != BOOSTED:
-        boosted = partials[BOOSTED]["values"]
-        gains = [value - boosted[content] for content, value in partial["values"].items()]
-        row |= with_interval("gain", float(np.mean(gains)), t_interval(gains))
-    return row
+def _difference(data, method, than, label):
+    """How much one method's SRCC exceeds another's, as columns."""
+    pair = compare(data[method], data[than], data[label], content=data.get("content"))
+    row = {"statistic": "srcc", "n": pair["n"], "unit": pair["unit"], "units": pair["units"]}
+    part = pair
+    if pair["within"]:
+        part = pair["within"]
+        row |= {"statistic": "content_srcc", "units": part["contents"]}
+    low, high = part["interval"]
+    return row | {"difference": part["difference"], "low": low, "high": high, "p": part["p"]}
+
+
+def _specific_difference(data, method, than, label):
+    """The same of the content-specific correlation."""
+    versus = data[method], data[than], data[label], data.content, versions(data)
+    pair = compare_specific(*versus, together=data.get("together"))
+    row = {"statistic": "specific", "n": pair["n"], "unit": "content", "units": pair["contents"]}
+    low, high = pair["interval"]
+    return row | {"difference": pair["difference"], "low": low, "high": high, "p": pair["p"]}
 
 
 def _statistics(test, method, label):

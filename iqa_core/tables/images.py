@@ -8,16 +8,17 @@ from ..stats import (
     bootstrap,
     codes,
     compare,
-    content_blind,
+    content_specific,
     correlation_interval,
     own_contents,
-    partial_srcc,
     percentile_interval,
     rank_correlations,
     srcc,
     standard_error,
     t_interval,
+    versions,
 )
+from .cells import crossed
 
 KIND_NAMES = {"mos": "MOS", "pseudo_mos": "pseudo-MOS", "mmos": "MMOS"}
 STAGES = ["stage1", "stage2", "stage3", "stage4"]  # columns of stage weights, finest first
@@ -35,17 +36,6 @@ def by_label(table: pd.DataFrame, *, count: int = 12) -> pd.DataFrame:
     ordered = table.sort_values("label", kind="stable")
     places = np.linspace(0, len(ordered) - 1, min(count, len(ordered)))
     return ordered.iloc[places.round().astype(int)]
-
-
-def content_blind_column(
-    table: pd.DataFrame, split: pd.Series, *, label: str = "label"
-) -> pd.DataFrame:
-    """Columns image and content_blind: the baseline that tables show, for the rows that the split
-    names.
-    """
-    named = table[split.notna()]
-    baseline = content_blind(named, split.dropna(), label=label)
-    return pd.DataFrame({"image": named.image, "content_blind": baseline[:, 0]})
 
 
 def by_distortion(
@@ -121,16 +111,13 @@ def entropy_agreement(weights: pd.DataFrame) -> dict:
     }
 
 
-def attention_analysis(
-    tested: pd.DataFrame, fixed: np.ndarray, table: pd.DataFrame, part: pd.Series
-) -> pd.DataFrame:
+def attention_analysis(tested: pd.DataFrame, fixed: np.ndarray) -> pd.DataFrame:
     """What the entropy of stage weights has to do with the label, and what predictions lose by
     weights that are the same for all images.
 
-    tested        columns label, predicted, entropy, distortion and, optionally, content: the test
-                  rows of the table, in its order
-    fixed         predictions (n,) of the same images under the same weights for all
-    table, part   all rows of the set, and the part of each
+    tested   columns label, predicted, entropy, distortion, level and, optionally, distortion2,
+             level2, content: the test rows of the table
+    fixed    predictions (n,) of the same images under the same weights for all
 
     Returns a row a quantity, by a short name: quantity (in words), value, low, high (95 %; NaN
     where there is no interval) and interval: on which side of 0 it lies.
@@ -145,12 +132,10 @@ def attention_analysis(
     if contents is not None:
         within = per_content(tested.entropy, tested.label, contents)
         rows["entropy_within"] = "the same, within contents", within["srcc"], *within["interval"]
-    if tested.distortion.notna().any():
-        baseline = content_blind(table[part.notna()], part.dropna())
-        baseline = baseline[(part.dropna() == "test").to_numpy()]
-        partial = partial_srcc(tested.entropy, tested.label, baseline, content=contents)
-        name = f"the same, {where}, partial: type and level taken out"
-        rows["entropy_partial"] = name, partial["value"], *partial["interval"]
+    if crossed(tested):
+        specific = content_specific(tested.entropy, tested.label, tested.content, versions(tested))
+        name = "the same, content-specific: what type and level may explain taken out"
+        rows["entropy_specific"] = name, specific["value"], *specific["interval"]
 
     compared = compare(tested.predicted, fixed, tested.label, content=tested.get("content"))
     lost = compared["within"] or compared

@@ -3,20 +3,19 @@
 import numpy as np
 import pandas as pd
 
-from .cells import BLIND, BOOSTED, cell
+from .cells import BLIND, NOT_CROSSED, cell
 
 FAMILY = {"vsi"}  # full-reference measures of the family that made the demo's label: with a note
 TITLES = {
     "pooled SRCC": "srcc",
     "per-content SRCC": "content_srcc",
-    "partial SRCC": "partial",
-    "more than boosted": "gain",
+    "content-specific": "specific",
 }
 
 
 def verdicts(data: pd.DataFrame, method: str) -> list[str]:
-    """What a method's rows of `results` allow to say, a sentence a label: is it more than a rule
-    without pixels earns?
+    """What a method's rows of `results` allow to say, a sentence or two a label: what would a rule
+    without pixels have earned, and does this network look at the picture?
     """
     rows = data[data.method == method].to_dict("records")
     return [_verdict(row, data[data.label == row["label"]]) for row in rows]
@@ -27,17 +26,21 @@ def _verdict(row, of_label):
     if pd.notna(row.get("content_srcc")):
         name, words = "content_srcc", "per-content"
     sentence = f"{row['label']}: {row['method']} has {words} SRCC {cell(row, name)}"
-    blind = of_label[of_label.method.isin([BLIND, BOOSTED])]
-    if blind.empty:
-        return (
-            f"{sentence}; the set tells no distortions, so no rule without pixels stands beside it."
-        )
-    rules = " and ".join(f"{value:.3f}" for value in blind[name])
-    shows = "shows" if row.get("gain_low", np.nan) > 0 else "does not show"
+    if "specific" not in row:
+        return f"{sentence}. {NOT_CROSSED}"
+    blind = of_label.loc[of_label.method == BLIND, name]
+    if len(blind):
+        rule = "the mean training label of the same version, which sees no pixel"
+        sentence += f"; {rule}, has {blind.iloc[0]:.3f}"
+    sentence += "."
+    if np.isnan(row["specific"]):
+        return f"{sentence} Its scores are the same for all contents: no pixel is used."
+    looks = row["specific_p"] < 0.05 and row["specific"] > 0
+    shown = "shows" if looks else "does not show"
     return (
-        f"{sentence}; rules that are told type and level, and see no pixel, have {rules}. "
-        f"Given these, it keeps {cell(row, 'gain')} more partial SRCC than the boosted one: on "
-        f"these contents that {shows} that this network judges pictures."
+        f"{sentence} What only looking can earn, its content-specific correlation, is "
+        f"{cell(row, 'specific')} (p = {row['specific_p']:.2g} of 0, by permuting contents): on "
+        f"these contents that {shown} that this network judges pictures."
     )
 
 
@@ -48,6 +51,8 @@ def readable(data: pd.DataFrame) -> pd.DataFrame:
     for title, name in TITLES.items():
         if name in data:
             shown[title] = [cell(row, name) for row in rows]
+    if "specific" in data:
+        shown.loc[data.specific.isna(), "content-specific"] = "nothing left"
     return shown.set_index(["label", "method"])
 
 
@@ -64,18 +69,22 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
         f"Agreement on {first.n} test images{contents} "
         f"({_listed(runs.set)}, labels: {_listed(runs.label_kind)}).",
         "In brackets 95 % intervals, t on Fisher's z: pooled SRCC by 2,000 bootstrap draws of "
-        "contents (else images), Student's t over contents (per-content SRCC, partial SRCC).",
+        "contents (else images), Student's t over contents (per-content SRCC, content-specific).",
     ]
     if data.contents.notna().all() and data.contents.min() < 15:
         sentences.append(
             "Fewer than 15 contents: the bootstrap intervals are too narrow, and one rotation "
             "proves little."
         )
-    if "partial" in data:
+    if "specific" in data:
         sentences.append(
-            "Partial SRCC: rank correlation within a content given all content-blind fits of "
-            "distortion type and level jointly."
+            "Content-blind: the mean training label of the version, no pixel. Content-specific: "
+            "correlation of what is left of ranks within a content when the mean rank of the same "
+            "version over the contents of a split is taken away; of a rule that sees no pixel "
+            "nothing is left."
         )
+    else:
+        sentences.append(NOT_CROSSED)
     splits = runs.drop_duplicates("split")
     hashes = [f"{run.split} ({run.split_hash})" for run in splits.itertuples()]
     sentences.append(
@@ -92,9 +101,7 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 
 def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
-    """The table of `results` as LaTeX (booktabs): a block a label, intervals in brackets, the
-    boosted rule in the footnote.
-    """
+    """The table of `results` as LaTeX (booktabs): a block a label, intervals in brackets."""
     table = readable(data)
     titles = list(table.columns[1:])
     lines = [
@@ -106,21 +113,13 @@ def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
         r"    \toprule",
         f"    & {' & '.join(titles)} \\\\",
     ]
-    shown = table.drop(BOOSTED, level="method", errors="ignore")
-    for label, rows in shown.groupby("label", sort=False):
+    for label, rows in table.groupby("label", sort=False):
         heading = rf"\texttt{{{label}}}, $n = {rows.n.iloc[0]}$"
         lines.append(r"    \midrule")
         lines.append(rf"    \multicolumn{{{1 + len(titles)}}}{{l}}{{{heading}}} \\")
         for (_, method), row in rows.iterrows():
             lines.append(f"    {method.replace('*', '$^*$')} & {' & '.join(row[titles])} \\\\")
     lines += [r"    \bottomrule", r"  \end{tabular}"]
-    if BOOSTED in set(data.method):
-        notes = table.xs(BOOSTED, level="method")["partial SRCC"]
-        values = "; ".join(rf"\texttt{{{label}}}: {value}" for label, value in notes.items())
-        lines.append(
-            r"  \\ \footnotesize Instrument check: a boosted rule, which sees type and level only, "
-            f"keeps a partial SRCC of {values}."
-        )
     return "\n".join([*lines, r"\end{table}", ""])
 
 

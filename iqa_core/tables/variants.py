@@ -6,31 +6,27 @@ import numpy as np
 import pandas as pd
 
 from ..stats import (
-    boosted_blind,
     compare,
     compare_seeds,
-    content_blind,
+    content_specific,
     holm,
     own_contents,
-    partial_srcc,
-    t_interval,
+    versions,
 )
 from .cells import (
     BLIND,
-    BOOSTED,
     LABELS,
     STATISTICS,
+    blind_rule,
     cell,
-    has_blind_rule,
+    crossed,
     labels_in,
     with_interval,
 )
 from .trainings import (
-    by_content,
     headline_statistic,
     mean_agreement,
     mean_difference,
-    mean_interval,
     predictions_of,
     without_seeds,
 )
@@ -48,35 +44,32 @@ def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS)
     part     the part of each table row.
 
     Returns columns label, variant, seed, n, contents, seeds, and the value, _low and _high of srcc
-    (over all images, bootstrap), content_srcc (mean SRCC within contents), partial (given the
-    content-blind baseline, within contents) and gain (how much of it exceeds a boosted blind rule).
-    Values are averaged over the trainings first, so the intervals, t over contents, are of these
-    trainings; seed_sd, the standard deviation of the headline (content_srcc, else srcc) over
-    trainings, is beside them. Sets without contents or distortions have fewer columns; with both
-    there are two more variants, rules that see no pixel.
+    (over all images, bootstrap), content_srcc (mean SRCC within contents) and specific (the
+    content-specific correlation). Values are averaged over the trainings first, so the intervals,
+    t over contents, are of these trainings; seed_sd, the standard deviation of the headline
+    (content_srcc, else srcc) over trainings, is beside them. Sets without contents have fewer
+    columns, as those that are not crossed have; a crossed one has the content-blind rule as one
+    more variant.
 
     Errors: ValueError for trainings of a variant on different images.
     """
     runs = {name: predictions_of(tested, name) for name in tested.variant.unique()}
     images = next(iter(runs.values())).index
     truth = table.set_index("image")
-    blind = own_contents(truth.loc[images]) is not None and has_blind_rule(table)
+    looked = crossed(truth.loc[images])
     rows = []
     for label in labels_in(table, labels):
-        if not blind:
-            rows += _rows_of_label(label, runs, truth, None)
-            continue
-        named, parts = table[part.notna()], part.dropna()
-        baseline = pd.DataFrame(content_blind(named, parts, label=label), index=named.image)
-        baseline = baseline.loc[images]
-        boosted = pd.Series(boosted_blind(named, parts, label=label), named.image)[images]
-        rules = {BLIND: without_seeds(baseline[0]), BOOSTED: without_seeds(boosted)}
-        rows += _rows_of_label(label, {**runs, **rules}, truth, baseline)
+        rules = {}
+        if looked:
+            blind = blind_rule(table, part, label=label)[images].dropna()
+            if len(blind):
+                rules[BLIND] = without_seeds(blind)
+        rows += _rows_of_label(label, {**runs, **rules}, truth, looked)
     data = pd.DataFrame(rows)
-    # Rules have no trainings: one row each, without a number of seeds.
-    rules = data.variant.isin([BLIND, BOOSTED])
-    data["seeds"] = data.seeds.mask(rules)
-    return data[~rules | data.seed.isna()].reset_index(drop=True)
+    # A rule has no trainings: one row, without a number of seeds.
+    rule = data.variant == BLIND
+    data["seeds"] = data.seeds.mask(rule)
+    return data[~rule | data.seed.isna()].reset_index(drop=True)
 
 
 def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
@@ -87,9 +80,12 @@ def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
     rows = means.to_dict("records")
     trainings = [f"{seeds:.0f}" if np.isfinite(seeds) else "--" for seeds in means.seeds]
     shown = pd.DataFrame({"label": means.label, "variant": means.variant, "trainings": trainings})
-    for name, title in {**STATISTICS, "gain": "more than boosted"}.items():
+    for name, title in STATISTICS.items():
         if name in means:
             shown[title] = [cell(row, name) for row in rows]
+    if "specific" in means:
+        nothing = means.specific.isna().to_numpy()
+        shown.loc[nothing, STATISTICS["specific"]] = "nothing left"
     sd = [f"{sd:.3f}" if np.isfinite(sd) else "--" for sd in means.seed_sd]
     shown.insert(4, "sd over seeds", sd)
     return shown.set_index(["label", "variant"])
@@ -169,27 +165,22 @@ def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=LABE
 # ---- rows under one label
 
 
-def _rows_of_label(label, runs, truth, baseline):
+def _rows_of_label(label, runs, truth, looked):
     """Rows of `ablations`: of each variant its mean, then each training.
 
-    baseline   columns of the content-blind baseline by image; None where there is none.
+    looked   whether the images are crossed, so that what is specific to a content can be told.
     """
-    partials = {}
-    if baseline is not None:
-        for name, predictions in runs.items():
-            if name != BLIND:  # nothing is left of the baseline itself
-                partials[name] = _partials(predictions, truth, label, baseline)
     rows = []
     for name, predictions in runs.items():
         mean, single = mean_agreement(predictions, truth, label)
-        if name in partials:
-            within = partials[name].dropna(axis=1)
-            interval = mean_interval(within.mean())
-            mean |= with_interval("partial", within.mean().mean(), interval)
-            single["partial"] = within.mean(axis=1)
-            if name != BOOSTED:
-                gains = (within.mean() - partials[BOOSTED].mean()).dropna()
-                mean |= with_interval("gain", gains.mean(), t_interval(gains))
+        if looked and name != BLIND:  # nothing is left of the rule itself
+            specific = _specific(predictions, truth, label)
+            mean |= with_interval("specific", specific["value"], specific["interval"])
+            mean["specific_p"] = specific["p"]
+            seeds = predictions.columns.unique(0)
+            single["specific"] = [
+                _specific(predictions[[seed]], truth, label)["value"] for seed in seeds
+            ]
         rows.append({"label": label, "variant": name, "seed": np.nan} | mean)
         counts = {column: mean[column] for column in ("n", "contents", "seeds")}
         for seed, values in single.to_dict("index").items():
@@ -197,14 +188,10 @@ def _rows_of_label(label, runs, truth, baseline):
     return rows
 
 
-def _partials(predictions, truth, label, baseline):
-    """Partial SRCC given the baseline, by training (draws averaged) and content."""
-    truth, baseline = truth.loc[predictions.index], baseline.loc[predictions.index].to_numpy()
-    parts = {
-        run: partial_srcc(predictions[run], truth[label], baseline, content=truth.content)
-        for run in predictions
-    }
-    return by_content(parts).groupby(level="seed").mean()
+def _specific(predictions, truth, label):
+    """Content-specific correlation, averaged over trainings and draws."""
+    truth = truth.loc[predictions.index]
+    return content_specific(predictions.T, truth[label], truth.content, versions(truth))
 
 
 def _difference(tested, table, label, variant, than):
