@@ -79,4 +79,5 @@ def maniqa(base, place, **_):
 
 
 OURS = {function.__name__: function for function in (cosine, constant, step)}
-SCHEDULES = OURS | {function.__name__: function for function in (smart, smart_resnet, hyperiqa, maniqa)}
+PUBLISHED = {function.__name__: function for function in (smart, smart_resnet, hyperiqa, maniqa)}
+SCHEDULES = OURS | PUBLISHED
