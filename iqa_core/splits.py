@@ -46,13 +46,12 @@ def _scheme(name):
     """The function behind a scheme, and what its name says: k=1 for rotation1."""
     for written, make in SCHEMES.items():
         pattern = re.sub("<(seed|k|n)>", r"(?P<\1>\\d+)", written)
-        pattern = pattern.replace("<distortion>", "(?P<distortion>.+)")
+        pattern = re.sub("<(distortion|first|last)>", r"(?P<\1>.+)", pattern)
         match = re.fullmatch(pattern, name)
         if match:
             fields = match.groupdict()
-            for field, text in fields.items():
-                if field != "distortion":
-                    fields[field] = int(text)
+            for field in fields.keys() & {"seed", "k", "n"}:
+                fields[field] = int(fields[field])
             return make, fields
     hint = nearest(name, SCHEMES, cutoff=0.5) or "."
     raise ValueError(f"no split scheme {name!r}{hint} There are {', '.join(SCHEMES)}")
@@ -154,6 +153,19 @@ def _qalign(table):
     return _official(table, "qalign_split")
 
 
+def _contents(table, first, last):
+    """The contents from one name to another, in the order of names, test; val is a seeded tenth of
+    the others. contents-I66-I81 are the 2,000 images of KADID-10k that SMART-IQA's reports test.
+    """
+    known = sorted(table.content.unique())
+    for name in (first, last):
+        if name not in known:
+            hint = nearest(name, known) or "."
+            raise ValueError(f"no content {name!r}{hint} There are {known[0]} to {known[-1]}")
+    test = table.content.between(first, last)
+    return _random(table[~test], 0, val=0.1, test=0).reindex(table.index, fill_value="test")
+
+
 def _ckdn(table, seed):
     """PIPAL by type and content, as CKDN: 25 contents x 39 types test, a tenth of the other
     contents x the same 39 types are val, the rest x 50 types train; group 06 is out. The seed draws
@@ -197,6 +209,7 @@ SCHEMES = {
     "random80-<seed>": _random80,
     "random70-<seed>": _random70,
     "qalign": _qalign,
+    "contents-<first>-<last>": _contents,
     "ckdn-<seed>": _ckdn,
     "leave-<distortion>-out": _leave_out,
     "leave-<distortion>-out-<seed>": _leave_out,

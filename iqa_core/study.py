@@ -26,7 +26,7 @@ class Data:
     name: str
     table: pd.DataFrame
     part: pd.Series  # of every row; NaN where a split leaves a row out
-    split_hash: str
+    split_hash: str  # of its file; empty for another set, which is divided by rule
     root: Path
 
     def rows(self, part: str) -> np.ndarray:
@@ -82,6 +82,20 @@ def open_data(record: runs.Run, data_set: str, split: str, *, columns: Sequence[
     datasets.make_images(data_set, table, root=root)
     record.uses_set(data_set, "images", "operators")
     return Data(data_set, table, part, split_hash, root)
+
+
+def other_set(name: str, *, root: Path) -> Data:
+    """A set that is only tested or watched, by its name in `transfer` or `monitor`: all images of
+    <set> test, or of <set>:<scheme> those that this scheme tests (`splits.make_split`).
+
+    FileNotFoundError for a table that is not there; errors of `splits.make_split`.
+    """
+    data_set, _, scheme = name.partition(":")
+    table = datasets.saved_table(data_set, root=root)
+    part = pd.Series("test", table.index)
+    if scheme:
+        part = splits.part_of(splits.make_split(table, scheme), table)
+    return Data(data_set, table, part, split_hash="", root=root)
 
 
 def _check_as_started(record, **values):
@@ -179,17 +193,23 @@ def open_sets(
     frozen_crops: int = 0,
     monitor: Sequence[str] = (),
 ) -> dict[str, Samples]:
-    """The samples that a network is trained, chosen and tested on: train, val, test, and all of
-    every set that `monitor` names. Images are decoded once and kept in data/cache.
+    """The samples that a network is trained, chosen and tested on: train, val, test, and every
+    `other_set` that `monitor` names. Images are decoded once and kept in data/cache.
     """
     samples = open_samples(data.table, network, root=data.root, frozen_crops=frozen_crops)
     sets = {part: samples.take(data.rows(part)) for part in splits.PARTS}
     for name in monitor:
-        table = datasets.saved_table(name, root=data.root)
-        sets[name] = open_samples(table, network, root=data.root, frozen_crops=frozen_crops)
-        record.uses(data.root / f"data/tables/{name}.csv")
-        record.uses_set(name, "images", "operators")
+        other = other_set(name, root=data.root)
+        sets[name] = open_other(record, other, network, frozen_crops=frozen_crops)
     return sets
+
+
+def open_other(record: runs.Run, other: Data, network, *, frozen_crops: int = 0) -> Samples:
+    """The samples of another set's test part, which the run records."""
+    record.uses(other.root / f"data/tables/{other.name}.csv")
+    record.uses_set(other.name, "images", "operators")
+    samples = open_samples(other.table, network, root=other.root, frozen_crops=frozen_crops)
+    return samples.take(other.rows("test"))
 
 
 def watched(sets: dict[str, Samples], recipe: Recipe, monitor: Sequence[str]) -> dict[str, Samples]:

@@ -209,6 +209,9 @@ WRONG = [
     (ABLATE, "left_out", ["jpg"], KeyError, "there is no 'jpg'; did you mean 'jpeg'? There are"),
     (ABLATE, "transfer", ["kadid"], KeyError, "no data set 'kadid'; did you mean 'kadid10k'"),
     (ABLATE, "transfer", ["koniq10k/a b"], ValueError, "'a b' names a folder"),
+    (ABLATE, "transfer", ["kadid10k:content"], ValueError, "no split scheme 'content'"),
+    (TRAIN, "monitor", ["spak:qalign"], KeyError, "no data set 'spak'; did you mean 'spaq'?"),
+    (TRAIN, "monitor", ["spaq:"], ValueError, "no split scheme ''"),
 ]
 
 
@@ -246,6 +249,8 @@ def test_what_is_accepted_beside_the_defaults():
     check(TRAIN, contract={"crops": None, "resize": 384, "interpolation": ["bicubic", "box"]})
     check(TRAIN, monitor=["spaq"], options={"select": "spaq"}, start_from="demo/04/full-seed0")
     check(ABLATE, transfer=["kadid10k", "koniq10k-transfer/04_ablations"], left_out=["jpeg"])
+    check(ABLATE, transfer=["spaq", "kadid10k:contents-I66-I81"])
+    check(TRAIN, monitor=["kadid10k:contents-I66-I81"])
     check(ABLATE, data_set="kadid10k", split="kadid10k-random80-1", left_out=["whatever"])
 
 
@@ -328,7 +333,8 @@ def test_runs_that_are_read_are_there_or_made_before():
 def test_tables_and_splits_that_are_read_are_there_or_made_before(project):
     first = 'data_set: str = "own"  # x\nschemes: list[str] = ["random80-0"]  # x\n'
     project.notebook("01_prepare", first)
-    project.notebook("02_train", 'data_set: str = "own"  # x\nsplit: str = "own-random80-0"  # x\n')
+    second = 'data_set: str = "own"  # x\nsplit: str = "own-random80-0"  # x\n'
+    project.notebook("02_train", second + "monitor: list[str] = []  # x\n")
 
     def check(target):
         jobs = []
@@ -351,6 +357,11 @@ def test_tables_and_splits_that_are_read_are_there_or_made_before(project):
         file.parent.mkdir(parents=True)
         file.write_text("image\n")
     check("tiny/02_train")
+    project.parameters("tiny/02_train", "split: own-random80-5\nmonitor: ['own:random80-1']\n")
+    check("tiny/02_train")
+    project.parameters("tiny/02_train", "split: own-random80-5\nmonitor: ['else:random80-1']\n")
+    with pytest.raises(FileNotFoundError, match=r"data/tables/else.csv is not there; make it fir"):
+        check("tiny/02_train")
 
 
 def test_more_processes_than_there_can_be_are_refused_at_once(project, monkeypatch):

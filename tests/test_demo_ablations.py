@@ -6,6 +6,8 @@ import test_demo_run
 import tiny_project
 from conftest import REPOSITORY
 
+from iqa_core import splits
+
 STUDY = {
     "03_train_smart_iqa": {"epochs": 1, "frozen_crops": 1, "options": {}},
     "04_ablations": {
@@ -20,7 +22,7 @@ STUDY = {
         },
         "compare": [["full", "fusion"], ["random", "full"]],
         "left_out": ["jpeg"],
-        "transfer": ["photos"],
+        "transfer": ["photos", "demo:random80-0"],
     },
     "05_visualize_attention": {"further": 1, "others": ["tiny/04_ablations/full-seed0"]},
 }
@@ -60,7 +62,10 @@ def test_every_table_of_the_ablations_is_there(root):
     assert len(shuffle) == 2 and (shuffle.draws == 3).all(), "a row a label"
     assert (shuffle.most != 0).any(), "other weights give other scores"
     assert left_out.seen.tolist() == [True, False]
-    assert transfer.tested.tolist() == ["demo", "photos"] and transfer.n[1] == 8
+    assert transfer.tested.tolist() == ["demo", "photos", "demo:random80-0"]
+    table = pd.read_csv(root / "data/tables/demo.csv", keep_default_na=False)
+    tested = splits.make_split(table, "random80-0").split == "test"
+    assert transfer.n[1:].tolist() == [8, tested.sum()]
     for name in ("ladder", "gates", "settings", "left_out", "transfer"):
         assert (root / f"figures/tiny-04_ablations-{name}.pdf").stat().st_size > 100
 

@@ -37,7 +37,7 @@ def by_hand(name):
         return np.mean([max(0, abs(dp) - (dt if dp >= 0 else -dt)) for dp, dt in ordered])
     if name == "hinge":
         return np.mean([max(0, 0.1 - dp * np.sign(dt)) for dp, dt in ordered])
-    chances = [(sigmoid(dt), sigmoid(1.702 * dp / (math.sqrt(2) * 0.1))) for dp, dt in pairs()]
+    chances = [(sigmoid(dt), sigmoid(1.702 * dp / (math.sqrt(2) * 0.1))) for dp, dt in ordered]
     return np.mean([1 - math.sqrt(p * q) - math.sqrt((1 - p) * (1 - q)) for p, q in chances])
 
 
@@ -60,6 +60,26 @@ def test_emd_is_what_a_hand_computes_and_grows_with_the_way():
     eye = torch.eye(4)
     ways = [float(LOSSES["emd"](eye[:1], eye[i : i + 1])) for i in range(4)]
     assert ways == pytest.approx([0, 0.25, 0.5, 0.75])
+
+
+@pytest.mark.parametrize("name", ["rank", "fidelity", "hinge"])
+def test_pairs_of_equal_labels_cost_nothing(name):
+    loss = getattr(losses, name)
+    target, predicted = torch.tensor([3.0, 3.0, 50.0]), torch.tensor([4.0, 9.0, 49.0])
+    both = loss(predicted, target)
+    alone = [loss(predicted[[i, 2]], target[[i, 2]]) for i in (0, 1)]
+    assert float(both) == pytest.approx(float(sum(alone)) / 2)  # the pair of 3s is not among them
+    assert loss(predicted[:2], target[:2]) == 0
+
+
+@pytest.mark.parametrize("name", ["rank", "fidelity"])
+def test_labels_that_differ_by_a_millionth_are_equal(name):
+    loss, predicted = LOSSES[name], torch.tensor([1.0, 0.0], dtype=torch.float64)
+    costs = [
+        float(loss(predicted, torch.tensor([0.0, gap], dtype=torch.float64)))
+        for gap in (1e-6, 2e-6)
+    ]
+    assert costs[0] == 0 < costs[1]
 
 
 @pytest.mark.parametrize("name", ["l1", "l2", "plcc", "rank", "fidelity"])

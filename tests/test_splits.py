@@ -213,6 +213,18 @@ def test_qalign_is_the_column_of_that_name():
     assert parts_of(table, "qalign").tolist() == table.qalign_split.tolist()
 
 
+def test_contents_from_one_name_to_another_test():
+    names = [f"I{photo:02}_{kind:02}.png" for photo in range(1, 82) for kind in range(125)]
+    kadid10k = pd.DataFrame({"image": names, "content": [name[:3] for name in names]})
+    part = parts_of(kadid10k, "contents-I66-I81")
+    assert (part == "test").sum() == 2000
+    assert set(kadid10k.content[part == "test"]) == {f"I{photo}" for photo in range(66, 82)}
+    assert kadid10k.content[part == "val"].nunique() == 6  # a tenth of the other 65
+    assert not splits.crossing_contents(kadid10k, part)
+    shuffled = kadid10k.sample(frac=1, random_state=0)
+    assert parts_of(shuffled, "contents-I66-I81").sort_index().equals(part)
+
+
 def test_ckdn_trains_and_tests_on_other_types_and_other_contents():
     table = pipal(200)
     part, types = parts_of(table, "ckdn-0"), table.image.str[6:11]
@@ -250,6 +262,7 @@ def test_every_scheme_is_listed_with_what_it_does():
         scheme = (
             re.sub("<seed>|<k>", "1", written).replace("<n>", "3").replace("<distortion>", "jpeg")
         )
+        scheme = scheme.replace("<first>", "I30").replace("<last>", "I39")
         parts_of(pipal() if "ckdn" in written else table, scheme)
 
 
@@ -270,6 +283,9 @@ def test_every_scheme_is_listed_with_what_it_does():
         ),
         ("qalign", "column qalign_split names no train and test"),
         ("ckdn-0", "ckdn splits PIPAL, with images like A0001_03_07.bmp, not I00_blur.png"),
+        ("contents-I01-I99", "no content 'I99'.* There are I00 to I19"),
+        ("contents-I09-I01", "has no test images; give each part at least one"),
+        ("contents-I00-I19", "has no train, val images; give each part at least one"),
         ("leave-fog-out", "no distortion 'fog' to leave out; the table has blur, jpeg, noise"),
         ("rotation5", "rotation is 5; it runs from 1 to 4"),
         ("rotation1of0", "rotation is 1; it runs from 1 to 0"),

@@ -85,6 +85,25 @@ def trained(record, **build):
     return data, network, sets, predictions
 
 
+def test_of_another_set_a_scheme_s_test_part_may_be_taken(project, record):
+    whole = study.other_set("set", root=project.root)
+    part = study.other_set("set:contents-c6-c7", root=project.root)
+    assert (len(whole.of("test")), len(part.of("test"))) == (16, 4)
+    assert set(part.of("test").content) == {"c6", "c7"} and part.name == "set"
+    network = create_model("hyperiqa", backbone="resnet18", pretrained=False)
+    samples = study.open_other(record, part, network)
+    assert samples.table.image.tolist() == part.of("test").image.tolist()
+    assert len(samples.parts["image"]) == 4
+    assert "data/tables/set.csv" in str(runs.read_json(record.folder / "params.json"))
+    data = study.open_data(record, "set", "one")
+    sets = study.open_sets(record, data, network, monitor=["set:contents-c6-c7"])
+    assert len(sets["set:contents-c6-c7"].table) == 4
+    with pytest.raises(ValueError, match="no content 'c9'.* There are c0 to c7"):
+        study.other_set("set:contents-c6-c9", root=project.root)
+    with pytest.raises(FileNotFoundError, match="data/tables/spaq.csv is missing; run notebook"):
+        study.other_set("spaq:random80-0", root=project.root)
+
+
 def test_a_run_from_its_table_to_its_predictions_and_another_from_its_weights(record):
     data, network, sets, predictions = trained(record, frozen_crops=1)
     assert data.summary().images.tolist() == [8, 4, 4] and len(data.examples(3)) == 3

@@ -215,6 +215,16 @@ def test_hyperiqa_s_code():
     assert rates("hyperiqa", 2e-5, steps=16, epochs=16, head=False) == [2e-5] * 16
 
 
+@pytest.mark.parametrize(("base", "head"), [(1e-4, False), (1e-3, True)])
+def test_smart_iqa_s_resnet_solver(base, head):
+    written, expected = base, []
+    for t in range(16):  # its loop: train at the rate written last, then write the next
+        expected.append(written)
+        written = base / 10 ** (t // 6)
+    assert rates("smart_resnet", base, steps=16, epochs=16, head=head) == pytest.approx(expected)
+    assert expected == pytest.approx([base] * 7 + [base / 10] * 6 + [base / 100] * 3)
+
+
 def test_maniqa_s_code_swings_with_a_period_of_100_steps():
     found = rates("maniqa", 1e-5, steps=400, epochs=2)
     module = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-5)

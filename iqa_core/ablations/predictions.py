@@ -5,7 +5,6 @@ crops or with stage weights of other images, other sets, rows of other runs.
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ import torch
 from .. import evaluation, runs, splits, study
 from ..attention import STAGES, stage_weights
 from ..files import read_json
-from ..loading import evaluation_views, floats, open_samples
+from ..loading import evaluation_views, floats
 from ..loading.views import batch
 from .jobs import POLICY, Job, has_adaptive_gate
 
@@ -148,24 +147,23 @@ def shuffled(
 
 
 def sets_and_runs(transfer: list[str]) -> tuple[list[str], list[str]]:
-    """The sets that `transfer` names, and the runs, <experiment>/<run>."""
+    """The sets that `transfer` names (as `study.other_set`), and the runs, <experiment>/<run>."""
     sets = [name for name in transfer if "/" not in name]
     return sets, [name for name in transfer if "/" in name]
 
 
 def predict_sets(
-    record: runs.Run, jobs: Sequence[Job], tables: dict[str, pd.DataFrame], *, root: Path
+    record: runs.Run, jobs: Sequence[Job], others: dict[str, study.Data]
 ) -> pd.DataFrame:
-    """All images of other sets, judged by the networks of finished trainings: columns image, label,
-    content, seed, tested (the set's name), predicted; empty for no sets.
+    """The test images of other sets, judged by the networks of finished trainings: columns image,
+    label, content, seed, tested (the set's name in `others`), predicted; empty for no sets.
     """
     parts = [pd.DataFrame()]
-    for name, table in tables.items():
-        record.uses_set(name, "images", "operators")
+    for name, other in others.items():
         for job in jobs:
             network = study.load_network(record.path(job.name))
-            samples = open_samples(table, network, root=root, frozen_crops=job.frozen_crops)
-            rows = table.reindex(columns=["image", "label", "content"])
+            samples = study.open_other(record, other, network, frozen_crops=job.frozen_crops)
+            rows = samples.table.reindex(columns=["image", "label", "content"])
             rows = rows.assign(seed=job.seed, tested=name)
             predicted = evaluation.predict_samples(network, samples, progress=True)
             parts.append(rows.assign(predicted=predicted))

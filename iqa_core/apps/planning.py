@@ -227,7 +227,8 @@ def check_data(jobs: list[Job], *, root: Path) -> None:
             continue
         where = f"params/{job.file.parent.name}/{job.file.name}"
         further = [*values.get("monitor", []), *values.get("transfer", [])]
-        for name in [values["data_set"], *(name for name in further if "/" not in name)]:
+        others = [name.partition(":")[0] for name in further if "/" not in name]
+        for name in [values["data_set"], *others]:
             if name not in made and not (root / f"data/tables/{name}.csv").is_file():
                 raise FileNotFoundError(
                     f"{where}: data/tables/{name}.csv is not there; make it first, by notebook "

@@ -306,8 +306,15 @@ def _baseline(value, context):
         _run(value, context)
 
 
+def _other_set(value, context):
+    data_set, colon, scheme = value.partition(":")
+    _data_set(data_set, context)
+    if colon:
+        check_scheme(scheme)
+
+
 def _set_or_run(value, context):
-    check = _run if "/" in value else _data_set
+    check = _run if "/" in value else _other_set
     check(value, context)
 
 
@@ -333,7 +340,7 @@ CHECKS = {
     "measures": _each(lambda value, context: _is_one_of(value, list_measures())),
     "scale_label": _column,
     "select_by": _column,
-    "monitor": _each(_data_set),
+    "monitor": _each(_other_set),
     "start_from": _each(_run),
     "baseline": _baseline,
     "trained": _each(_run),

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 MARGIN = 0.1  # of `hinge`, as in the SMART-IQA code
 NOISE = 0.1  # deviation of one score in `fidelity`, as there
+EQUAL = 1e-6  # labels that differ by no more make no pair of `rank` and `fidelity`, as there
 
 
 def l1(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -43,31 +44,30 @@ def rank(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """
     dp, dt = _differences(predicted), _differences(target)
     sign = torch.where(dp < 0, -1.0, 1.0)
-    return _mean((dp.abs() - sign * dt).relu(), dt != 0)
+    return _mean((dp.abs() - sign * dt).relu(), dt.abs() > EQUAL)
 
 
 def fidelity(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean over pairs of 1 - sqrt(p q) - sqrt((1 - p)(1 - q)): p and q, how probably the first of a
-    pair is the better one.
+    """Mean over pairs with different labels of 1 - sqrt(p q) - sqrt((1 - p)(1 - q)): p and q, how
+    probably the first of a pair is the better one.
 
     p = sigmoid(dt) by the labels; q = sigmoid(1.702 dp / (sqrt(2) 0.1)), the logistic reading of a
     normal distribution function, by the scores. Tsai et al. 2007, doi 10.1145/1277741.1277808;
-    scales as in the SMART-IQA code. 0 to 1.
+    scales and pairs as in the SMART-IQA code. 0 to 1.
     """
     dp, dt = _differences(predicted) * (1.702 / (math.sqrt(2) * NOISE)), _differences(target)
     both = (
         (F.logsigmoid(dp) + F.logsigmoid(dt)) / 2
     ).exp()  # sqrt(p q), whose gradient would not be finite at 0
     neither = ((F.logsigmoid(-dp) + F.logsigmoid(-dt)) / 2).exp()
-    return _mean(1 - both - neither, ~torch.eye(len(dp), dtype=torch.bool, device=dp.device))
+    return _mean(1 - both - neither, dt.abs() > EQUAL)
 
 
 def hinge(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Mean over pairs with different labels of max(0, 0.1 - dp sign(dt)): the term that
     `rank_weight` adds to a loss.
 
-    The alpha term of the SMART-IQA report, without its pairs of equal labels, which cost 0.1
-    whatever is predicted.
+    The alpha term of the SMART-IQA report, whose code leaves out pairs of equal labels too.
     """
     dp, dt = _differences(predicted), _differences(target)
     return _mean((MARGIN - dp * dt.sign()).relu(), dt != 0)

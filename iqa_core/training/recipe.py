@@ -56,7 +56,10 @@ class Recipe(BaseModel):
     weight_decay: NonNegativeFloat
     backbone_weight_decay: NonNegativeFloat | None = None  # None: weight_decay
     backbone_parts: list[str] | None = None  # None: those that the model's objective names
-    schedule: Literal["cosine", "constant", "step", "smart", "hyperiqa", "maniqa"] = "cosine"
+    # `schedules` has each rule and its source
+    schedule: Literal[
+        "cosine", "constant", "step", "smart", "smart_resnet", "hyperiqa", "maniqa"
+    ] = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1)  # fraction of all steps, of the first three schedules
     decay_epochs: PositiveInt = 6  # of schedule step: epochs from one tenth to the next
     clip: PositiveFloat | None = 2.0  # largest norm of the gradient; None: no clipping

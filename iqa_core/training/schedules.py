@@ -26,8 +26,10 @@ def learning_rate(
     % along a cosine, level, or a tenth of it every `decay_epochs` epochs. The others are those of
     published code, which know no warm-up: smart: a cosine by epochs towards 1e-6 (SMART-IQA).
     hyperiqa: the backbone's constant; the head's a tenth from epoch 8, a hundredth from 11, a
-    thousandth from 14 (github.com/SSL92/hyperIQA, had its optimizer still held the head). maniqa: a
-    cosine meant for 50 epochs but taken by steps, so it swings to 0 and back every 100 steps
+    thousandth from 14 (github.com/SSL92/hyperIQA, had its optimizer still held the head).
+    smart_resnet: both a tenth from epoch 8, a hundredth from 14 (the ResNet-50 solver of
+    github.com/cny123222/Perceptual-IQA-CS3324, on 24 December 2025). maniqa: a cosine meant for 50
+    epochs but taken by steps, so it swings to 0 and back every 100 steps
     (github.com/IIGROUP/MANIQA). KeyError for an unknown name.
     """
     if name not in SCHEDULES:
@@ -57,9 +59,19 @@ def smart(base, place, **_):
     )
 
 
+def smart_resnet(base, place, **_):
+    return base / 10 ** (_written(place) // 6)
+
+
 def hyperiqa(base, place, *, head, **_):
-    written = max(0, place.epoch - 1)  # after every epoch, by its number from 0, for the next one
-    return base / 10 ** (written // 6) / (10 if written > 8 else 1) if head else base
+    if not head:
+        return base
+    return smart_resnet(base, place) / (10 if _written(place) > 8 else 1)
+
+
+def _written(place):
+    """The epoch, from 0, at whose end HyperIQA's code has written the rate of this one."""
+    return max(0, place.epoch - 1)
 
 
 def maniqa(base, place, **_):
@@ -67,4 +79,5 @@ def maniqa(base, place, **_):
 
 
 OURS = {function.__name__: function for function in (cosine, constant, step)}
-SCHEDULES = OURS | {function.__name__: function for function in (smart, hyperiqa, maniqa)}
+PUBLISHED = {function.__name__: function for function in (smart, smart_resnet, hyperiqa, maniqa)}
+SCHEDULES = OURS | PUBLISHED
