@@ -196,6 +196,22 @@ def test_a_file_without_notebook(project):
         execute.execute("tiny")
 
 
+def test_papermill_alone_is_as_strict(tiny, monkeypatch):
+    """As in the README's line without this package's runner: it only warns of a misspelt name."""
+    import papermill
+
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "")
+    books = str(tiny.root / "notebooks/01_first.ipynb"), str(tiny.root / "out.ipynb")
+    wanted = r"declares no parameter 'color'; did you mean 'colour'\? It has: experiment, run"
+    with pytest.raises(papermill.PapermillExecutionError, match=wanted):
+        papermill.execute_notebook(*books, parameters={"epochs": 2, "color": "red"})
+    assert not (tiny.root / "data").exists(), "nothing was run"
+    papermill.execute_notebook(*books, parameters={"epochs": 2, "colour": "red"})
+    (folder,) = (tiny.root / "data/runs/lab").glob("01_first--*")
+    assert json.loads((folder / "metrics.json").read_text())["colour"] == "red"
+
+
 def test_order_is_by_stem(tiny):
     tiny.notebook("10_last", CELL)
     tiny.parameters("tiny/10_last", "")
