@@ -118,6 +118,39 @@ def label_names(name: str, *, root: Path) -> list[str]:
     return list(_description(name, root).choices())
 
 
+def set_of(image: str) -> str:
+    """The set of an image, or of a reference, by its path in a table; "" where that tells none."""
+    if image.startswith(("data/demo/", "data/cache/demo/")):
+        return "demo"
+    if not image.startswith(f"{RAW.as_posix()}/"):
+        return ""
+    folder = Path(image).parts[len(RAW.parts)]
+    names = [name for name, facts in _sets().items() if facts.get("folder", name) == folder]
+    return names[0] if names else folder
+
+
+def credit(image: str, *, root: Path = Path(".")) -> str:
+    """Whose pictures those of an image's set are, in sentences for a caption; "" for an image of no
+    set.
+    """
+    name = set_of(image)
+    if not name:
+        return ""
+    if name == "demo":
+        return (
+            "The demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep "
+            "their licences."
+        )
+    facts = describe(name, root=root)
+    own = facts["title"] in ("", *(_sets()[kind]["title"] for kind in ("csv", "folder")))
+    words = [f"Pictures of {name if own else facts['title']}"]
+    if facts["licence"] not in ("yours", "not stated"):
+        words.append(f"licence: {facts['licence']}")
+    if facts["citation"]:
+        words.append(facts["citation"])
+    return "; ".join(words) + "."
+
+
 def _absent(facts, files):
     """Label files that are wanted and not there; optional ones where no file gives a label."""
     labels = facts.choices().keys()

@@ -5,6 +5,7 @@ baseline.
 import numpy as np
 import pandas as pd
 
+from ..datasets import set_of
 from ..metrics import logistic5, per_content
 from ..stats import (
     boosted_blind,
@@ -42,6 +43,7 @@ def results(
     Returns columns label, method, n, contents, and for srcc (by bootstrap of contents),
     content_srcc, partial and gain (t over contents) the value, _low and _high. gain is how much the
     partial SRCC exceeds that of a boosted rule which sees no pixels either, paired by content.
+    `attrs["set"]` is the data set's name.
 
     Errors: ValueError for a method that made a label, and for predictions of images that are not
     test images of their split.
@@ -49,7 +51,9 @@ def results(
     rows = []
     for label in labels_in(table, labels):
         rows += _rows_of_label(label, tests, table)
-    return pd.DataFrame(rows)
+    data = pd.DataFrame(rows)
+    data.attrs["set"] = set_of(table.image.iloc[0])
+    return data
 
 
 def headline(data: pd.DataFrame, method: str) -> dict:
