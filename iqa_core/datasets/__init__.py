@@ -164,12 +164,19 @@ def _absent(facts, files):
     ]
 
 
-def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -> pd.DataFrame:
+def load_table(
+    name: str,
+    *,
+    root: Path = Path("."),
+    label: str | None = None,
+    without_absent: bool = False,
+) -> pd.DataFrame:
     """The table of a data set from its label files; images need not be there, their paths are
     relative to `root`, the project.
 
     `label`: one of `describe(name)["labels"]`, by default the first; "" for the images without
-    labels. `table.attrs["notes"]` tells what was noticed: labels that were turned round, files that
+    labels. `without_absent`: leave out the rows whose image is no file here; a note says how many.
+    `table.attrs["notes"]` tells what was noticed: labels that were turned round, files that
     are not there; `table.attrs["left_out"]` names the images of rows that are no part of the set.
     Further columns of the label file are kept. KeyError for an unknown name or label,
     FileNotFoundError where label files are absent, ValueError where they are damaged or tell
@@ -196,15 +203,37 @@ def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -
             )
         else:
             there = ", ".join(sorted(files.paths)[:5]) or "no files"
-            fix = f"there are {there}: write its name in set.yaml as it is"
+            fix = (
+                f"there are {there}: write in set.yaml, under `files`, its name as it is, and in "
+                f"its `columns` the label's, as `label: MOS`"
+            )
         raise FileNotFoundError(f"{name}: {error} in {files.folder}; {fix}") from None
     table = check_table(table, name)
+    if without_absent:
+        table = _those_there(table, name, root)
     for fault in plausible(table):
         if name in _sets():
             raise ValueError(f"{name}: {fault}")
         warnings.warn(f"{name}: {fault}", stacklevel=2)
         table.attrs["notes"].append(fault)
     return table
+
+
+def _those_there(table, name, root):
+    """The rows whose image is there, with a note of the others."""
+    there = table.image.map(lambda image: (root / image).is_file())
+    absent = table.image[~there]
+    if not there.any():
+        raise FileNotFoundError(
+            f"{name}: none of {len(table)} images is there, as {absent.iloc[0]}: fetch them"
+        )
+    result = table[there].reset_index(drop=True)
+    if len(absent):
+        result.attrs["notes"].append(
+            f"{len(absent)} of {len(table)} images are no files here and left out: "
+            f"{', '.join(absent[:3])}"
+        )
+    return result
 
 
 def plausible(table: pd.DataFrame) -> list[str]:

@@ -81,7 +81,8 @@ def image_sizes(paths: Sequence[Path]) -> pd.DataFrame:
     """
     missing = [str(path) for path in paths if not Path(path).exists()]
     if missing:
-        raise FileNotFoundError(_first(missing, "missing", len(paths)))
+        advice = "\nnotebook 01 goes on without them where `without_absent: true`"
+        raise FileNotFoundError(_first(missing, "missing", len(paths)) + advice)
     sizes, refused = [], []
     for path in paths:
         try:
