@@ -266,6 +266,21 @@ def test_a_whole_pickled_model_is_refused(tmp_path):
         published.read(tmp_path / "ckpt_valid")
 
 
+def test_what_a_refusal_of_a_file_advises_helps(tmp_path):
+    file, mended = tmp_path / "x.pth", tmp_path / "y.safetensors"
+    save_file(STATE, file)
+    with pytest.raises(ValueError, match="or give it the ending of what it is .*safetensors"):
+        published.read(file)
+    assert_state(published.read(file.rename(mended)))
+    model = torch.nn.Linear(2, 2)
+    for holds in (model, [model.state_dict()]):
+        torch.save(holds, file)
+        with pytest.raises(ValueError, match=r"save (model.state_dict\(\) by|one with) torch.save"):
+            published.read(file)
+    torch.save(model.state_dict(), file)
+    assert published.read(file).keys() == {"weight", "bias"}
+
+
 @pytest.mark.parametrize("name", ["x.pth", "x.npz", "x.safetensors"])
 def test_damaged_files_are_told(name, tmp_path):
     file = tmp_path / name
