@@ -42,6 +42,7 @@ WRONG = [
     (TRAIN, "run", "..", ValueError, "'..' names a folder"),
     (TRAIN, "data_set", "demos", KeyError, "no data set 'demos'; did you mean 'demo'? There are"),
     (PREPARE, "label", "mos", KeyError, "there is no 'mos'. There are label"),
+    (PREPARE, "without_absent", True, ValueError, "true: this set makes its own images, so none"),
     (PREPARE, "schemes", [], ValueError, "[]: at least one scheme is wanted"),
     (PREPARE, "schemes", ["rotaton1"], ValueError, "'rotaton1'; did you mean 'rotation<k>'? There"),
     (PREPARE, "schemes", ["rotation5"], ValueError, "rotation is 5; it runs from 1 to 4"),

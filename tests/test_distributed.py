@@ -237,8 +237,8 @@ def test_the_verb_inside_torchrun_leaves_what_run_goes_on_with(toy, capfd):
 
 
 def test_the_verb_refuses(toy, monkeypatch):
-    def train(target, *given, processes=None):
-        distributed.run_distributed(target, [*given], processes=processes, timeout_s=60.0)
+    def train(target, *given, processes=None, timeout_s=None):
+        distributed.run_distributed(target, [*given], processes=processes, timeout_s=timeout_s)
 
     with pytest.raises(
         ValueError, match="train one: that is 2 parameter files; name one, as one/02_x"
@@ -259,6 +259,8 @@ def test_the_verb_refuses(toy, monkeypatch):
         ValueError, match="--processes 2: torchrun has said how many there are; leave it out"
     ):
         train("tiny", processes=2)
+    with pytest.raises(ValueError, match="--timeout: inside torchrun nothing keeps it; leave it"):
+        train("tiny", timeout_s=60.0)
     toy.notebook("02_x", CELL, START, END)
     with pytest.raises(
         ValueError, match="02_x.ipynb: 0 cells are tagged `training`; tag the one that trains"
@@ -347,7 +349,7 @@ def part_of_training(rank, root, port):
     )
     os.environ |= {name: str(value) for name, value in told.items()}
     os.environ |= dict(MASTER_ADDR="127.0.0.1", TORCHELASTIC_RUN_ID="test", GLOO_SOCKET_IFNAME="lo")
-    distributed.run_distributed("tiny/02_x", [], processes=None, timeout_s=0.0)
+    distributed.run_distributed("tiny/02_x", [], processes=None, timeout_s=None)
     assert not torch.distributed.is_initialized()
 
 

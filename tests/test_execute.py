@@ -15,7 +15,7 @@ import pytest
 from conftest import REPOSITORY
 
 from iqa_core import runs
-from iqa_core.apps import execute, planning, sweep
+from iqa_core.apps import commands, execute, planning, sweep
 from iqa_core.runs import committed, folders, resume
 
 CELL = """\
@@ -135,12 +135,36 @@ def test_a_cell_that_fails(tiny):
     assert not (tiny.root / "data/runs/tiny/02_second").exists(), "the next notebook is not run"
 
 
-def test_a_cell_that_takes_too_long(tiny):
-    tiny.notebook("01_first", CELL, START, "import time\ntime.sleep(60)")
-    wanted = "failed in cell 4, `import time`: CellTimeoutError"
+@pytest.mark.parametrize(
+    ("stops", "error"),
+    [
+        ("import time\ntime.sleep(60)", "CellTimeoutError"),
+        ("import os\nos.kill(os.getpid(), 9)", "DeadKernelError"),
+    ],
+)
+def test_a_cell_that_is_stopped_is_named_whatever_stands_below_it(tiny, stops, error):
+    notebook = tiny.notebook("01_first", CELL, stops, "print('not reached')")
+    book = json.loads(notebook.read_text())
+    book["cells"].append(
+        {"cell_type": "markdown", "id": "end", "metadata": {}, "source": "Next: nothing."}
+    )
+    notebook.write_text(json.dumps(book))
+    wanted = f"failed in cell 3, `{stops.splitlines()[0]}`: {error}"
     with pytest.raises(execute.NotebookFailed, match=wanted):
-        execute.execute("tiny/01_first", timeout_s=4)
+        execute.execute("tiny/01_first", timeout_s=1)
     assert (tiny.root / "data/runs/tiny/01_first.failed.ipynb").is_file()
+
+
+@pytest.mark.parametrize("verb", ["run", "train"])
+@pytest.mark.parametrize("hours", ["0", "0.0002", "-1", "nan", "inf"])
+def test_a_time_limit_that_cannot_be_kept_is_refused(tiny, verb, hours, monkeypatch, capsys):
+    tiny.notebook("01_first", CELL + "processes: int = 1  # of a training\n", START, LOOK)
+    monkeypatch.setattr(sys, "argv", ["iqa_core", verb, "tiny/01_first", f"--timeout={hours}"])
+    with pytest.raises(SystemExit, match="2"):
+        commands.main()
+    assert f"--timeout {hours}: hours are wanted, at least 0.0003" in capsys.readouterr().err
+    assert not (tiny.root / "data").exists(), "nothing was run"
+    execute.check_timeout(0.0003 * 3600)  # as it advises
 
 
 @pytest.mark.parametrize(
@@ -170,6 +194,22 @@ def test_a_file_without_notebook(project):
     wanted = "params/tiny/03_other--big.yaml: no notebook 03_other.ipynb"
     with pytest.raises(FileNotFoundError, match=wanted):
         execute.execute("tiny")
+
+
+def test_papermill_alone_is_as_strict(tiny, monkeypatch):
+    """As in the README's line without this package's runner: it only warns of a misspelt name."""
+    import papermill
+
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "")
+    books = str(tiny.root / "notebooks/01_first.ipynb"), str(tiny.root / "out.ipynb")
+    wanted = r"declares no parameter 'color'; did you mean 'colour'\? It has: experiment, run"
+    with pytest.raises(papermill.PapermillExecutionError, match=wanted):
+        papermill.execute_notebook(*books, parameters={"epochs": 2, "color": "red"})
+    assert not (tiny.root / "data").exists(), "nothing was run"
+    papermill.execute_notebook(*books, parameters={"epochs": 2, "colour": "red"})
+    (folder,) = (tiny.root / "data/runs/lab").glob("01_first--*")
+    assert json.loads((folder / "metrics.json").read_text())["colour"] == "red"
 
 
 def test_order_is_by_stem(tiny):

@@ -8,7 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from pylatexenc.latex2text import LatexNodes2Text
 
 from iqa_core import figures, tables
 from iqa_core.files import file_hash
@@ -22,6 +25,7 @@ from iqa_core.stats import (
     srcc,
     versions,
 )
+from iqa_core.tables.text import escaped
 
 
 @pytest.fixture(autouse=True)
@@ -233,6 +237,55 @@ def test_the_table_in_latex_holds_every_number_of_the_csv(table, split, tested):
     assert r"50 \% of c\_1" in tex and tex.count(r"\begin{") == tex.count(r"\end{") == 2
 
 
+@settings(max_examples=80, deadline=None)
+@example("50 % of c_1")
+@example("a\n\n\\end{table} {b")
+@given(st.text(st.sampled_from("ab1 \n\\{}$&#^_~%<>|.,:;()[]*+=/@!?é×μ中ßø–"), max_size=20))
+def test_any_text_is_latex_that_reads_as_the_text(text):
+    """Read back by a parser: without a quote or a dash, which LaTeX joins to others."""
+    read = LatexNodes2Text(strict_latex_spaces=True)
+    plain = read.latex_to_text(escaped(text), tolerant_parsing=False)
+    assert plain.replace("ˆ", "^") == " ".join(text.split())
+
+
+def test_names_of_any_kind_stand_in_the_latex_table(table, split, tested):
+    named = tested.rename(columns={"HyperIQA": "50 % & {a_b}"})
+    tex = tables.results_tex(tables.results([(named, split)], table), caption="c", name="t")
+    assert r"    50 \% \& \{a\_b\} & " in tex
+
+
+def test_a_measure_is_marked_only_where_its_family_made_the_label(table, split, tested):
+    results = tables.results([(tested.rename(columns={"psnr": "vsi"}), split)], table)
+    assert "VSI" in tables.readable(results).index.get_level_values("method")
+    results.attrs["set"] = "demo"
+    assert "VSI*" in tables.readable(results).index.get_level_values("method")
+
+
+@pytest.mark.parametrize(
+    ("image", "credit"),
+    [
+        ("data/cache/demo/bee-00.png", "The demo's photographs are credited in data/demo/CREDITS"),
+        ("data/raw/mine/a.png", "Pictures of mine."),
+        ("data/raw/told/a.png", "Pictures of Bees & wasps, 50 %; licence: CC0; ourselves."),
+        ("data/raw/tid2013/a.bmp", "Pictures of TID2013, 25 photographs x 24 distortions x 5 lev"),
+        ("elsewhere/a.png", ""),
+    ],
+)
+def test_a_caption_tells_whose_pictures_it_shows(image, credit, tmp_path):
+    for folder in ("mine", "told", "tid2013"):
+        (tmp_path / "data/raw" / folder).mkdir(parents=True)
+        (tmp_path / "data/raw" / folder / "labels.csv").write_text("image,label\na.png,1\n")
+    facts = "{title: 'Bees & wasps, 50 %', licence: CC0, citation: ourselves}"
+    (tmp_path / "data/raw/told/set.yaml").write_text(facts)
+    (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / image)
+    table = pd.DataFrame({"image": [image], "label": [1.0]})
+    figures.export(figures.image_grid, table, root=tmp_path, folder=tmp_path, name="grid")
+    tex = (tmp_path / "grid.tex").read_text()
+    assert escaped(credit) in tex
+    assert ("demo" in tex) == ("demo" in image)
+
+
 def test_exported_figures_hold_the_plotted_numbers_and_the_caption(table, split, tested, tmp_path):
     figures.style()
     shown = tested.rename(columns={"HyperIQA": "predicted"}).merge(table, on="image")
@@ -288,6 +341,7 @@ def test_a_figure_is_asked_for_by_name_and_has_a_caption(name):
     assert drawing.__name__ == name and name in dir(figures)
     caption = figures.caption(drawing)  # the first paragraph
     assert caption.endswith(".") and len(caption.split()) >= 10
+    assert "demo" not in caption, "`export` tells whose the pictures are"
     rest = inspect.getdoc(drawing).partition("\n\n")[2]
     first = next(iter(inspect.signature(drawing).parameters))
     said = re.search(rf"^{first}\b", rest, re.MULTILINE)

@@ -1,6 +1,7 @@
 """Parameters are read with `ast` and checked strictly."""
 
 import pytest
+from conftest import CELL
 
 from iqa_core.runs import parameters
 
@@ -84,3 +85,16 @@ def test_an_int_is_taken_for_a_float(notebook):
     )
     assert checked == {"rate": 1.0, "monitor": {"spaq": 2.0}, "weights": "a.pt", "stages": []}
     assert isinstance(checked["rate"], float)
+
+
+def test_what_papermill_sets_is_found_behind_the_parameters_cell(notebook):
+    """As IPython keeps it: every cell that was run, in order, each with a line's end."""
+    cell = CELL + "\n"
+    given = "# Parameters\nepoch = 3\nstages = [\n    1,\n]\n"
+
+    def found(*executed):
+        return parameters.injected_parameters(notebook, ["", "import os\n", *executed])
+
+    assert found(cell, given, "run = 1\n") == ["epoch", "stages"]
+    assert found(cell, given, cell, "run = 1\n") == [], "the cell was run again, without them"
+    assert found(cell, "x = 1\n") == found(cell) == found() == found(given) == []

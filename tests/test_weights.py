@@ -143,7 +143,19 @@ WRAPPED = {
     "nested": {"state_dict": {"model": STATE}},
     "data parallel": {"state_dict": prefixed("module.")},
     "pyiqa's wrapper": prefixed("net."),
+    **{prefix: prefixed(prefix) for prefix in published.PREFIXES},
     "both": prefixed("module.net."),
+    "three": {"state_dict": prefixed("model._orig_mod.module.")},
+    "an average's": {"n_averaged": torch.tensor(3), **prefixed("module.")},
+    "numbers": {
+        "state_dict": STATE,
+        "best_srcc": np.float64(0.9),
+        "epoch": np.int64(3),
+        "done": np.bool_(True),
+        "history": np.arange(3.0),
+        "params": {"lr": 1e-4},
+    },
+    "arrays": {key: value.numpy() for key, value in STATE.items()},
     "namespace": {
         "state_dict": STATE,
         "args": argparse.Namespace(lr=0.16, name="x"),
@@ -163,6 +175,29 @@ def assert_state(state):
 def test_every_wrapper_is_taken_off(form, zipped, tmp_path):
     torch.save(WRAPPED[form], tmp_path / "x.pth.tar", _use_new_zipfile_serialization=zipped)
     assert_state(published.read(tmp_path / "x.pth.tar"))
+
+
+def test_which_of_several_was_taken_is_said_and_the_other_can_be(tmp_path):
+    file, other = tmp_path / "x.pth", tmp_path / "other.pth"
+    ema = {key: value + 1 for key, value in STATE.items()}
+    torch.save({"params_ema": ema, "params": STATE, "optimizer": {"state": {}}}, file)
+    with pytest.warns(
+        UserWarning, match="x.pth: params is taken, not params_ema beside it; "
+    ) as told:
+        assert_state(published.read(file))
+    advice = re.search(r"torch.save.*", str(told[0].message))[0]
+    eval(advice, {"torch": torch, "file": file, "other_file": other})
+    torch.testing.assert_close(published.read(other), ema)
+
+
+def test_numbers_of_an_older_numpy_are_read(tmp_path):
+    file = tmp_path / "x.pth"
+    holds = {"state_dict": STATE, "best": np.float64(0.9)}
+    torch.save(holds, file, _use_new_zipfile_serialization=False)
+    whole = file.read_bytes()
+    assert b"numpy._core.multiarray" in whole
+    file.write_bytes(whole.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert_state(published.read(file))
 
 
 def test_safetensors_and_npz_are_read(tmp_path):
@@ -231,6 +266,21 @@ def test_a_whole_pickled_model_is_refused(tmp_path):
         published.read(tmp_path / "ckpt_valid")
 
 
+def test_what_a_refusal_of_a_file_advises_helps(tmp_path):
+    file, mended = tmp_path / "x.pth", tmp_path / "y.safetensors"
+    save_file(STATE, file)
+    with pytest.raises(ValueError, match="or give it the ending of what it is .*safetensors"):
+        published.read(file)
+    assert_state(published.read(file.rename(mended)))
+    model = torch.nn.Linear(2, 2)
+    for holds in (model, [model.state_dict()]):
+        torch.save(holds, file)
+        with pytest.raises(ValueError, match=r"save (model.state_dict\(\) by|one with) torch.save"):
+            published.read(file)
+    torch.save(model.state_dict(), file)
+    assert published.read(file).keys() == {"weight", "bias"}
+
+
 @pytest.mark.parametrize("name", ["x.pth", "x.npz", "x.safetensors"])
 def test_damaged_files_are_told(name, tmp_path):
     file = tmp_path / name
@@ -290,26 +340,25 @@ def test_hyperiqa_answers_as_published_under_pyiqas_names():
         np.testing.assert_allclose(model(image(int(seed), 224, 224)), case["score"], atol=1e-4)
 
 
-def test_all_keys_that_do_not_fit_are_listed():
+def test_what_does_not_fit_is_counted_and_the_first_are_named():
     state = create_model("hyperiqa", **SMALL, pretrained=False).state_dict()
-    missing = [
-        key
-        for key in state
-        if key.startswith("backbone.body.layer3.") and not key.endswith("tracked")
-    ]
-    given = {key: value for key, value in state.items() if key not in missing} | {
-        "b.x": torch.zeros(1),
-        "a.x": torch.zeros(1),
-    }
+    stored = [key for key in state if not key.endswith(weights.COMPUTED)]
+    missing = sorted(key for key in stored if key.startswith("backbone.body.layer3."))
+    given = {key: value for key, value in state.items() if key not in missing}
+    given |= {"b.x": torch.zeros(1), "a.x": torch.zeros(1)}
     given["hyper.bias.5.bias"] = torch.zeros(2)
-    with pytest.raises(
-        ValueError, match=f"{len(missing) + 3} entries differ: a.x, b.x are not ours; "
-    ) as told:
+    with pytest.raises(ValueError) as told:
         weights.from_published("hyperiqa", given, **SMALL)
-    assert all(key in str(told.value) for key in missing)
-    assert str(told.value).endswith(
-        "are missing; hyper.bias.5.bias (2,) for (1,) is of another shape"
+    fitting = f"{len(stored) - len(missing) - 1} of {len(stored)} entries fit"
+    more = f"and {len(missing) - 5} more (--named {len(missing)})"
+    assert str(told.value) == (
+        f"not a hyperiqa checkpoint for these arguments: {fitting}; 2 not ours: a.x, b.x; "
+        f"{len(missing)} missing: {', '.join(missing[:5])} {more}; "
+        "1 of another shape: hyper.bias.5.bias (2,) for (1,)"
     )
+    with pytest.raises(ValueError) as told:
+        weights.from_published("hyperiqa", given, named=len(missing), **SMALL)
+    assert all(key in str(told.value) for key in missing) and "more" not in str(told.value)
 
 
 # ------------------------------------------------------------------------------
@@ -401,7 +450,12 @@ def test_a_converted_model_is_not_written_over_itself(published_hyperiqa, projec
 def test_what_does_not_fit_leaves_nothing_behind(published_hyperiqa, project, monkeypatch, capsys):
     file, _ = published_hyperiqa
     assert run(monkeypatch, "convert", file, "--model", "hyperiqa-koniq") == 2
-    assert "not a hyperiqa checkpoint for these arguments" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "not a hyperiqa checkpoint for these arguments" in told and len(told) < 1500
+    all_of_them = max(re.findall(r"--named (\d+)", told), key=int)
+    again = ("convert", file, "--model", "hyperiqa-koniq", "--named", all_of_them)
+    assert run(monkeypatch, *again) == 2
+    assert "more (--named" in told and "more (--named" not in capsys.readouterr().err
     assert run(monkeypatch, "convert", file, "--model", "hyperiqa", "--set", "bins=10") == 2
     assert (
         run(

@@ -72,7 +72,7 @@ def run(
 
     kwargs = dict(
         resume=resume,
-        timeout_s=timeout and timeout * 3600,
+        timeout_s=None if timeout is None else timeout * 3600,
         overrides=planning.parse_overrides(settings or []),
     )
     if child:
@@ -109,7 +109,7 @@ def train(
     """
     from iqa_core.apps.distributed import run_distributed
 
-    timeout_s = timeout and timeout * 3600
+    timeout_s = None if timeout is None else timeout * 3600
     run_distributed(target, settings or [], processes=processes, timeout_s=timeout_s, edited=edited)
 
 

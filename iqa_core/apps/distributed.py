@@ -131,6 +131,8 @@ def run_distributed(
         raise ValueError(
             f"--processes {processes}: torchrun has said how many there are; leave it out"
         )
+    if timeout_s is not None:
+        raise ValueError("--timeout: inside torchrun nothing keeps it; leave it out")
     first = os.environ["RANK"] == "0"
     with folders.alone(job.name) if first else nullcontext():
         _run_to_training(job.notebook, job.parameters)

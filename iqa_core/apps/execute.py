@@ -8,6 +8,7 @@ may run at once, and one that fails does not stop the others.
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -58,7 +59,7 @@ def execute(
         resume: leave out what would come out the same.
         at_once: how many runs of notebooks with the same number go side by side.
         shard: "i/n", this machine's part of the runs (see `sweep.shard`); "" for all.
-        timeout_s: the longest time of one cell, seconds; None without limit.
+        timeout_s: the longest time of one cell, at least a second; None without limit.
         overrides: name -> another value, for every notebook that declares the parameter.
         edited: run notebooks also where they are not as they were committed.
 
@@ -70,6 +71,7 @@ def execute(
         NotebookFailed: when cells failed, after all runs with the same notebook number.
     """
     root = runs.project_root()
+    check_timeout(timeout_s)
     overrides = dict(overrides or {})
     jobs = planning.plan(target, root=root, overrides=overrides)
     planning.check_what_is_read(jobs, root=root)
@@ -114,6 +116,17 @@ def execute(
             f"{_names(left)}"
         )
     return took
+
+
+def check_timeout(timeout_s: float | None) -> None:
+    """ValueError for a limit of a cell's time that Jupyter would not keep: it counts whole
+    seconds.
+    """
+    if timeout_s is not None and not 1 <= timeout_s < math.inf:
+        raise ValueError(
+            f"--timeout {timeout_s / 3600:g}: hours are wanted, at least 0.0003, which is a "
+            f"second; leave it out for no limit"
+        )
 
 
 def execute_child(
@@ -359,7 +372,7 @@ def _failed_cell(output: Path) -> str:
         state = cell["metadata"].get("papermill", {})
         if state.get("exception"):
             raised.append(number)
-        if state.get("status", "pending") != "pending":
+        if state.get("start_time"):  # at the end papermill calls every cell completed
             begun.append(number)
     if not raised and not begun:
         return "before its first cell"

@@ -118,6 +118,39 @@ def label_names(name: str, *, root: Path) -> list[str]:
     return list(_description(name, root).choices())
 
 
+def set_of(image: str) -> str:
+    """The set of an image, or of a reference, by its path in a table; "" where that tells none."""
+    if image.startswith(("data/demo/", "data/cache/demo/")):
+        return "demo"
+    if not image.startswith(f"{RAW.as_posix()}/"):
+        return ""
+    folder = Path(image).parts[len(RAW.parts)]
+    names = [name for name, facts in _sets().items() if facts.get("folder", name) == folder]
+    return names[0] if names else folder
+
+
+def credit(image: str, *, root: Path = Path(".")) -> str:
+    """Whose pictures those of an image's set are, in sentences for a caption; "" for an image of no
+    set.
+    """
+    name = set_of(image)
+    if not name:
+        return ""
+    if name == "demo":
+        return (
+            "The demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep "
+            "their licences."
+        )
+    facts = describe(name, root=root)
+    own = facts["title"] in ("", *(_sets()[kind]["title"] for kind in ("csv", "folder")))
+    words = [f"Pictures of {name if own else facts['title']}"]
+    if facts["licence"] not in ("yours", "not stated"):
+        words.append(f"licence: {facts['licence']}")
+    if facts["citation"]:
+        words.append(facts["citation"])
+    return "; ".join(words) + "."
+
+
 def _absent(facts, files):
     """Label files that are wanted and not there; optional ones where no file gives a label."""
     labels = facts.choices().keys()
@@ -131,12 +164,19 @@ def _absent(facts, files):
     ]
 
 
-def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -> pd.DataFrame:
+def load_table(
+    name: str,
+    *,
+    root: Path = Path("."),
+    label: str | None = None,
+    without_absent: bool = False,
+) -> pd.DataFrame:
     """The table of a data set from its label files; images need not be there, their paths are
     relative to `root`, the project.
 
     `label`: one of `describe(name)["labels"]`, by default the first; "" for the images without
-    labels. `table.attrs["notes"]` tells what was noticed: labels that were turned round, files that
+    labels. `without_absent`: leave out the rows whose image is no file here; a note says how many.
+    `table.attrs["notes"]` tells what was noticed: labels that were turned round, files that
     are not there; `table.attrs["left_out"]` names the images of rows that are no part of the set.
     Further columns of the label file are kept. KeyError for an unknown name or label,
     FileNotFoundError where label files are absent, ValueError where they are damaged or tell
@@ -163,15 +203,37 @@ def load_table(name: str, *, root: Path = Path("."), label: str | None = None) -
             )
         else:
             there = ", ".join(sorted(files.paths)[:5]) or "no files"
-            fix = f"there are {there}: write its name in set.yaml as it is"
+            fix = (
+                f"there are {there}: write in set.yaml, under `files`, its name as it is, and in "
+                f"its `columns` the label's, as `label: MOS`"
+            )
         raise FileNotFoundError(f"{name}: {error} in {files.folder}; {fix}") from None
     table = check_table(table, name)
+    if without_absent:
+        table = _those_there(table, name, root)
     for fault in plausible(table):
         if name in _sets():
             raise ValueError(f"{name}: {fault}")
         warnings.warn(f"{name}: {fault}", stacklevel=2)
         table.attrs["notes"].append(fault)
     return table
+
+
+def _those_there(table, name, root):
+    """The rows whose image is there, with a note of the others."""
+    there = table.image.map(lambda image: (root / image).is_file())
+    absent = table.image[~there]
+    if not there.any():
+        raise FileNotFoundError(
+            f"{name}: none of {len(table)} images is there, as {absent.iloc[0]}: fetch them"
+        )
+    result = table[there].reset_index(drop=True)
+    if len(absent):
+        result.attrs["notes"].append(
+            f"{len(absent)} of {len(table)} images are no files here and left out: "
+            f"{', '.join(absent[:3])}"
+        )
+    return result
 
 
 def plausible(table: pd.DataFrame) -> list[str]:

@@ -53,9 +53,12 @@ class Keys(BaseModel):
 class LabelFile(Keys):
     """One label file, or several alike."""
 
-    # path under the set's folder; letter case and nesting do not matter; * stands for any name
+    # path under the set's folder; letter case and nesting do not matter; * stands for any name, and
+    # all that fit equally near are read; with * for folders the column `folder` tells a row's
     file: Inside
-    # our name: theirs, or its number from 0 where no row names them; none: theirs are ours
+    # our name: theirs, or its number from 0 where no row names them; none: theirs are ours. Of a
+    # .mat file also scores[1], a matrix's column from 0; names[k], the names at the numbers k, from
+    # 1 as MATLAB counts; mean(ratings) and std(ratings), over those of each image
     columns: dict[str, str | int] = {}
     # none: the commonest of , ; and tab in the first line; a blank: any white space
     delimiter: str = ""

@@ -90,7 +90,7 @@ class Files:
         if others and distance(others[0]) == distance(first):
             raise ValueError(
                 f"{wanted} may be {first} or {others[0]} in {self.folder}; keep one of them, or "
-                f"tell its folder in `images: [folder/{{image}}]`"
+                f"tell its folder in `images: [folder/{{image}}]`, or in `reference` for one"
             )
         return first
 
@@ -117,22 +117,33 @@ class Files:
         return False
 
     def match(self, pattern: str) -> list[Path]:
-        """The one file, or for a pattern with * all that match in the least nested folder that has
-        any.
+        """The one file, or for a pattern with * all that match at the least depth: in one folder,
+        or in several that are equally near.
         """
         if "*" not in pattern:
             path = self.find(pattern)
             return [self.folder / path] if path else []
+        return [self.folder / path for path in self._by_depth(pattern)[0]]
+
+    def deeper(self, pattern: str) -> list[str]:
+        """Files that fit a pattern with * as well, but lie deeper than those of `match`."""
+        return self._by_depth(pattern)[1] if "*" in pattern else []
+
+    def _by_depth(self, pattern):
         pattern = f"*/{pattern}".lower()
         fits = [path for path in self.paths if fnmatch.fnmatchcase(f"/{path}".lower(), pattern)]
-        folders = {posixpath.dirname(path) for path in fits}
-        nearest = min(folders, key=lambda folder: (folder.count("/"), folder), default="")
-        return [self.folder / path for path in sorted(fits) if posixpath.dirname(path) == nearest]
+        least = min((path.count("/") for path in fits), default=0)
+        near = sorted(path for path in fits if path.count("/") == least)
+        return near, sorted({*fits} - {*near})
 
 
 def above(place: str, wanted: str) -> str:
     """The folder at which `wanted` begins, where it lies at `place`."""
     return "/".join(place.split("/")[: -wanted.count("/") - 1])
+
+
+class Unfit(ValueError):
+    """A whole file that cannot be read as it is described; its message has the fix."""
 
 
 def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
@@ -147,8 +158,12 @@ def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
     read = READERS.get(path.suffix.lower(), _delimited)
     try:
         rows = read(path, file)
+    except Unfit as error:
+        raise ValueError(f"{path} cannot be read ({error})") from None
     except Exception as error:  # each library has its own for a damaged file
         raise ValueError(f"{path} cannot be read ({error}); mend it or fetch it again") from error
+    if file.decimal != ".":
+        rows = _with_points(rows, file.decimal)
     wanted = {ours: str(theirs).casefold() for ours, theirs in file.columns.items()}
     numbered = bool(wanted) and all(isinstance(theirs, int) for theirs in file.columns.values())
     header, rows = _without_header(rows, wanted.values(), numbered=numbered)
@@ -228,7 +243,7 @@ def _delimited(path, file):
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError("it is no UTF-8 text: save it as CSV UTF-8") from None
+        raise Unfit("it is no UTF-8 text: save it as CSV UTF-8") from None
     if file.delimiter == " ":
         return [line.split() for line in io.StringIO(text) if line.strip()]
     delimiter = file.delimiter or max(",;\t", key=text.partition("\n")[0].count)
@@ -236,37 +251,102 @@ def _delimited(path, file):
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
     )
     rows = [[cell.strip() for cell in row] for row in reader]
-    rows = [row for row in rows if any(row)]
-    if file.decimal != ".":
-        number = re.compile(rf"(-?\d+){re.escape(file.decimal)}(\d+)")
-        rows = [
-            [number.sub(r"\1.\2", cell) if number.fullmatch(cell) else cell for cell in row]
-            for row in rows
-        ]
-    return rows
+    return [row for row in rows if any(row)]
+
+
+def _with_points(rows, decimal):
+    """The rows with a point in every number that has the other mark."""
+    number = re.compile(rf"(-?\d+){re.escape(decimal)}(\d+)")
+    return [
+        [number.sub(r"\1.\2", cell) if number.fullmatch(cell) else cell for cell in row]
+        for row in rows
+    ]
 
 
 def _excel(path, file):
-    cells = pd.read_excel(path, sheet_name=file.sheet, header=None, dtype=object, engine="openpyxl")
+    with pd.ExcelFile(path, engine="openpyxl") as book:
+        sheets = book.sheet_names
+        if file.sheet not in (*sheets, *range(len(sheets))):
+            raise Unfit(f"it has no sheet {file.sheet!r}; `sheet` may be {', '.join(sheets)}")
+        cells = pd.read_excel(book, sheet_name=file.sheet, header=None, dtype=object)
     return [[_text(cell) for cell in row] for row in cells.itertuples(index=False)]
 
 
 def _matlab(path, file):
     from scipy.io import loadmat  # half a second that most sets do not need
 
-    data = loadmat(path)
-    names = [str(name) for name in file.columns.values()]
-    if missing := [name for name in names if name not in data]:
-        there = [key for key in data if not key.startswith("_")]
-        raise ValueError(f"it has no {', '.join(missing)}, but {', '.join(there)}")
-    columns = [[_text(cell) for cell in np.ravel(data[name])] for name in names]
-    return [names, *(list(row) for row in zip(*columns, strict=True))]
+    try:
+        arrays = loadmat(path)
+    except NotImplementedError:
+        raise Unfit(
+            "it is HDF5, of MATLAB's version 7.3: load it there, or in Octave, and "
+            "save('labels.mat', '-v7')"
+        ) from None
+    told = [str(name) for name in file.columns.values()]
+    parsed = [_parsed(text) for text in told]
+    needed = [each for name, _, at in parsed for each in (name, at) if each and not each.isdigit()]
+    if missing := [name for name in needed if name not in arrays]:
+        there = [name for name in arrays if not name.startswith("_")]
+        raise Unfit(f"it has no {', '.join(missing)}, but {', '.join(there)}: name those")
+    # other columns tell which side of a matrix has the images
+    counts = [arrays[at or name].size for name, over, at in parsed if not over and not at.isdigit()]
+    columns = [_array_column(arrays, counts, *parts) for parts in parsed]
+    if len({*map(len, columns)}) > 1:
+        lengths = [f"{name} {len(column)}" for name, column in zip(told, columns, strict=True)]
+        raise Unfit(f"its columns differ in length: {', '.join(lengths)}; name those that agree")
+    return [told, *map(list, zip(*columns, strict=True))]
+
+
+def _parsed(told):
+    """ "scores", "scores[1]", "names[numbers]" or "std(ratings)" as name of an array, mean or std,
+    column or array of row numbers; "" for what is not told.
+    """
+    if parts := re.fullmatch(r"(mean|std)\((\w+)\)", told):
+        return parts[2], parts[1], ""
+    if parts := re.fullmatch(r"(\w+)\[(\w+)\]", told):
+        return parts[1], "", parts[2]
+    return told, "", ""
+
+
+def _array_column(arrays, counts, name, over, at):
+    """What `_parsed` tells of a .mat file's arrays, as texts; `counts`: how many images other
+    columns have.
+    """
+    array = arrays[name]
+    if array.dtype.names:
+        raise Unfit(
+            f"{name} is a struct or a table of MATLAB: there, writetable(struct2table({name}), "
+            f"'labels.csv'), of a table without struct2table, makes a file to name instead"
+        )
+    is_matrix = array.ndim == 2 and min(array.shape) > 1
+    if not is_matrix:
+        array = array.reshape(-1, 1)
+    elif array.shape[0] not in counts and array.shape[1] in counts:
+        array = array.T
+    if over:
+        return [_text(value) for value in pd.DataFrame(array).agg(over, axis=1)]
+    if at and not at.isdigit():
+        numbers = arrays[at].ravel()
+        wrong = [number for number in numbers if number not in range(1, len(array) + 1)]
+        if wrong:
+            raise Unfit(f"{at} holds {wrong[0]}, but {name} has rows 1 to {len(array)}")
+        return [_text(array[int(number) - 1, 0]) for number in numbers]
+    if is_matrix and not at:
+        raise Unfit(
+            f"{name} is {array.shape[0]} x {array.shape[1]}; a column of it is {name}[0], what "
+            f"raters agree on mean({name}), their SD std({name})"
+        )
+    if at and int(at) >= array.shape[1]:
+        raise Unfit(f"{name} has columns 0 to {array.shape[1] - 1}, not {at}")
+    return [_text(cell) for cell in array[:, int(at or 0)]]
 
 
 def _json(path, file):
     records = json.loads(path.read_text(encoding="utf-8-sig"))
     if isinstance(records, dict):
         records = [{"image": image, "label": label} for image, label in records.items()]
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise Unfit('it is neither {"a.png": 3, ...} nor [{"image": "a.png", "label": 3}, ...]')
     names = list(dict.fromkeys(key for record in records for key in record))
     return [names, *([_text(record.get(name)) for name in names] for record in records)]
 

@@ -4,6 +4,7 @@ The steps: files joined by image or by row, what file names tell, codes to words
 turned round, range checked), the paths, the official split.
 """
 
+import math
 import os
 import posixpath
 import re
@@ -80,11 +81,14 @@ def numbers(table: pd.DataFrame, column: str, name: str, *, empty: bool) -> pd.S
     wrong = ~np.isfinite(values) & ~((table[column].isna() | (table[column] == "")) & empty)
     if wrong.any():
         row = table[wrong].iloc[0]
-        comma = re.fullmatch(r"-?\d+,\d+", str(row[column]))
+        comma = table[column][wrong].astype(str).str.fullmatch(r"-?\d+,\d+").any()
         value = "empty" if row[column] == "" else row[column]
         fault = f"{name}: {column} of {row.image} is {value}, not a number"
         if comma:
-            fault += " (if this is a decimal comma: `decimal: ','` in the file's entry of set.yaml)"
+            fault += (
+                " (for decimal commas: `decimal: ','` in the file's entry of set.yaml, as `files: "
+                "[{file: labels.csv, decimal: ','}]`)"
+            )
         others = f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else ""
         raise ValueError(f"{fault}; mend or drop its row{others}")
     return values
@@ -113,7 +117,13 @@ def _joined(facts, files, notes):
             further = ", ".join(column for column in gives if column != "image")
             notes.append(f"{file.file} is not there; it would give {further}")
             continue
+        if deeper := files.deeper(file.file):
+            notes.append(f"deeper than others, not read as {file.file}: {', '.join(deeper[:3])}")
         parts = [read_labels(path, file) for path in paths]
+        if "*" in posixpath.dirname(file.file):
+            gives.append("folder")
+            for path, part in zip(paths, parts, strict=True):
+                part["folder"] = path.parent.relative_to(files.folder).as_posix()
         part = pd.concat(parts, ignore_index=True).assign(**file.fill)
         table = part if table is None else _join(table, part[gives], file, facts.pattern, notes)
     if table is None:
@@ -312,9 +322,12 @@ def _labelled(table, facts, label, name, notes):
         scale = f"{chosen.low:g} to {chosen.high:g} {chosen.units}".rstrip()
         note = f"{out.sum()} of {len(table)} labels lie outside {scale}"
         if out.mean() > chosen.outside:
+            share = math.ceil(100 * out.mean()) / 100
             raise ValueError(
                 f"{name}: label of {table.image[out].iloc[0]} is {values[out].iloc[0]:g}; {note}: "
-                f"another column, another scale, or DMOS read as MOS?"
+                f"another column, or another scale? All run from {values.min():g} to "
+                f"{values.max():g}; low and high are the scale's ends, `outside: {share:g}` lets "
+                f"as many lie beyond"
             )
         if chosen.outside:
             notes.append(f"{note}; they run from {values.min():g} to {values.max():g}")
@@ -420,6 +433,6 @@ def _located(choices, files, under, facts, name, notes):
         raise ValueError(
             f"{name}: none of {len(wanted)} images is in {files.folder}, as "
             f"{', '.join(wanted[:3])}; {len(others)} others are, as {', '.join(others[:3])}: "
-            f"labels of another set?"
+            f"labels of another set, or `images` to be written as these are, with {{image}}?"
         )
     return [place or path for place, path in pairs]

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import tables
+from .. import datasets, tables
 from ..tables.text import escaped
 from .registry import find_figures
 
@@ -45,7 +45,8 @@ def export(drawing: Callable, *args, folder: Path, name: str = "", **kwargs):
     folder, name    files are <folder>/<name>.pdf, .png, .svg, .csv (the numbers) and .tex (with
                     caption); the name is that of the function unless given
 
-    Returns the matplotlib figure.
+    The caption of a figure that shows pictures (it has a `root`, and its first table a column
+    image) ends with whose they are. Returns the matplotlib figure.
     """
     name = name or drawing.__name__
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,10 @@ def export(drawing: Callable, *args, folder: Path, name: str = "", **kwargs):
     # Without dates, so that the same numbers give the same files.
     for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {}), ("svg", {"Date": None})):
         figure.savefig(folder / f"{name}.{suffix}", metadata=metadata)
-    tables.export(data, _tex(name, drawing), folder=folder, name=name)
+    words = caption(drawing)
+    if "root" in kwargs:
+        words = f"{words} {datasets.credit(args[0].image.iloc[0], root=kwargs['root'])}"
+    tables.export(data, _tex(name, words), folder=folder, name=name)
     return figure
 
 
@@ -62,13 +66,13 @@ def caption(drawing: Callable) -> str:
     return " ".join(inspect.getdoc(drawing).split("\n\n")[0].split())
 
 
-def _tex(name, drawing):
+def _tex(name, words):
     return "\n".join(
         [
             r"\begin{figure}",
             r"  \centering",
             rf"  \includegraphics[width=\linewidth]{{{name}.pdf}}",
-            rf"  \caption{{{escaped(caption(drawing))}}}",
+            rf"  \caption{{{escaped(words)}}}",
             rf"  \label{{fig:{name}}}",
             r"\end{figure}",
             "",

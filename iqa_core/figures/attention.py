@@ -26,8 +26,6 @@ def stage_bars(selected: pd.DataFrame, *, root: Path):
     """Test images chosen by their label alone, and the weights that the gate gives the four stages
     of each, from the finest to the coarsest (dotted: a quarter each). A weight scales what the
     hyper-network reads of a stage; it holds no place in the image, and is no share in the score.
-    The demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep their
-    licences.
 
     selected   columns image, quality, label, predicted, stage1 to stage4
     root       the folder that images are named from
@@ -52,8 +50,7 @@ def stage_bars(selected: pd.DataFrame, *, root: Path):
 def tint(selected: pd.DataFrame, *, root: Path):
     """The published overlay: each image under one even tint a stage, whose opacity is .8 times the
     stage weight. A scalar gate holds no spatial information, so the tint shows nothing that the
-    number above it does not. The demo's photographs are credited in data/demo/CREDITS.md, and these
-    pictures keep their licences.
+    number above it does not.
 
     selected   columns image, quality, stage1 to stage4
     root       the folder that images are named from
@@ -149,8 +146,7 @@ def gradient_maps(selected: pd.DataFrame, maps: list[np.ndarray], *, root: Path)
     signed), stages held apart: blue raises the predicted label, orange lowers it, each against an
     absent activation, to first order; the deeper the colour the more, on one scale a row. Above
     each map the stage's weight and its part of all colour in the row: the two need not go together.
-    The image is judged in crops, whose seams show. The demo's photographs are credited in
-    data/demo/CREDITS.md, and these pictures keep their licences.
+    The image is judged in crops, whose seams show.
 
     selected   columns image, quality, label, predicted, stage1 to stage4
     maps       (4, h, w) of each, of `attention.gradient_maps`
@@ -180,8 +176,7 @@ def window_attention(selected: pd.DataFrame, maps: list[np.ndarray], *, root: Pa
     differences within a window (7 x 7 tokens; a 224 crop has 64, 16, 4 and 1 of them) mean
     anything. Drawn are means over cells, 32 along the longer side, and over crops that overlap;
     above each map the range before cells are made. It tells what the backbone mixes, not what the
-    score depends on. The demo's photographs are credited in data/demo/CREDITS.md, and these
-    pictures keep their licences.
+    score depends on.
 
     selected   columns image, quality, label, predicted
     maps       (4, h, w) of each, of `attention.window_attention`

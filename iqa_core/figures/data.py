@@ -76,8 +76,7 @@ def image_sizes(sizes: pd.DataFrame):
 
 @figure
 def image_grid(table: pd.DataFrame, *, root: Path, columns: int = 6):
-    """Images of the data set; under each its content, distortions with their levels, and label. The
-    demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep their licences.
+    """Images of the data set; under each its content, distortions with their levels, and label.
 
     table   columns image, label, and optionally content, distortion, level, distortion2, level2
     root    the folder that images are named from

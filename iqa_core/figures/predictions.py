@@ -82,9 +82,7 @@ def distortion_bars(
 @figure
 def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", columns: int = 5):
     """The test images predicted best (above) and worst (below) by absolute error, one a content at
-    most in each row; under each its content, distortion and level (1 to 5), then predicted / label.
-    The demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep their
-    licences.
+    most in each row; under each its content, distortion and level, then predicted / label.
 
     predictions   columns image, predicted, `label`, and optionally content, distortion, level,
                   distortion2, level2

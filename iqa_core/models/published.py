@@ -9,6 +9,7 @@ times that); its `sha256` may be the first digits only.
 import argparse
 import csv
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,9 +23,11 @@ from iqa_core.hints import nearest
 if TYPE_CHECKING:  # torch takes seconds to import, and the table needs none
     from torch import Tensor
 
-# where checkpoints keep the state dict
+# where checkpoints keep the state dict, the first that is there counts
 WRAPPERS = ("params", "params_ema", "state_dict", "model_state_dict", "model", "net")
-PREFIXES = ("module.", "net.")  # what DataParallel and pyiqa put before every key
+# what DataParallel, pyiqa, Lightning, torch.compile, GANs and averages put before every key
+PREFIXES = ("module.", "net.", "model.", "_orig_mod.", "generator.", "ema_model.")
+COUNTERS = ("n_averaged", "initted", "step")  # what averages keep beside the weights
 
 
 class Published(NamedTuple):
@@ -110,11 +113,11 @@ def local_file(name: str) -> Path:
 
 
 def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
-    """The state dict in a .safetensors, .npz or torch file, out of its wrappers, without a prefix
-    common to all keys.
+    """The state dict in a .safetensors, .npz or torch file, out of its wrappers, without prefixes
+    common to all keys. A warning tells which of several was taken.
 
-    Nothing in the file is executed: of a pickle only tensors, plain values and argparse.Namespace
-    are read.
+    Nothing in the file is executed: of a pickle only tensors, plain values, NumPy's numbers and
+    arrays, and argparse.Namespace are read.
 
     path     of the file; its ending tells the kind, torch's is any other
     model    "musiq": the arrays of an official .npz get the names that musiq.py knows
@@ -131,20 +134,28 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
             f"from"
         )
     state = _unwrap(_read(path), path)
-    if path.suffix == ".npz":
-        if model == "musiq":
-            return musiq_state(state)
-        other = [key for key, value in state.items() if value.dtype.kind not in "fiub"]
-        if other:
-            raise ValueError(
-                f"{path} holds arrays that are no numbers: {', '.join(other[:5])}; "
-                "it is no file of weights"
-            )
-        state = {key: torch.from_numpy(value) for key, value in state.items()}
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    if path.suffix == ".npz" and model == "musiq":
+        return musiq_state(state)
+    arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+    other = [key for key, value in arrays.items() if value.dtype.kind not in "fiub"]
+    if other:
+        raise ValueError(
+            f"{path} holds arrays that are no numbers: {', '.join(other[:5])}; "
+            "it is no file of weights"
+        )
+    state |= {key: torch.from_numpy(value) for key, value in arrays.items()}
+    return _without_prefixes(state)
+
+
+def _without_prefixes(state):
+    """The entries without what stands before every key, once or one behind the other."""
+    weights = {key: value for key, value in state.items() if key not in COUNTERS}
+    prefixes = [prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in weights)]
+    if not weights or not prefixes:
+        return state
+    return _without_prefixes(
+        {key.removeprefix(prefixes[0]): value for key, value in weights.items()}
+    )
 
 
 def _read(path):
@@ -160,7 +171,7 @@ def _read(path):
         if path.suffix == ".npz":
             with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(_plain_values()):
             return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         refused = REFUSED.search(str(error))
@@ -179,6 +190,20 @@ def _read(path):
         ) from error
 
 
+def _plain_values():
+    """What may be unpickled beside what torch allows: command lines, and NumPy's numbers and arrays
+    of them, also by the names they had before NumPy 2.
+    """
+    from numpy._core import multiarray
+
+    named = []
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        named.append((multiarray.scalar, f"{module}.scalar"))
+        named.append((multiarray._reconstruct, f"{module}._reconstruct"))
+    dtypes = [type(np.dtype(code)) for code in "?bhilqBHILQefdgFDUS"]
+    return [argparse.Namespace, np.ndarray, np.dtype, *dtypes, *named]
+
+
 # what torch and NumPy say of objects that they do not unpickle
 REFUSED = re.compile(r"GLOBAL (\S+)|unrecognized function ([^\n]+)|(Object arrays)")
 
@@ -189,8 +214,17 @@ def _unwrap(state, path):
 
     for _ in WRAPPERS:  # one may lie in the other, but not without end
         inner = state if isinstance(state, dict) else {}
-        held = [inner[key] for key in WRAPPERS if isinstance(inner.get(key), dict)]
-        state = held[0] if held else state
+        held = [key for key in WRAPPERS if _holds_weights(inner.get(key))]
+        if not held:
+            break
+        beside = [key for key in inner if key != held[0] and _holds_weights(inner[key])]
+        if beside:
+            warnings.warn(
+                f"{path.name}: {held[0]} is taken, not {', '.join(beside)} beside it; for another, "
+                f"torch.save(torch.load(file)[{beside[0]!r}], other_file)",
+                stacklevel=3,
+            )
+        state = inner[held[0]]
     save = "save one with torch.save(model.state_dict())"
     if not isinstance(state, dict) or not state:
         raise ValueError(f"{path} holds {type(state).__name__} and no state dict; {save}")
@@ -204,6 +238,17 @@ def _unwrap(state, path):
             f"{', '.join(WRAPPERS)} holds a dict; {save}"
         )
     return dict(state)
+
+
+def _holds_weights(value, depth=3):
+    """Whether a value is a dict with tensors, or keeps one, at most so many wrappers deep."""
+    import torch
+
+    if not isinstance(value, dict):
+        return False
+    if any(isinstance(entry, torch.Tensor | np.ndarray) for entry in value.values()):
+        return True
+    return depth > 0 and any(_holds_weights(value.get(key), depth - 1) for key in WRAPPERS)
 
 
 def musiq_state(arrays: "dict[str, np.ndarray]") -> "dict[str, Tensor]":

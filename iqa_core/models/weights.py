@@ -31,13 +31,13 @@ COMPUTED = (
 MODEL_FILES = {"model.safetensors", "model.json"}
 
 
-def from_published(name: str, state_dict: dict, **kwargs) -> nn.Module:
+def from_published(name: str, state_dict: dict, *, named: int = 5, **kwargs) -> nn.Module:
     """A model with published weights, in evaluation mode.
 
     `name`: of the model; `state_dict`: with published key names; kwargs as for `create_model`.
 
-    ValueError naming all keys that do not fit: every entry must find its place and every parameter
-    be given, but for entries that a model computes itself.
+    ValueError counting the keys that do not fit, with the first `named` of each kind: every entry
+    must find its place and every parameter be given, but for entries that a model computes itself.
     """
     model = create_model(name, **kwargs, pretrained=False)
     ours = _stored(model.state_dict())
@@ -47,10 +47,10 @@ def from_published(name: str, state_dict: dict, **kwargs) -> nn.Module:
     if twice := [key for keys in published_keys.values() if len(keys) > 1 for key in keys]:
         raise ValueError(
             f"not a {name} checkpoint: several of its entries have one place: "
-            f"{', '.join(sorted(twice))}"
+            f"{_first(twice, named)}"
         )
     theirs = {key: state_dict[keys[0]] for key, keys in published_keys.items()}
-    _check_fit(name, theirs, ours)
+    _check_fit(name, theirs, ours, named)
     model.load_state_dict(theirs, strict=False)
     return model.eval()
 
@@ -60,24 +60,30 @@ def _stored(state):
     return {key: value for key, value in state.items() if not key.endswith(COMPUTED)}
 
 
-def _check_fit(name, theirs, ours):
+def _check_fit(name, theirs, ours, named):
     strangers = theirs.keys() - ours
     missing = ours.keys() - theirs
     shapes = []
     for key in ours.keys() & theirs:
         if theirs[key].shape != ours[key].shape:
             shapes.append(f"{key} {tuple(theirs[key].shape)} for {tuple(ours[key].shape)}")
-    faults = []
     groups = {"not ours": strangers, "missing": missing, "of another shape": shapes}
-    for fault, keys in groups.items():
-        if keys:
-            faults.append(f"{', '.join(sorted(keys))} {'is' if len(keys) == 1 else 'are'} {fault}")
+    faults = [
+        f"{len(keys)} {fault}: {_first(keys, named)}" for fault, keys in groups.items() if keys
+    ]
     if faults:
-        count = len(strangers) + len(missing) + len(shapes)
+        fitting = len(ours) - len(missing) - len(shapes)
         raise ValueError(
-            f"not a {name} checkpoint for these arguments: {count} entries differ: "
+            f"not a {name} checkpoint for these arguments: {fitting} of {len(ours)} entries fit; "
             f"{'; '.join(faults)}"
         )
+
+
+def _first(keys, named):
+    """The first keys in words, and how many more there are."""
+    keys = sorted(keys)
+    more = len(keys) - named
+    return ", ".join(keys[:named]) + (f" and {more} more (--named {len(keys)})" if more > 0 else "")
 
 
 def renamed(key: str, rules) -> str:
@@ -89,13 +95,13 @@ def renamed(key: str, rules) -> str:
     return key
 
 
-def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path:
+def convert(file: Path, name: str, *, out: Path | None = None, named: int = 5, **kwargs) -> Path:
     """A published file as a folder that `load` reads. The file is only read; the folder is there
     complete or not at all.
 
     `name`: a row of the table, whose arguments and score range the model gets, or a model.
-    `out`: data/raw/weights/<name> if not given. kwargs go to the model, and replace a row's
-    arguments.
+    `out`: data/raw/weights/<name> if not given. `named`: how many entries of a kind a refusal
+    names. kwargs go to the model, and replace a row's arguments.
 
     Returns the folder.
 
@@ -110,7 +116,8 @@ def convert(file: Path, name: str, *, out: Path | None = None, **kwargs) -> Path
     _check_folder(folder, file)
     _check_arguments(model_name, arguments)
     try:
-        model = from_published(model_name, published.read(file, model_name), **arguments)
+        state = published.read(file, model_name)
+        model = from_published(model_name, state, named=named, **arguments)
     except TypeError as error:
         raise ValueError(f"{model_name} cannot be built with {arguments}: {error}") from error
     source = f"{model.contract.source}; {_origin(row, file)}"

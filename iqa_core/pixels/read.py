@@ -81,7 +81,8 @@ def image_sizes(paths: Sequence[Path]) -> pd.DataFrame:
     """
     missing = [str(path) for path in paths if not Path(path).exists()]
     if missing:
-        raise FileNotFoundError(_first(missing, "missing", len(paths)))
+        what = "missing; notebook 01 goes on without them where `without_absent: true`"
+        raise FileNotFoundError(_first(missing, what, len(paths)))
     sizes, refused = [], []
     for path in paths:
         try:

@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple, get_type_hints
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
-from iqa_core.datasets import label_names
+from iqa_core.datasets import label_names, module_of
 from iqa_core.files import read_json
 from iqa_core.full_reference import list_measures
 from iqa_core.hints import nearest
@@ -155,6 +155,11 @@ def _data_set(value, context):
 def _label(value, context):
     if value:
         _is_one_of(value, label_names(context.values["data_set"], root=context.root))
+
+
+def _without_absent(value, context):
+    if value and module_of(context.values["data_set"]):
+        raise ValueError("true: this set makes its own images, so none is absent; leave it out")
 
 
 def _column(value, context):
@@ -324,6 +329,7 @@ CHECKS = {
     "run": _each(_folder),
     "data_set": _data_set,
     "label": _label,
+    "without_absent": _without_absent,
     "schemes": _schemes,
     "resize": _resize,
     "split": _split,

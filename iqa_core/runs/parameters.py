@@ -10,6 +10,7 @@ import io
 import json
 import re
 import tokenize
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,16 +64,41 @@ def check_parameters(notebook: Path, values: dict) -> dict:
     """
     declared = declared_parameters(notebook)
     where = Path(notebook).name
-    for name in values:
-        if name not in declared:
-            hint = nearest(name, declared) or "."
-            raise KeyError(
-                f"{where} declares no parameter {name!r}{hint} It has: {', '.join(declared)}"
-            )
+    check_names(notebook, values)
     return {
         name: check_value(name, value, declared[name].type, where=where)
         for name, value in values.items()
     }
+
+
+def check_names(notebook: Path, names: Iterable[str]) -> None:
+    """KeyError for a name that the notebook does not declare."""
+    declared = declared_parameters(notebook)
+    for name in names:
+        if name not in declared:
+            hint = nearest(name, declared) or "."
+            raise KeyError(
+                f"{Path(notebook).name} declares no parameter {name!r}{hint} It has: "
+                f"{', '.join(declared)}"
+            )
+
+
+def injected_parameters(notebook: Path, executed: list[str]) -> list[str]:
+    """Names that papermill has set, whether the notebook declares them or not: those of the cell
+    that it puts behind the parameters cell, for which it only warns of a name it does not know.
+
+    executed   source of the cells that a kernel has run, in order: IPython's `In`
+    """
+    executed = [source.strip() for source in executed]
+    declared = _parameters_cell(Path(notebook)).strip()
+    if declared not in executed:
+        return []
+    place = len(executed) - executed[::-1].index(declared)  # behind its last execution
+    following = executed[place] if place < len(executed) else ""
+    if not following.startswith("# Parameters\n"):  # papermill's own comment
+        return []
+    statements = ast.parse(following).body
+    return [ast.unparse(node.targets[0]) for node in statements if isinstance(node, ast.Assign)]
 
 
 def check_value(name: str, value: object, wanted: object, *, where: str) -> object:

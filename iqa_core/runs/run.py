@@ -21,7 +21,12 @@ from iqa_core.runs import committed, folders, sources
 from iqa_core.runs.choices import check_choices, check_folder_name
 from iqa_core.runs.facts import circumstances
 from iqa_core.runs.history import History
-from iqa_core.runs.parameters import check_parameters, declared_parameters
+from iqa_core.runs.parameters import (
+    check_names,
+    check_parameters,
+    declared_parameters,
+    injected_parameters,
+)
 
 # two runs that differ in these alone give the same numbers
 OF_NO_RESULT = ("experiment", "run", "processes")
@@ -284,8 +289,8 @@ def start(notebook_stem: str, namespace: dict) -> Run:
 
     Raises:
         KeyError, ValueError, FileNotFoundError: as `check_parameters` and `check_choices`;
-            KeyError before the parameters cell was run; ValueError where another process makes
-            this run.
+            KeyError for a name that papermill was given and the notebook does not declare, and
+            before the parameters cell was run; ValueError where another process makes this run.
         OSError: for a disk on which the draft has no place beside the run that it is to replace.
     """
     root = project_root()
@@ -296,6 +301,7 @@ def start(notebook_stem: str, namespace: dict) -> Run:
         raise KeyError(
             f"{notebook.name}: run the parameters cell first, {', '.join(missing)} not set yet"
         )
+    check_names(notebook, injected_parameters(notebook, namespace.get("In", [])))
     values = {name: namespace[name] for name in declared}
     if isinstance(values.get("run"), Run):  # the cell `run = runs.start(...)` is run a second time
         values["run"] = values["run"].parameters["run"]

@@ -5,6 +5,7 @@ baseline.
 import numpy as np
 import pandas as pd
 
+from ..datasets import set_of
 from ..metrics import logistic5, per_content
 from ..stats import (
     codes,
@@ -53,6 +54,7 @@ def results(
     Returns columns label, method, n, contents, and for srcc (by bootstrap of contents),
     content_srcc and specific (t over contents) the value, _low and _high; specific_p, of "it is 0"
     by permuting contents. Of the content-blind row nothing is left: specific is nan there.
+    `attrs["set"]` is the data set's name.
 
     Errors: ValueError for a method that made a label, and for predictions of images that are not
     test images of their split.
@@ -60,7 +62,9 @@ def results(
     rows = []
     for label in labels_in(table, labels):
         rows += _rows_of_label(label, tests, table)
-    return pd.DataFrame(rows)
+    data = pd.DataFrame(rows)
+    data.attrs["set"] = set_of(table.image.iloc[0])
+    return data
 
 
 def headline(data: pd.DataFrame, method: str) -> dict:

@@ -47,7 +47,9 @@ def _verdict(row, of_label):
 def readable(data: pd.DataFrame) -> pd.DataFrame:
     """`results` for people: a row a label and method, each figure with its interval as text."""
     rows = data.to_dict("records")
-    shown = pd.DataFrame({"label": data.label, "method": data.method.map(_shown_name), "n": data.n})
+    family = FAMILY if data.attrs.get("set") == "demo" else ()
+    methods = [_shown_name(method, family) for method in data.method]
+    shown = pd.DataFrame({"label": data.label, "method": methods, "n": data.n})
     for title, name in TITLES.items():
         if name in data:
             shown[title] = [cell(row, name) for row in rows]
@@ -114,27 +116,35 @@ def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
         f"    & {' & '.join(titles)} \\\\",
     ]
     for label, rows in table.groupby("label", sort=False):
-        heading = rf"\texttt{{{label}}}, $n = {rows.n.iloc[0]}$"
+        heading = rf"\texttt{{{escaped(label)}}}, $n = {rows.n.iloc[0]}$"
         lines.append(r"    \midrule")
         lines.append(rf"    \multicolumn{{{1 + len(titles)}}}{{l}}{{{heading}}} \\")
         for (_, method), row in rows.iterrows():
-            lines.append(f"    {method.replace('*', '$^*$')} & {' & '.join(row[titles])} \\\\")
+            shown_name = escaped(method).replace("*", "$^*$")
+            lines.append(f"    {shown_name} & {' & '.join(row[titles])} \\\\")
     lines += [r"    \bottomrule", r"  \end{tabular}"]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
 def escaped(text: str) -> str:
-    """Text with what LaTeX would read as a command escaped: % and _."""
-    return text.replace("%", r"\%").replace("_", r"\_")
+    """Text as LaTeX: what that would read as a command escaped, letters and signs beyond ASCII as
+    its own commands where it has some. One line, since an empty one would end a caption.
+    """
+    from pylatexenc.latexencode import unicode_to_latex
+
+    kept = dict(unknown_char_policy="keep", unknown_char_warning=False)
+    return unicode_to_latex(" ".join(text.split()), **kept)
 
 
 def _listed(column):
     return ", ".join(map(str, column.unique()))
 
 
-def _shown_name(method):
-    """PSNR for psnr, with * where the measure made the label's family; other names as they are."""
+def _shown_name(method, family):
+    """PSNR for psnr, with * where the measure is of the family that made the label; other names as
+    they are.
+    """
     is_measure = method.isidentifier() and method.islower()
     if not is_measure:
         return method
-    return method.upper() + ("*" if method in FAMILY else "")
+    return method.upper() + ("*" if method in family else "")
