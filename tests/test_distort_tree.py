@@ -65,7 +65,7 @@ def test_a_folder_becomes_a_tree_with_its_table(photos, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "3 photographs, 12 images" in told and "GB at most" in told
     assert (
-        "broken.jpg cannot be decoded (it is empty, or none of JPEG" in told
+        "broken.jpg cannot be decoded (its first bytes are those of none of JPEG" in told
         and "at least 32 pixels a side" in told
     )
     own = tmp_path / "root/data/raw/mine"
