@@ -357,7 +357,10 @@ def test_all_pictures_of_pillows_tests_are_read_right_or_refused_by_a_true_reaso
     assert not any(why.startswith(("TypeError", "AttributeError", "IndexError")) for why in reasons)
 
 
-DIFFERENT = {}  # name: why
+DIFFERENT = {  # name: why
+    "test_extents.gif": "giflib makes room for later frames, which reach beyond the first",
+    "tiff_strip_ycbcr_jpeg_2x2_sampling.tif": "chroma of half the size is enlarged otherwise, by 4",
+}
 
 
 def compared(path):

@@ -143,6 +143,24 @@ def test_references_are_looked_at_and_may_equal_an_image_of_theirs(root):
     assert "same pixels" not in {problem for problem, _ in found(root)[0]}
 
 
+def test_pairs_that_no_measure_can_compare_are_problems(root):
+    folder = root / "data/raw/mine"
+    rows = ["a.png,3,a,a.bmp", "b.png,2,b,b.bmp", "c.png,4,c,c.bmp"]
+    (folder / "labels.csv").write_text("\n".join(["image,label,content,reference", *rows]))
+    Image.fromarray(photograph(0)).save(folder / "a.bmp")
+    Image.fromarray(photograph(1, (96, 130))).save(folder / "b.bmp")
+    for name in ("c.png", "c.bmp"):
+        Image.fromarray(photograph(2, (12, 40))).save(folder / name)
+    (folder / "d.png").unlink()
+    problems, table = found(root)
+    assert problems == {("pair", "b.png"), ("pair", "c.png")}
+    first, second = table.detail
+    assert (
+        first == "it is 128x96, its reference data/raw/mine/b.bmp 130x96; they must be of one size"
+    )
+    assert second == "it is 40x12, and haarpsi needs 16 pixels a side"
+
+
 def test_dmos_read_as_mos_is_a_problem_where_levels_are_known(root, capsys):
     rows = ["a.png,a,blur,1,20", "b.png,a,blur,5,90", "c.png,c,blur,1,30", "d.png,c,blur,5,80"]
     (root / "data/raw/mine/labels.csv").write_text(

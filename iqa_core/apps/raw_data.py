@@ -10,7 +10,9 @@ from iqa_core.apps.archives import unpack
 from iqa_core.datasets import describe, load_table, make_images, plausible
 from iqa_core.datasets.readers import Files
 from iqa_core.download import download
+from iqa_core.full_reference import list_measures
 from iqa_core.leakage import duplicates
+from iqa_core.measuring import unmeasurable_pairs
 from iqa_core.parallel import in_processes
 from iqa_core.pixels import read_image
 
@@ -52,9 +54,10 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
     Returns:
         Columns problem, image, detail; no row is what one wants. Problems: table (it cannot be
         read, by one of the labels that one can choose), labels (that cannot be: wrongly joined, or
-        DMOS read as MOS), rows (not as many as published), missing, unreadable, unlisted (an image
-        of the set's folders that no label file names), same pixels and look-alike (copies and
-        near-duplicates, as `leakage` finds them, of different contents).
+        DMOS read as MOS), rows (not as many as published), missing, unreadable, pair (an image and
+        its reference that full-reference measures cannot compare), unlisted (an image of the set's
+        folders that no label file names), same pixels and look-alike (copies and near-duplicates,
+        as `leakage` finds them, of different contents).
 
     Raises:
         FileNotFoundError: where label files are absent.
@@ -85,6 +88,7 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
         "rows": [],
         "missing": [(image, "") for image in sorted(set(wanted) - set(there))],
         "unreadable": list(zip(broken.image, broken.fault, strict=True)),
+        "pair": _pairs(table, whole),
         "unlisted": [(image, "") for image in _unlisted([*wanted, *table.attrs["left_out"]], root)],
         "same pixels": [(image, f"as {other}") for image, other in copies.items()],
         "look-alike": _look_alikes(table, others, root, processes),
@@ -104,6 +108,15 @@ def _contents(table):
     content = table.get("content", table.image)
     result = dict(zip(table.get("reference", table.image), content, strict=True))
     return result | dict(zip(table.image, content, strict=True))
+
+
+def _pairs(table, whole):
+    """(image, why) of those that some measure cannot compare with their reference."""
+    if "reference" not in table:
+        return []
+    shapes = (pixels[0] for pixels in whole.pixels)
+    sizes = {image: shape[1::-1] for image, shape in zip(whole.image, shapes, strict=True)}
+    return unmeasurable_pairs(table.dropna(subset="reference"), list_measures(), sizes)
 
 
 def _copies(whole, content):

@@ -238,9 +238,11 @@ def _nearest(wanted, size):
 
 
 @distortion(20, 16, 13, 10, 7, source=SOURCE, number=22)
-def quantization(image, levels, generator):
-    """R, G and B each cut into a rounded number of equal `levels` (the generator's Otsu thresholds,
-    taken as equal).
+def quantization(image, thresholds, generator):
+    """R, G and B each cut by a rounded number of `thresholds` into one class more, of equal widths
+    and in equal steps from black to white.
+
+    The generator's thresholds are Otsu's (MATLAB's multithresh); ours are taken as equal.
     """
-    count = round(levels)
-    return np.minimum(np.floor(image * count), count - 1) / (count - 1)
+    classes = round(thresholds) + 1
+    return np.minimum(np.floor(image * classes), classes - 1) / (classes - 1)

@@ -5,6 +5,7 @@ docs/preprocessing.md lists it.
 """
 
 import io
+import logging
 import re
 import struct
 import warnings
@@ -217,6 +218,7 @@ def _is_transparent_beyond_8_bits(image, path):
 def _by_libpng(path):
     from imagecodecs import png_decode
 
+    logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)
     pixels = png_decode(Path(path).read_bytes())
     return Image.fromarray(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
 
