@@ -55,9 +55,10 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
         Columns problem, image, detail; no row is what one wants. Problems: table (it cannot be
         read, by one of the labels that one can choose), labels (that cannot be: wrongly joined, or
         DMOS read as MOS), rows (not as many as published), missing, unreadable, pair (an image and
-        its reference that full-reference measures cannot compare), unlisted (an image of the set's
-        folders that no label file names), same pixels and look-alike (copies and near-duplicates,
-        as `leakage` finds them, of different contents).
+        its reference that full-reference measures cannot compare), unlisted and not read (images of
+        the set's folders that no label file names, of kinds that are read and of others), same
+        pixels and look-alike (copies and near-duplicates, as `leakage` finds them, of different
+        contents).
 
     Raises:
         FileNotFoundError: where label files are absent.
@@ -79,6 +80,7 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
     seen = pd.DataFrame(rows, columns=["image", "fault", "pixels"])
     broken, whole = seen[seen.fault != ""], seen[seen.fault == ""]
 
+    known = [*wanted, *table.attrs["left_out"]]
     content = _contents(table)
     copies = _copies(whole, content)
     others = [image for image in whole.image if image not in copies]
@@ -89,7 +91,8 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
         "missing": [(image, "") for image in sorted(set(wanted) - set(there))],
         "unreadable": list(zip(broken.image, broken.fault, strict=True)),
         "pair": _pairs(table, whole),
-        "unlisted": [(image, "") for image in _unlisted([*wanted, *table.attrs["left_out"]], root)],
+        "unlisted": [(image, "") for image in _unlisted(known, Files.pictures, root)],
+        "not read": [(image, "") for image in _unlisted(known, Files.not_read, root)],
         "same pixels": [(image, f"as {other}") for image, other in copies.items()],
         "look-alike": _look_alikes(table, others, root, processes),
     }
@@ -178,14 +181,14 @@ def _look(images, root):
     return rows
 
 
-def _unlisted(wanted, root):
-    """Pictures in the folders of the images in `wanted` that are not among them."""
+def _unlisted(known, kind, root):
+    """Pictures of a `kind` in the folders of the images in `known` that are not among them."""
     pictures = set()
-    for folder in {Path(image).parent for image in wanted}:
+    for folder in {Path(image).parent for image in known}:
         if (root / folder).is_dir():
-            names = Files(root / folder).pictures()
+            names = kind(Files(root / folder))
             pictures |= {(folder / name).as_posix() for name in names if "/" not in name}
-    return sorted(pictures - set(wanted))
+    return sorted(pictures - set(known))
 
 
 def _look_alikes(table, images, root, processes):

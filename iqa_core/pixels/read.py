@@ -20,6 +20,13 @@ from .tiff import FIRST_BYTES, RefusedError, read_tiff, tiff_header
 
 # no EPS: that runs a program
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
+# how names of pictures end, in lower case; folders are looked through for them
+ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".tif", ".tiff"}
+ENDINGS |= {".gif", ".webp", ".avif", ".pbm", ".pgm", ".ppm", ".pnm"}
+ENDINGS |= {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
+# those of kinds that are not read; raw ones would be taken for the small copy that they begin with
+NOT_READ = {".heic", ".heif", ".hif", ".jxl", ".psd", ".tga", ".exr", ".hdr", ".dng", ".cr2"}
+NOT_READ |= {".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"}
 # of a file that is read, else refused: 1.3 to 2.2 GB of memory at the peak; telephones reach 108
 MEGAPIXELS = 120
 ENLARGED = 16  # megapixels that an image may be enlarged to
@@ -55,6 +62,7 @@ def read_image(path: Path, **rule) -> np.ndarray:
             refused by `resize`. All name it and the fix.
     """
     try:
+        _check_ending(path)
         image, orientation = _read_tiff(path) if _is_tiff(path) else _read(path)
         pixels = np.asarray(_upright(image, orientation))
         return resize(pixels, **rule) if rule else pixels
@@ -64,6 +72,12 @@ def read_image(path: Path, **rule) -> np.ndarray:
         ) from None
     except Exception as error:  # a damaged file can raise anything inside Pillow
         raise _refusal(path, error) from error
+
+
+def _check_ending(path):
+    ending = Path(path).suffix.lower()
+    if ending in NOT_READ and Path(path).exists():
+        raise RefusedError(f"pictures that end in {ending} are not read; export it as PNG or TIFF")
 
 
 def _is_tiff(path):
@@ -141,6 +155,7 @@ def _first(messages, what, count):
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height, upright, by the header and metadata alone; errors as `read_image`."""
     try:
+        _check_ending(path)
         if _is_tiff(path):
             width, height, orientation = tiff_header(path)
             _check_size(width, height)
