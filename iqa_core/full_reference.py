@@ -4,6 +4,7 @@ All take uint8 RGB images of one size and are computed by piq on [0, 1] floats (
 Libraries differ in their defaults, so each entry states its down-sampling: an SSIM without it is
 another number."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -16,26 +17,31 @@ class Measure:
 
     compute    (distorted, reference), float tensors (1, 3, h, w) in [0, 1] -> scalar tensor
     protocol   channels, down-sampling, source
+    identity   the value of identical images
+    smallest   shorter side, pixels, that it can be computed on
     """
 
     name: str
     compute: Callable
     higher_is_better: bool
     protocol: str
+    identity: float
+    smallest: int
 
 
 REGISTRY: dict[str, Measure] = {}
 
 
-def measure(protocol: str, *, higher_is_better: bool = True):
+def measure(
+    protocol: str, *, higher_is_better: bool = True, identity: float = 1.0, smallest: int = 1
+):
     """Register `f(distorted, reference)`, of float tensors (1, 3, h, w) in [0, 1], under its
-    function name.
+    function name; `Measure` has the arguments.
     """
 
     def register(function):
-        REGISTRY[function.__name__] = Measure(
-            function.__name__, function, higher_is_better, protocol
-        )
+        name = function.__name__
+        REGISTRY[name] = Measure(name, function, higher_is_better, protocol, identity, smallest)
         return function
 
     return register
@@ -55,23 +61,41 @@ def check_measures(names: Iterable[str]) -> None:
             )
 
 
+def unmeasurable(name: str, size: tuple[int, int], reference_size: tuple[int, int]) -> str:
+    """Why a measure cannot be computed on a pair of images of these widths and heights, in pixels;
+    nothing where it can.
+    """
+    ours, theirs = ("x".join(map(str, sides)) for sides in (size, reference_size))
+    if ours != theirs:
+        return f"it is {ours}, its reference {theirs}; they must be of one size"
+    smallest = REGISTRY[name].smallest
+    if min(size) < smallest:
+        return f"it is {ours}, and {name} needs {smallest} pixels a side"
+    return ""
+
+
 def fr_measure(name: str, distorted: np.ndarray, reference: np.ndarray) -> float:
-    """The value of a measure, in its own units and direction (`REGISTRY[name].higher_is_better`).
+    """The value of a measure, in its own units and direction (`REGISTRY[name].higher_is_better`);
+    identical images have its `identity`, by definition.
 
     distorted, reference   uint8 RGB images (h, w, 3) of one size
 
-    Errors: KeyError for an unknown name, ValueError for images of different size or not uint8 RGB.
+    Errors: KeyError for an unknown name; ValueError for images of different size, too small for the
+    measure or not uint8 RGB, and for a value that is not finite.
     """
     check_measures([name])
-    if distorted.shape != reference.shape:
-        raise ValueError(
-            f"{name}: distorted is {distorted.shape}, reference {reference.shape}; they must be of "
-            f"one size"
-        )
+    images = [_tensor(image) for image in (distorted, reference)]
+    if why := unmeasurable(name, distorted.shape[1::-1], reference.shape[1::-1]):
+        raise ValueError(f"{name}: the distorted image cannot be measured: {why}")
+    if np.array_equal(distorted, reference):
+        return REGISTRY[name].identity
     import torch
 
     with torch.inference_mode():
-        return float(REGISTRY[name].compute(_tensor(distorted), _tensor(reference)))
+        value = float(REGISTRY[name].compute(*images))
+    if not math.isfinite(value):
+        raise ValueError(f"{name} of this pair is {value}; leave its row out, or the measure")
+    return value
 
 
 def _tensor(image):
@@ -82,7 +106,7 @@ def _tensor(image):
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
-@measure("RGB, no down-sampling, dB; identical images give 80 dB")
+@measure("RGB, no down-sampling, dB; identical images give 80 dB", identity=80.0)
 def psnr(distorted, reference):
     import piq
 
@@ -91,7 +115,8 @@ def psnr(distorted, reference):
 
 @measure(
     "mean over R, G, B; 11x11 Gaussian window of 1.5; down-sampled by round(min(h, w) / 256); "
-    "10.1109/TIP.2003.819861"
+    "10.1109/TIP.2003.819861",
+    smallest=11,
 )
 def ssim(distorted, reference):
     import piq
@@ -109,7 +134,9 @@ def vsi(distorted, reference):
 
 
 @measure(
-    "down-sampled by round(min(h, w) / 256); 10.1109/ACCESS.2016.2604042", higher_is_better=False
+    "down-sampled by round(min(h, w) / 256); 10.1109/ACCESS.2016.2604042",
+    higher_is_better=False,
+    identity=0.0,
 )
 def mdsi(distorted, reference):
     import piq
@@ -117,7 +144,7 @@ def mdsi(distorted, reference):
     return piq.mdsi(distorted, reference, data_range=1.0)
 
 
-@measure("YIQ, halved once; 10.1016/j.image.2017.11.001")
+@measure("YIQ, halved once; 10.1016/j.image.2017.11.001", smallest=16)
 def haarpsi(distorted, reference):
     import piq
 

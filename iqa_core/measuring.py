@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from .full_reference import REGISTRY, check_measures, fr_measure
+from .full_reference import REGISTRY, check_measures, fr_measure, unmeasurable
 from .parallel import in_processes
-from .pixels import image_size, read_image
+from .pixels import image_sizes, read_image
 
 
 def measurable(table: pd.DataFrame, names: Sequence[str], *, root: Path) -> list[str]:
@@ -15,7 +15,7 @@ def measurable(table: pd.DataFrame, names: Sequence[str], *, root: Path) -> list
     does not name a reference in every row. Images are not decoded.
 
     KeyError for an unknown measure; FileNotFoundError for a reference that is not there; ValueError
-    for an image and a reference of different sizes.
+    naming the pairs that cannot be measured, of different sizes or too small.
     """
     check_measures(names)
     if not names:
@@ -23,15 +23,36 @@ def measurable(table: pd.DataFrame, names: Sequence[str], *, root: Path) -> list
     if "reference" not in table or table.reference.isna().any():
         print(f"no references, so not measured on this set: {', '.join(names)}", flush=True)
         return []
-    sizes = {path: image_size(root / path) for path in {*table.image, *table.reference}}
-    for row in table.itertuples():
-        if sizes[row.image] != sizes[row.reference]:
-            ours, theirs = ("x".join(map(str, sizes[path])) for path in (row.image, row.reference))
-            raise ValueError(
-                f"{row.image} is {ours}, its reference {row.reference} {theirs}: full-reference "
-                "measures need one size; leave `measures` empty for this set"
-            )
+    paths = sorted({*table.image, *table.reference})
+    sizes = image_sizes([root / path for path in paths]).itertuples(index=False, name=None)
+    faults = unmeasurable_pairs(table, names, dict(zip(paths, sizes, strict=True)))
+    if faults:
+        lines = [f"{image}: {why}" for image, why in faults[:3]]
+        if len(faults) > 3:
+            lines.append(f"and {len(faults) - 3} more")
+        raise ValueError(
+            f"{len(faults)} of {len(table)} images cannot be measured against their reference; "
+            "drop their rows, or leave `measures` empty for this set:\n" + "\n".join(lines)
+        )
     return list(names)
+
+
+def unmeasurable_pairs(
+    table: pd.DataFrame, names: Sequence[str], sizes: dict[str, tuple[int, int]]
+) -> list[tuple[str, str]]:
+    """(image, why) of the rows whose image, against its reference, some measure of `names` cannot
+    be computed on.
+
+    sizes   path: width and height; rows of which one is absent are left out
+    """
+    faults = []
+    for image, reference in zip(table.image, table.reference, strict=True):
+        if image in sizes and reference in sizes:
+            reasons = (unmeasurable(name, sizes[image], sizes[reference]) for name in names)
+            why = next(filter(None, reasons), "")
+            if why:
+                faults.append((image, why.replace("its reference", f"its reference {reference}")))
+    return faults
 
 
 def measure(
@@ -62,6 +83,9 @@ def _measure(rows, names, root):
         row = {"image": image}
         for name in names:
             sign = 1 if REGISTRY[name].higher_is_better else -1
-            row[name] = sign * fr_measure(name, pixels, reference)
+            try:
+                row[name] = sign * fr_measure(name, pixels, reference)
+            except ValueError as error:
+                raise ValueError(f"{image} against {rows.reference.iloc[0]}: {error}") from None
         measured.append(row)
     return pd.DataFrame(measured)

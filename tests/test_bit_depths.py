@@ -78,16 +78,14 @@ def test_twelve_bits_are_scaled_too(tmp_path):
 def test_values_without_a_known_white_are_refused(tmp_path, kind, values, dtype):
     values = np.array(values, dtype)
     (tmp_path / "a.tif").write_bytes(tiff(8 * values.itemsize, kind, values.tobytes(), 2))
-    low, high = values
-    wanted = (
-        rf"a.tif cannot be decoded .*grey values, here {low} to {high}, have no known white; "
-        "write it with 8 or 16 bits"
-    )
+    wanted = rf"of {8 * values.itemsize} bits, of which nothing says which is white; write it with"
     with pytest.raises(ValueError, match=wanted):
         read_image(tmp_path / "a.tif")
 
 
 def test_floats_of_a_pfm_are_refused(tmp_path):
     (tmp_path / "a.pfm").write_bytes(b"Pf\n2 1\n-1.0\n" + np.array([0, 1], "<f4").tobytes())
-    with pytest.raises(ValueError, match=r"here 0.0 to 1.0, have no known white"):
+    with pytest.raises(
+        ValueError, match="its values are floats or numbers of 32 bits, of which nothing"
+    ):
         read_image(tmp_path / "a.pfm")

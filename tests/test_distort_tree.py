@@ -1,4 +1,5 @@
 import shutil
+import unicodedata
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -65,7 +66,7 @@ def test_a_folder_becomes_a_tree_with_its_table(photos, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "3 photographs, 12 images" in told and "GB at most" in told
     assert (
-        "broken.jpg cannot be decoded (it is empty, or none of JPEG" in told
+        "broken.jpg cannot be decoded (its first bytes are those of none of JPEG" in told
         and "at least 32 pixels a side" in told
     )
     own = tmp_path / "root/data/raw/mine"
@@ -159,6 +160,37 @@ def test_a_tree_without_any_image_has_a_table_without_rows(photos, tmp_path):
     assert len(write_tree(photos / "a.png", tmp_path / "out", names=["jpeg"], processes=1)[0]) == 5
 
 
+def test_hidden_folders_are_passed_over_and_other_kinds_refused_by_name(photos, tmp_path):
+    hidden = (".thumbs/t.png", "__MACOSX/m.png", "._a.png", "more/.x.png")
+    for name in hidden:
+        (photos / name).parent.mkdir(exist_ok=True)
+        shutil.copy(photos / "a.png", photos / name)
+    shutil.copy(photos / "a.png", photos / "phone.HEIC")
+    Image.fromarray(PHOTO).save(photos / "web.jfif", format="JPEG")
+    before, _ = write_tree(photos, tmp_path / "out", names=["jpeg"], levels=(1,), processes=1)
+    refused = write_tree(photos, tmp_path / "out", names=["jpeg"], levels=(1,), processes=1)[1]
+    assert {"web", "a", "more/b"} == set(before.content)
+    assert (
+        "pictures that end in .heic are not read; export it as PNG"
+        in refused[str(photos / "phone.HEIC")]
+    )
+
+
+def test_an_accent_may_be_written_in_two_ways(photos, tmp_path):
+    for form in ("NFC", "NFD"):
+        folder = tmp_path / form
+        folder.mkdir()
+        shutil.copy(photos / "a.png", folder / unicodedata.normalize(form, "caf\u00e9.png"))
+        mask = unicodedata.normalize("NFD" if form == "NFC" else "NFC", "caf\u00e9")
+        masks = save_mask(tmp_path / f"masks{form}", left_part(40), mask)
+        table, refused = write_tree(folder, tmp_path / f"out{form}", masks=masks, **REGIONS)
+        assert not refused and set(table.content) == {"caf\u00e9"}
+    both = tmp_path / "NFC"
+    shutil.copy(photos / "a.png", both / unicodedata.normalize("NFD", "caf\u00e9.png"))
+    with pytest.raises(ValueError, match="or in how an accent is written, alone; rename one"):
+        write_tree(both, tmp_path / "out", names=["jpeg"])
+
+
 # ---- subjects
 
 
@@ -244,7 +276,9 @@ def test_trees_that_cannot_be_are_refused(photos, tmp_path):
     with pytest.raises(ValueError, match="give background_levels too, or no masks"):
         write_tree(photos, tmp_path / "out", masks=tmp_path)
     Image.fromarray(PHOTO).save(photos / "a.bmp")
-    with pytest.raises(ValueError, match="differ in their suffix alone; rename one of them"):
+    with pytest.raises(
+        ValueError, match="a.bmp and .*a.png differ in their suffix, or in .* alone; rename one"
+    ):
         write_tree(photos, tmp_path / "out")
 
 

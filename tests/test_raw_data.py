@@ -1,6 +1,7 @@
 """`data list`, `get`, `check` and `distort` on small trees."""
 
 import sys
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -141,6 +142,59 @@ def test_references_are_looked_at_and_may_equal_an_image_of_theirs(root):
     (folder / "labels.csv").write_text(LABELS + "a2.png,3,a\n")
     Image.fromarray(photograph(0)).save(folder / "a2.png")
     assert "same pixels" not in {problem for problem, _ in found(root)[0]}
+
+
+def test_pairs_that_no_measure_can_compare_are_problems(root):
+    folder = root / "data/raw/mine"
+    rows = ["a.png,3,a,a.bmp", "b.png,2,b,b.bmp", "c.png,4,c,c.bmp"]
+    (folder / "labels.csv").write_text("\n".join(["image,label,content,reference", *rows]))
+    Image.fromarray(photograph(0)).save(folder / "a.bmp")
+    Image.fromarray(photograph(1, (96, 130))).save(folder / "b.bmp")
+    for name in ("c.png", "c.bmp"):
+        Image.fromarray(photograph(2, (12, 40))).save(folder / name)
+    (folder / "d.png").unlink()
+    problems, table = found(root)
+    assert problems == {("pair", "b.png"), ("pair", "c.png")}
+    first, second = table.detail
+    assert (
+        first == "it is 128x96, its reference data/raw/mine/b.bmp 130x96; they must be of one size"
+    )
+    assert second == "it is 40x12, and haarpsi needs 16 pixels a side"
+
+
+def test_pictures_of_kinds_that_are_not_read_are_listed_and_hidden_ones_are_not(root):
+    folder = root / "data/raw/mine"
+    for name in ("phone.heic", "raw.DNG", ".x.png", ".thumbs/t.png", "__MACOSX/m.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"some kind of picture")
+    Image.fromarray(photograph(9)).save(folder / "stranger.avif")
+    wanted = {("not read", "phone.heic"), ("not read", "raw.DNG")}
+    assert found(root)[0] == wanted | {("unlisted", "stranger.avif")}
+    (folder / "labels.csv").unlink()  # a set of images alone
+    assert wanted <= found(root)[0]
+    table = datasets.load_table("mine", root=root)
+    assert len(table) == 5 and "left out are 2 pictures" in table.attrs["notes"][0]
+
+
+@pytest.mark.parametrize("ending", ["avif", "jfif", "jpe", "j2k", "pbm"])
+def test_sets_of_less_common_endings(root, ending):
+    folder = root / "data/raw/odd"
+    folder.mkdir()
+    kind = {"jfif": "JPEG", "jpe": "JPEG", "j2k": "JPEG2000", "pbm": "PPM"}.get(ending, ending)
+    picture = Image.fromarray(photograph(0)).convert("1" if ending == "pbm" else "RGB")
+    picture.save(folder / f"a.{ending}", format=kind)
+    assert len(datasets.load_table("odd", root=root)) == 1
+    assert check("odd", root=root, processes=1).empty
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_composed_and_a_decomposed_accent_are_one_name(root, form):
+    folder = root / "data/raw/mine"
+    (folder / "a.png").rename(folder / unicodedata.normalize(form, "caf\u00e9.png"))
+    for other in ("NFC", "NFD"):
+        labels = LABELS.replace("a.png", unicodedata.normalize(other, "caf\u00e9.png"))
+        (folder / "labels.csv").write_text(labels, encoding="utf-8")
+        assert check("mine", root=root, processes=1).empty
 
 
 def test_dmos_read_as_mos_is_a_problem_where_levels_are_known(root, capsys):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from torch import nn
 from training_jobs import fit
 
 from iqa_core import evaluation, measuring, training
+from iqa_core.full_reference import REGISTRY
 from iqa_core.metrics import per_content
 from iqa_core.models import VOTES, Contract, Objective, create_model
 from iqa_core.stats import srcc
@@ -635,5 +638,28 @@ def test_measures_are_higher_for_better_and_need_references(tmp_path, capsys):
     with pytest.raises(KeyError, match="no full-reference measure 'psnrr'"):
         measuring.measurable(alone, ["psnrr"], root=tmp_path)
     Image.new("RGB", (9, 9)).save(tmp_path / "1.png")
-    with pytest.raises(ValueError, match=r"1.png is 9x9, its reference 0.png .*: .* need one size"):
+    why = r"(?s)^1 of 3 images .* drop their rows.*1.png: it is 9x9, its reference 0.png 240x192;"
+    with pytest.raises(ValueError, match=why):
         measuring.measurable(table, ["psnr"], root=tmp_path)
+    names = measuring.measurable(table[1:], ["psnr"], root=tmp_path)  # as it was told
+    assert len(measuring.measure(table[1:], names, root=tmp_path, processes=1)) == 2
+
+
+def test_pairs_too_small_for_a_measure_are_named_before_any_work(tmp_path):
+    for name in "abcde":
+        Image.new("RGB", (15, 40)).save(tmp_path / f"{name}.png")
+    table = pd.DataFrame({"image": [f"{name}.png" for name in "bcde"], "reference": "a.png"})
+    why = r"4 of 4 .*(?s:.*)b.png: it is 15x40, and haarpsi needs 16 pixels a side(?s:.*)and 1 more"
+    with pytest.raises(ValueError, match=why):
+        measuring.measurable(table, ["psnr", "haarpsi"], root=tmp_path)
+    assert measuring.measurable(table, ["psnr", "ssim"], root=tmp_path) == ["psnr", "ssim"]
+
+
+def test_a_measure_that_fails_names_the_pair(tmp_path, monkeypatch):
+    broken = replace(REGISTRY["psnr"], compute=lambda distorted, reference: float("nan"))
+    monkeypatch.setitem(REGISTRY, "psnr", broken)
+    for number, name in enumerate("ab"):
+        Image.new("L", (20, 20), number).save(tmp_path / f"{name}.png")
+    table = pd.DataFrame({"image": ["b.png"], "reference": "a.png"})
+    with pytest.raises(ValueError, match="b.png against a.png: psnr of this pair is nan"):
+        measuring.measure(table, ["psnr"], root=tmp_path, processes=1)

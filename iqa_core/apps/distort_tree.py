@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from iqa_core.datasets.readers import PICTURES
+from iqa_core.datasets.readers import Files, composed
 from iqa_core.distortions import (
     LEVELS,
     distort,
@@ -22,7 +22,7 @@ from iqa_core.distortions import (
 )
 from iqa_core.files import read_json, replacing, write_json, write_text
 from iqa_core.parallel import in_processes
-from iqa_core.pixels import image_size, read_image
+from iqa_core.pixels import ENDINGS, image_size, read_image
 
 CHUNK = 25  # images a task; a photograph is decoded once a task
 
@@ -87,7 +87,10 @@ def write_tree(
         flush=True,
     )
     regions = bool(background_levels)
-    calls = [(content, contents[content], out, masks, regions) for content in sizes]
+    mask_files = _mask_files(masks, sizes) if masks is not None else {}
+    calls = [
+        (content, contents[content], out, mask_files.get(content), regions) for content in sizes
+    ]
     bar = dict(desc="photographs")
     refused |= _refused(_keep_source, calls, contents, processes=processes, **bar)
     # one call: some distortions of one photograph
@@ -112,18 +115,20 @@ def _contents(path, out):
                 f"elsewhere"
             )
         folder = path
-        files = sorted(f for f in path.rglob("*") if f.suffix.lower() in PICTURES and f.is_file())
+        found = Files(path)
+        files = [path / name for name in sorted([*found.pictures(), *found.not_read()])]
     if not files or not files[0].exists():
         raise FileNotFoundError(
             f"there is no photograph at {path}; wanted a file, or a folder with "
-            f"{', '.join(sorted(PICTURES))}"
+            f"{', '.join(sorted(ENDINGS))}"
         )
     contents = {}
     for file in files:
-        content = file.relative_to(folder).with_suffix("").as_posix()
+        content = composed(file.relative_to(folder).with_suffix("").as_posix())
         if content in contents:
             raise ValueError(
-                f"{contents[content]} and {file} differ in their suffix alone; rename one of them"
+                f"{contents[content]} and {file} differ in their suffix, or in how an accent is "
+                f"written, alone; rename one of them"
             )
         contents[content] = file
     return contents
@@ -219,7 +224,17 @@ def _refused(work, calls, contents, *, processes, **bar):
     }
 
 
-def _keep_source(content, file, out, masks, regions):
+def _mask_files(masks, contents):
+    """content -> its mask, by a name that may be written otherwise; where it ought to be if not."""
+    files = Files(Path(masks))
+    wanted = {content: f"{content}.png" for content in contents}
+    return {
+        content: Path(masks) / (files.find(name, under="") or name)
+        for content, name in wanted.items()
+    }
+
+
+def _keep_source(content, file, out, mask_file, regions):
     """Writes the reference of a photograph and, for `regions`, its mask; why they cannot be, or an
     empty text.
     """
@@ -227,7 +242,7 @@ def _keep_source(content, file, out, masks, regions):
         image = read_image(file)
         _keep("references", image, content, out)
         if regions:
-            mask = saliency_mask(image) if masks is None else _mask(Path(masks) / f"{content}.png")
+            mask = saliency_mask(image) if mask_file is None else _mask(mask_file)
             if not mask.any():
                 raise ValueError("no subject found; give a mask that is not 0 on it")
             if mask.shape != image.shape[:2]:

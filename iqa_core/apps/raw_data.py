@@ -10,7 +10,9 @@ from iqa_core.apps.archives import unpack
 from iqa_core.datasets import describe, load_table, make_images, plausible
 from iqa_core.datasets.readers import Files
 from iqa_core.download import download
+from iqa_core.full_reference import list_measures
 from iqa_core.leakage import duplicates
+from iqa_core.measuring import unmeasurable_pairs
 from iqa_core.parallel import in_processes
 from iqa_core.pixels import read_image
 
@@ -52,9 +54,11 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
     Returns:
         Columns problem, image, detail; no row is what one wants. Problems: table (it cannot be
         read, by one of the labels that one can choose), labels (that cannot be: wrongly joined, or
-        DMOS read as MOS), rows (not as many as published), missing, unreadable, unlisted (an image
-        of the set's folders that no label file names), same pixels and look-alike (copies and
-        near-duplicates, as `leakage` finds them, of different contents).
+        DMOS read as MOS), rows (not as many as published), missing, unreadable, pair (an image and
+        its reference that full-reference measures cannot compare), unlisted and not read (images of
+        the set's folders that no label file names, of kinds that are read and of others), same
+        pixels and look-alike (copies and near-duplicates, as `leakage` finds them, of different
+        contents).
 
     Raises:
         FileNotFoundError: where label files are absent.
@@ -76,6 +80,7 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
     seen = pd.DataFrame(rows, columns=["image", "fault", "pixels"])
     broken, whole = seen[seen.fault != ""], seen[seen.fault == ""]
 
+    known = [*wanted, *table.attrs["left_out"]]
     content = _contents(table)
     copies = _copies(whole, content)
     others = [image for image in whole.image if image not in copies]
@@ -85,7 +90,9 @@ def check(name: str, *, root: Path = Path("."), processes: int = -1) -> pd.DataF
         "rows": [],
         "missing": [(image, "") for image in sorted(set(wanted) - set(there))],
         "unreadable": list(zip(broken.image, broken.fault, strict=True)),
-        "unlisted": [(image, "") for image in _unlisted([*wanted, *table.attrs["left_out"]], root)],
+        "pair": _pairs(table, whole),
+        "unlisted": [(image, "") for image in _unlisted(known, Files.pictures, root)],
+        "not read": [(image, "") for image in _unlisted(known, Files.not_read, root)],
         "same pixels": [(image, f"as {other}") for image, other in copies.items()],
         "look-alike": _look_alikes(table, others, root, processes),
     }
@@ -104,6 +111,15 @@ def _contents(table):
     content = table.get("content", table.image)
     result = dict(zip(table.get("reference", table.image), content, strict=True))
     return result | dict(zip(table.image, content, strict=True))
+
+
+def _pairs(table, whole):
+    """(image, why) of those that some measure cannot compare with their reference."""
+    if "reference" not in table:
+        return []
+    shapes = (pixels[0] for pixels in whole.pixels)
+    sizes = {image: shape[1::-1] for image, shape in zip(whole.image, shapes, strict=True)}
+    return unmeasurable_pairs(table.dropna(subset="reference"), list_measures(), sizes)
 
 
 def _copies(whole, content):
@@ -165,14 +181,14 @@ def _look(images, root):
     return rows
 
 
-def _unlisted(wanted, root):
-    """Pictures in the folders of the images in `wanted` that are not among them."""
+def _unlisted(known, kind, root):
+    """Pictures of a `kind` in the folders of the images in `known` that are not among them."""
     pictures = set()
-    for folder in {Path(image).parent for image in wanted}:
+    for folder in {Path(image).parent for image in known}:
         if (root / folder).is_dir():
-            names = Files(root / folder).pictures()
+            names = kind(Files(root / folder))
             pictures |= {(folder / name).as_posix() for name in names if "/" not in name}
-    return sorted(pictures - set(wanted))
+    return sorted(pictures - set(known))
 
 
 def _look_alikes(table, images, root, processes):

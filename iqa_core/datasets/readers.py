@@ -11,6 +11,7 @@ import json
 import os
 import posixpath
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..hints import nearest
+from ..pixels import ENDINGS, NOT_READ
 from .description import LabelFile
 
 CONTRACT = [
@@ -34,19 +36,19 @@ CONTRACT = [
     "official_split",
 ]
 NUMBERS = r"label_std|label\d*|level2?"  # columns that hold numbers, whatever the set
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-PICTURES |= {".webp", ".gif", ".jp2", ".ppm", ".pgm"}
 
 
 class Files:
     """The files under a folder, found by the end of their path: archives nest, mirrors change
-    letter case.
+    letter case, and systems write an accent as one character or as two.
+
+    What is hidden counts as absent: names that begin with a dot, and __MACOSX of archives.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.paths = []
-        self.ends = {}  # end of a path in lower case: all paths that have it
+        self.ends = {}  # end of a path, as `_name` makes it: all paths that have it
         seen = set()
         for base, folders, names in os.walk(folder, followlinks=True):
             real = os.path.realpath(base)
@@ -60,15 +62,20 @@ class Files:
                 if not name.startswith("."):
                     self.paths.append((inside / name).as_posix())
         for path in self.paths:
-            parts = path.lower().split("/")
+            parts = _name(path).split("/")
             for start in range(len(parts)):
                 self.ends.setdefault("/".join(parts[start:]), []).append(path)
 
     def pictures(self) -> list[str]:
-        """Paths of all image files, sorted."""
-        return sorted(
-            path for path in self.paths if posixpath.splitext(path)[1].lower() in PICTURES
-        )
+        """Paths of all pictures of a kind that is read, by their endings, sorted."""
+        return self._ending_in(ENDINGS)
+
+    def not_read(self) -> list[str]:
+        """Paths of all pictures of other kinds, sorted."""
+        return self._ending_in(NOT_READ)
+
+    def _ending_in(self, endings):
+        return sorted(path for path in self.paths if posixpath.splitext(path)[1].lower() in endings)
 
     def find(self, wanted: str, *, under: str | None = None) -> str | None:
         """The least nested path that ends in `wanted`, None without one; ValueError where two are
@@ -76,7 +83,7 @@ class Files:
 
         `under`: the folder that `wanted` is to begin at, "" for the set's own.
         """
-        ends = self.ends.get(wanted.lower(), [])
+        ends = self.ends.get(_name(wanted), [])
         if under is not None:
             ends = [path for path in ends if above(path, wanted) == under]
         if not ends:
@@ -84,7 +91,7 @@ class Files:
 
         def distance(path):
             """The same letter case first, then the least nested."""
-            return not f"/{path}".endswith(f"/{wanted}"), path.count("/")
+            return not f"/{composed(path)}".endswith(f"/{composed(wanted)}"), path.count("/")
 
         first, *others = sorted(ends, key=lambda path: (distance(path), path))
         if others and distance(others[0]) == distance(first):
@@ -111,7 +118,7 @@ class Files:
     def _share_files(self, wanted, folders):
         """Whether a wanted file lies in more than one of the folders."""
         for path in wanted:
-            places = {above(place, path) for place in self.ends.get(path.lower(), [])}
+            places = {above(place, path) for place in self.ends.get(_name(path), [])}
             if len(places & folders.keys()) > 1:
                 return True
         return False
@@ -130,11 +137,20 @@ class Files:
         return self._by_depth(pattern)[1] if "*" in pattern else []
 
     def _by_depth(self, pattern):
-        pattern = f"*/{pattern}".lower()
-        fits = [path for path in self.paths if fnmatch.fnmatchcase(f"/{path}".lower(), pattern)]
+        pattern = _name(f"*/{pattern}")
+        fits = [path for path in self.paths if fnmatch.fnmatchcase(f"/{_name(path)}", pattern)]
         least = min((path.count("/") for path in fits), default=0)
         near = sorted(path for path in fits if path.count("/") == least)
         return near, sorted({*fits} - {*near})
+
+
+def composed(text: str) -> str:
+    """A text with every accent within its letter: of two spellings of one name the same."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _name(path):
+    return composed(path).lower()
 
 
 def above(place: str, wanted: str) -> str:
@@ -164,6 +180,7 @@ def read_labels(path: Path, file: LabelFile) -> pd.DataFrame:
         raise ValueError(f"{path} cannot be read ({error}); mend it or fetch it again") from error
     if file.decimal != ".":
         rows = _with_points(rows, file.decimal)
+    rows = [[composed(cell) for cell in row] for row in rows]
     wanted = {ours: str(theirs).casefold() for ours, theirs in file.columns.items()}
     numbered = bool(wanted) and all(isinstance(theirs, int) for theirs in file.columns.values())
     header, rows = _without_header(rows, wanted.values(), numbered=numbered)

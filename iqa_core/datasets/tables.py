@@ -103,9 +103,12 @@ def _filled_up(table, column, value):
 def _joined(facts, files, notes):
     """All label files as one table of texts; the first that is there holds the rows."""
     if not facts.files:
-        pictures = files.pictures()
+        pictures, others = files.pictures(), files.not_read()
+        left_out = f"{len(others)} pictures of kinds that are not read: {', '.join(others[:3])}"
         if not pictures:
-            raise FileNotFoundError("an image file is missing")
+            raise FileNotFoundError("an image file is missing" + f" ({left_out})" * bool(others))
+        if others:
+            notes.append(f"left out are {left_out}; export them as PNG or TIFF")
         return pd.DataFrame({"image": pictures, "label": ""}, dtype=object)
     table = None
     for file in facts.files:

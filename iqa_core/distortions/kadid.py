@@ -242,5 +242,5 @@ def quantization(image, levels, generator):
     """R, G and B each cut into a rounded number of equal `levels`: one more than the generator's
     Otsu thresholds (20, 16, 13, 10, 7), which are taken as equally spaced.
     """
-    count = round(levels)
-    return np.minimum(np.floor(image * count), count - 1) / (count - 1)
+    classes = round(levels)
+    return np.minimum(np.floor(image * classes), classes - 1) / (classes - 1)

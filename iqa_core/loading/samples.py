@@ -14,7 +14,7 @@ from ..models import Contract, objective_of
 from ..pixels import PixelCache
 from .features import FrozenCrops
 from .features import frozen_crops as crops_of_a_fixed_backbone
-from .views import COMPANIONS, resizing
+from .views import COMPANIONS, resizing, shape_of
 
 COLUMNS = {"image": "image", "pristine": "reference", "degraded": "degraded"}  # part: column
 
@@ -50,7 +50,8 @@ def open_samples(
     Parts that training alone needs are opened where the table has them in every row; `training.fit`
     refuses to go without.
     ValueError where the table lacks the column of a reference that the model compares with, or has
-    gaps there; other errors as `PixelCache.fill` and `loading.frozen_crops`.
+    gaps there, or where an image and its reference differ in size; other errors as
+    `PixelCache.fill` and `loading.frozen_crops`.
     """
     folder = Path(root) / "data/cache"
     parts = {}
@@ -58,11 +59,36 @@ def open_samples(
         of_prediction = part in ("image", model.contract.reference)
         if of_prediction or has_column(table, part):
             parts[part] = _images(table, part, model.contract, root=Path(root), folder=folder)
+    check_sizes(Samples(parts, table))
     if frozen_crops:
         parts["image"] = crops_of_a_fixed_backbone(
             model, parts["image"], crops=frozen_crops, folder=folder
         )
     return Samples(parts, table)
+
+
+def check_sizes(samples: Samples) -> None:
+    """ValueError naming an image and the one beside it, where they differ in size."""
+    images = samples.parts["image"]
+    for part, others in samples.parts.items():
+        if part == "image":
+            continue
+        for row, (image, other) in enumerate(_names(samples.table, part)):
+            if shape_of(others, row) != shape_of(images, row):
+                theirs, ours = (
+                    f"{width}x{height}"
+                    for height, width in (shape_of(others, row), shape_of(images, row))
+                )
+                raise ValueError(
+                    f"{image} (row {row}) is {ours}, its {part} image {other} {theirs}; they must "
+                    f"be of one size: mend one of them, or drop the row"
+                )
+
+
+def _names(table, part):
+    """(image, image beside it) of every row, empty where the table does not name them."""
+    columns = [table.get(COLUMNS[name], pd.Series("", table.index)) for name in ("image", part)]
+    return zip(*columns, strict=True)
 
 
 def wanted_parts(model, objective=None) -> list[str]:

@@ -9,8 +9,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["cache", "read"],
     submod_attrs={
         "read": [
-            "ENLARGED", "FORMATS", "MEGAPIXELS", "Size", "image_size", "image_sizes", "read_image",
-            "resize", "sides",
+            "ENDINGS", "ENLARGED", "FORMATS", "MEGAPIXELS", "NOT_READ", "Size", "image_size",
+            "image_sizes", "read_image", "resize", "sides",
         ],
         "cache": ["PixelCache"],
     },

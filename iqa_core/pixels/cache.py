@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from ..files import shortage
 from .read import Size, image_size, read_image, sides
 
-RULES = 3  # part of every cache's key: raise it when `read_image` or `resize` gives other pixels
+RULES = 4  # part of every cache's key: raise it when `read_image` or `resize` gives other pixels
 NOTHING = b"", {}  # no file is mapped, nothing in it compared
 RECORD = 48  # bytes of a record in the index: 6 integers of 64 bits
 # a file lock holds off other processes but, on network disks, no threads; this one does

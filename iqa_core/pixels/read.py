@@ -4,7 +4,10 @@ What is done about rotation, alpha, palettes, 16 bits and the like is decided he
 docs/preprocessing.md lists it.
 """
 
+import io
+import logging
 import re
+import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +16,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from .tiff import FIRST_BYTES, RefusedError, read_tiff, tiff_header
+
 # no EPS: that runs a program
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
+# how names of pictures end, in lower case; folders are looked through for them
+ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".tif", ".tiff"}
+ENDINGS |= {".gif", ".webp", ".avif", ".pbm", ".pgm", ".ppm", ".pnm"}
+ENDINGS |= {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
+# those of kinds that are not read; raw ones would be taken for the small copy that they begin with
+NOT_READ = {".heic", ".heif", ".hif", ".jxl", ".psd", ".tga", ".exr", ".hdr", ".dng", ".cr2"}
+NOT_READ |= {".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"}
 # of a file that is read, else refused: 1.3 to 2.2 GB of memory at the peak; telephones reach 108
 MEGAPIXELS = 120
 ENLARGED = 16  # megapixels that an image may be enlarged to
@@ -23,12 +35,12 @@ REASONS = {
         f"it has more than {MEGAPIXELS} megapixels; make a smaller copy, or cut it into parts"
     ),
     IsADirectoryError: "it is a folder",
-    UnidentifiedImageError: f"it is empty, or none of {', '.join(FORMATS)}",
 }
 # a filter for Pillow's warnings of large images and damaged metadata, which is decided here
 QUIET = ("ignore", None, Warning, re.compile("PIL"), 0)
 # EXIF orientation -> Image.Transpose that undoes it
 UPRIGHT = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2), strict=True))
+HEIC = re.compile(b"hei[cxms]|hev[cx]")  # brands of telephones' files
 SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap width and height
 Size = int | tuple[int, int] | None  # shorter side, (height, width), or as it is; pixels
 
@@ -50,10 +62,10 @@ def read_image(path: Path, **rule) -> np.ndarray:
             refused by `resize`. All name it and the fix.
     """
     try:
-        with _opened(path) as image:
-            image.load()
-            pixels = np.asarray(_rgb(_upright(image)))
-            return resize(pixels, **rule) if rule else pixels
+        _check_ending(path)
+        image, orientation = _read_tiff(path) if _is_tiff(path) else _read(path)
+        pixels = np.asarray(_upright(image, orientation))
+        return resize(pixels, **rule) if rule else pixels
     except FileNotFoundError:
         raise FileNotFoundError(
             f"image {path} is missing; paths in a table are relative to the project root"
@@ -62,15 +74,51 @@ def read_image(path: Path, **rule) -> np.ndarray:
         raise _refusal(path, error) from error
 
 
+def _check_ending(path):
+    ending = Path(path).suffix.lower()
+    if ending in NOT_READ and Path(path).exists():
+        raise RefusedError(f"pictures that end in {ending} are not read; export it as PNG or TIFF")
+
+
+def _is_tiff(path):
+    with open(path, "rb") as file:
+        return file.read(4) in FIRST_BYTES
+
+
+def _read_tiff(path):
+    width, height, _ = tiff_header(path)
+    _check_size(width, height)
+    return read_tiff(path)
+
+
+def _read(path):
+    """An image of any other format as RGB, and its orientation."""
+    with _opened(path) as image:
+        orientation = _orientation(image, path)  # asked before pixels are decoded, as `image_size`
+        if image.format == "PNG" and _is_transparent_beyond_8_bits(image, path):
+            image = _by_libpng(path)
+        elif image.format == "JPEG2000" and image.mode in ("LA", "RGB", "RGBA", "CMYK"):
+            image = _by_openjpeg(path, image.mode) or image
+        image.load()
+        return _rgb(image), orientation
+
+
 def _opened(path):
     """An image of which only the header has been read."""
     if warnings.filters[:1] != [QUIET]:
         warnings.filterwarnings("ignore", module="PIL")
     image = Image.open(path, formats=FORMATS)
-    if image.width * image.height > MEGAPIXELS * 1e6:
+    try:
+        _check_size(*image.size)
+    except Image.DecompressionBombError:
         image.close()
-        raise Image.DecompressionBombError
+        raise
     return image
+
+
+def _check_size(width, height):
+    if width * height > MEGAPIXELS * 1e6:
+        raise Image.DecompressionBombError
 
 
 def image_sizes(paths: Sequence[Path]) -> pd.DataFrame:
@@ -106,40 +154,119 @@ def _first(messages, what, count):
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height, upright, by the header alone; errors as `read_image`."""
+    """Width and height, upright, by the header and metadata alone; errors as `read_image`."""
     try:
-        with _opened(path) as image:
-            # Pillow turns the size of a TIFF itself, and would decode a PNG to ask it for its EXIF
-            turned = image.format != "TIFF" and (
-                _orientation(image, Image.Image.getexif) in SIDEWAYS
-            )
-            return image.size[::-1] if turned else image.size
+        _check_ending(path)
+        if _is_tiff(path):
+            width, height, orientation = tiff_header(path)
+            _check_size(width, height)
+        else:
+            with _opened(path) as image:
+                width, height = image.size
+                orientation = _orientation(image, path)
+        return (height, width) if orientation in SIDEWAYS else (width, height)
     except Exception as error:
         raise _refusal(path, error) from error
 
 
 def _refusal(path, error):
-    why = REASONS.get(type(error)) or f"{type(error).__name__}: {error}"
+    if isinstance(error, UnidentifiedImageError):
+        why = _unidentified(path)
+    elif isinstance(error, RefusedError):
+        why = str(error)
+    else:
+        why = REASONS.get(type(error)) or f"{type(error).__name__}: {error}"
     fix = "replace the file (delete it if a notebook made it), or drop its row"
     return ValueError(f"image {path} cannot be decoded ({why}); {fix}")
 
 
-def _orientation(image, exif):
+def _unidentified(path):
+    """Why Pillow, which does not say it, found no image in a file."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+        if not start:
+            return "it is empty"
+        if start[4:8] == b"ftyp" and HEIC.search(start):
+            return f"it is HEIC, none of {', '.join(FORMATS)}"
+        for name in FORMATS:
+            factory, accepts = Image.OPEN[name]
+            if accepts(start[:16]):
+                file.seek(0)
+                try:
+                    factory(file, str(path))
+                except Exception as error:
+                    return f"it is a damaged or unusual {name}: {error}"
+    return f"its first bytes are those of none of {', '.join(FORMATS)}"
+
+
+def _orientation(image, path):
+    """The EXIF orientation, None without one; metadata that cannot be read turns nothing."""
     try:
-        return exif(image).get(0x0112)
-    except Exception:  # metadata that cannot be read turns nothing
+        if image.format == "PNG":
+            image = Image.open(_metadata_first(path), formats=["PNG"])
+        return Image.Image.getexif(image).get(0x0112)  # a PNG's own would decode its pixels
+    except Exception:
         return None
 
 
-def _upright(image):
-    orientation = _orientation(image, type(image).getexif)
+def _metadata_first(path):
+    """A PNG without pixels that has before their place the metadata which may stand behind it."""
+    chunks = []
+    with open(path, "rb") as file:
+        signature = file.read(8)
+        while len(head := file.read(8)) == 8:
+            length, name = struct.unpack(">I4s", head)
+            if name in (b"IHDR", b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+                chunks.append(head + file.read(length + 4))
+            else:
+                file.seek(length + 4, io.SEEK_CUR)
+    return io.BytesIO(signature + b"".join(chunks) + struct.pack(">I4s", 0, b"IDAT"))
+
+
+def _is_transparent_beyond_8_bits(image, path):
+    """Whether a PNG names a transparent value in other than 8 bits, which Pillow misunderstands."""
+    if image.mode == "P" or "transparency" not in image.info:
+        return False
+    with open(path, "rb") as file:
+        return file.read(25)[24] != 8
+
+
+def _by_libpng(path):
+    from imagecodecs import png_decode
+
+    logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)
+    pixels = png_decode(Path(path).read_bytes())
+    return Image.fromarray(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
+
+
+def _by_openjpeg(path, mode):
+    """A JPEG 2000 of colours of more than 8 bits, of which Pillow makes white black; None for
+    others.
+    """
+    data = Path(path).read_bytes()
+    place = data.find(b"\xff\x4f\xff\x51") + 40  # of the number of channels, then 3 bytes each
+    channels = int.from_bytes(data[place : place + 2], "big")
+    depths = {1 + byte for byte in data[place + 2 : place + 2 + 3 * channels : 3]}
+    if max(depths) <= 8:
+        return None
+    if len(depths) > 1 or max(depths) > 16:
+        raise RefusedError(
+            "its channels differ in bits, or have a sign; write it with 8 or 16 bits"
+        )
+    from imagecodecs import jpeg2k_decode
+
+    pixels = (jpeg2k_decode(data) >> max(depths) - 8).astype(np.uint8)
+    return Image.fromarray(pixels, mode)
+
+
+def _upright(image, orientation):
     if orientation not in UPRIGHT:
         return image
     return image.transpose(Image.Transpose(UPRIGHT[orientation]))
 
 
 def _rgb(image):
-    if image.mode[0] in "IF":  # integers of 12 to 32 bits, floats
+    if image.mode[0] in "IF":  # integers of 16 or 32 bits, floats
         image = _upper_bits(image)
     if image.has_transparency_data:
         clear = image.convert("RGBA")
@@ -149,17 +276,14 @@ def _rgb(image):
 
 
 def _upper_bits(image):
-    """The upper 8 bits of a grey image of 12 or 16."""
-    grey = np.asarray(image)
+    """The upper 8 bits of a grey image of 16, to which Pillow brings what has 10 or 12."""
     is_16_bit = image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")
     if not is_16_bit:
-        raise ValueError(
-            f"its grey values, here {grey.min()} to {grey.max()}, have no known white; write it "
-            f"with 8 or 16 bits"
+        raise RefusedError(
+            "its values are floats or numbers of 32 bits, of which nothing says which is white; "
+            "write it with 8 or 16 bits"
         )
-    # a TIFF's tag for the bits of its samples tells 12, which Pillow gives as 16
-    bits = 12 if getattr(image, "tag_v2", {}).get(258) == (12,) else 16
-    return Image.fromarray((grey >> bits - 8).astype(np.uint8))
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def resize(

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from ..loading.features import check_frozen
-from ..loading.samples import COLUMNS, Samples, fingerprint, wanted_parts
-from ..loading.views import grid, is_frozen, shape_of
+from ..loading.samples import COLUMNS, Samples, check_sizes, fingerprint, wanted_parts
+from ..loading.views import grid, is_frozen
 from ..models import OF_LABELS, Objective, objective_of
 from ..runs.sources import code_of_modules
 from .losses import LOSSES, OF_VOTES, hinge
@@ -43,8 +43,7 @@ def check(model: nn.Module, objective: Objective, recipe: Recipe, sets: dict[str
         _check_set(
             name, samples, wanted_parts(model, objective if name == "train" else Objective())
         )
-        if len(samples.parts) > 1:
-            _check_sizes(name, samples)
+        check_sizes(samples)
     if recipe.select not in sets or recipe.select == "train":
         choices = ", ".join(name for name in sets if name != "train")
         raise KeyError(f"select is {recipe.select!r}; there are {choices}")
@@ -85,19 +84,6 @@ def _check_set(name, samples, parts):
     wrong = int((~np.isfinite(samples.table.label.to_numpy(float))).sum())
     if wrong:
         raise ValueError(f"{wrong} labels of the {name} part are no numbers; drop those rows")
-
-
-def _check_sizes(name, samples):
-    """ValueError where an image and its companions differ in size."""
-    images = samples.parts["image"]
-    for part, others in samples.parts.items():
-        for i in range(len(others)):
-            if shape_of(others, i) != shape_of(images, i):
-                sizes = [f"{w}x{h}" for h, w in (shape_of(others, i), shape_of(images, i))]
-                raise ValueError(
-                    f"row {i} of the {name} part has a {part} image of {sizes[0]} for one of "
-                    f"{sizes[1]}; they must be of one size"
-                )
 
 
 def _check_partners(table):
