@@ -4,7 +4,6 @@ each.
 
 import hashlib
 import shutil
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,8 @@ def write_tree(
         background_levels: with these every level of the subject meets every one of the background.
         masks: a folder whose <content>.png is not 0 on the subject; by default
             `distortions.saliency_mask`, a guess to be looked at in masks/<content>.png of `out`.
-        seed: a photograph's own is made of this and its content.
+        seed: the same for all photographs, so that a version (a type and level) is the same thing
+            done to each: a crossed design, as `stats.content_specific` needs it.
         processes: as joblib counts.
 
     Returns:
@@ -168,9 +168,10 @@ def _stamp(out, seed, names):
     a hash of its code. Refuses a folder that was made with others.
     """
     stamp = out / "made_by.json"
-    made_by = read_json(stamp) if stamp.exists() else {"seed": seed}
-    if made_by["seed"] != seed:
-        _refuse_folder(out, f"seed {made_by['seed']}")
+    made_by = read_json(stamp) if stamp.exists() else {"seed_of_all": seed}
+    former = made_by.get("seed_of_all", "one a photograph")
+    if former != seed:
+        _refuse_folder(out, f"seed {former}")
     operators = made_by.setdefault("operators", {})
     for name in names:
         code = hashlib.sha256(source_code([name]).encode()).hexdigest()
@@ -275,7 +276,6 @@ def _write_images(content, recipes, out, seed):
     missing = {path: recipe for path, recipe in paths.items() if not path.exists()}
     if not missing:
         return ""
-    own_seed = zlib.crc32(f"{seed} {content}".encode())
     try:
         image = read_image(out / f"references/{content}.png")
         for path, (name, level, background) in missing.items():
@@ -283,7 +283,7 @@ def _write_images(content, recipes, out, seed):
             if background is not None:
                 mask = _mask(out / f"masks/{content}.png")
                 kwargs = {"mask": mask, "background_level": background}
-            _write(path, distort(image, name, level, own_seed, **kwargs))
+            _write(path, distort(image, name, level, seed, **kwargs))
     except (ValueError, OSError) as error:
         return str(error)
     return ""
