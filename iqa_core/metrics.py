@@ -18,11 +18,13 @@ from scipy.stats import kendalltau
 from .stats import (
     codes,
     correlation_interval,
+    groups,
     midranks,
     over_contents,
     plcc,
     srcc,
     standard_error,
+    unit_name,
     vectors,
 )
 
@@ -48,8 +50,9 @@ def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int
     intervals                  {"srcc", "plcc", "krcc"}: (low, high), 95 %: standard error by
                                bootstrap, Student's t on Fisher's z scale
                                (`stats.correlation_interval`); figures after a fit are points
-    unit, draws                what was resampled, "content" or "image", and how often: above 50,000
-                               rows less than asked for, in proportion
+    unit, draws                what was resampled, "content" or, where each content is one image,
+                               "image", and how often: above 50,000 rows less than asked for, in
+                               proportion
 
     Below 15 contents the interval covers less than it says (docs/statistics.md): see `per_content`.
     Fewer than three rows, or constant predictions or labels: everything NaN, 0 draws, a
@@ -65,7 +68,7 @@ def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int
     result |= {"plcc_poly3": np.nan, "plcc4": np.nan, "plcc5": np.nan}
     result |= {"krcc": np.nan, "rmse": np.nan}
     result["intervals"] = dict.fromkeys(RESAMPLED, (np.nan, np.nan))
-    result |= {"unit": "image" if content is None else "content", "draws": 0}
+    result |= {"unit": unit_name(len(groups(content, len(x))[1]), len(x)), "draws": 0}
     reason = _undefined(x, y)
     if reason:
         warnings.warn(f"correlations are NaN: {reason}", RuntimeWarning, stacklevel=2)

@@ -158,6 +158,22 @@ def test_interval_brackets_the_point_repeats_with_the_seed_and_names_its_unit():
     assert correlations(x, y, content=np.arange(200) // 10, draws=10)["unit"] == "content"
 
 
+@pytest.mark.parametrize(("of_a_content", "unit"), [(1, "image"), (2, "content")])
+def test_a_content_of_one_image_is_an_image_in_every_statistic(of_a_content, unit):
+    """KonIQ-10k has a content for each image: its unit of resampling is the image."""
+    x, y = noisy(24)
+    content = np.arange(24) // of_a_content
+    found = [
+        correlations(x, y, content=content, draws=2),
+        stats.compare(x, y[::-1], y, content=content, draws=2),
+        stats.compare_seeds([x, x + y], [y[::-1], -x], y, content=content, draws=2),
+        stats.significant_pairs(x, y, label_std=np.ones(24), votes=9, content=content),
+    ]
+    with pytest.warns(RuntimeWarning, match="constant predictions"):
+        found.append(correlations(np.ones(24), y, content=content))
+    assert [row["unit"] for row in found] == [unit] * 5
+
+
 def test_clustered_images_have_a_wider_interval_by_content():
     generator = np.random.default_rng(0)
     content = np.repeat(np.arange(30), 20)
