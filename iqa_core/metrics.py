@@ -18,15 +18,20 @@ from scipy.stats import kendalltau
 from .stats import (
     codes,
     correlation_interval,
+    groups,
     midranks,
     over_contents,
     plcc,
     srcc,
     standard_error,
+    unit_name,
     vectors,
 )
 
 RESAMPLED = ("srcc", "plcc", "krcc")  # figures that have an interval
+SLOPES = np.geomspace(0.05, 20, 7)  # at which fits of a sigmoid start, by differences of quantiles
+TAILS = np.linspace(2, 20, 7)  # how far off a sigmoid's bend is, in its own widths, in other starts
+ROUNDING = 1e-12  # relative size below which a column says nothing
 
 
 def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int = 0) -> dict:
@@ -45,8 +50,9 @@ def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int
     intervals                  {"srcc", "plcc", "krcc"}: (low, high), 95 %: standard error by
                                bootstrap, Student's t on Fisher's z scale
                                (`stats.correlation_interval`); figures after a fit are points
-    unit, draws                what was resampled, "content" or "image", and how often: above 50,000
-                               rows less than asked for, in proportion
+    unit, draws                what was resampled, "content" or, where each content is one image,
+                               "image", and how often: above 50,000 rows less than asked for, in
+                               proportion
 
     Below 15 contents the interval covers less than it says (docs/statistics.md): see `per_content`.
     Fewer than three rows, or constant predictions or labels: everything NaN, 0 draws, a
@@ -62,7 +68,7 @@ def correlations(predicted, label, *, content=None, draws: int = 2000, seed: int
     result |= {"plcc_poly3": np.nan, "plcc4": np.nan, "plcc5": np.nan}
     result |= {"krcc": np.nan, "rmse": np.nan}
     result["intervals"] = dict.fromkeys(RESAMPLED, (np.nan, np.nan))
-    result |= {"unit": "image" if content is None else "content", "draws": 0}
+    result |= {"unit": unit_name(len(groups(content, len(x))[1]), len(x)), "draws": 0}
     reason = _undefined(x, y)
     if reason:
         warnings.warn(f"correlations are NaN: {reason}", RuntimeWarning, stacklevel=2)
@@ -131,7 +137,7 @@ def polynomial3(predicted, label) -> Callable:
 
     Returns a function of an array of predictions, in label units. Fewer than 4 different
     predictions: a function that answers NaN, and a RuntimeWarning."""
-    return _fit(predicted, label, 4, lambda z: np.vander(z, 4), search=False)
+    return _fit(predicted, label, 4, _basis3, _nodes)
 
 
 def logistic4(predicted, label) -> Callable:
@@ -141,7 +147,7 @@ def logistic4(predicted, label) -> Callable:
     Returns a function of an array of predictions, in label units. Fewer than 4 different
     predictions: a function that answers NaN, and a RuntimeWarning. Source: VQEG 2000, Final report
     on the validation of objective models, phase I."""
-    return _fit(predicted, label, 4, _basis4)
+    return _fit(predicted, label, 4, _basis4, _sigmoid4)
 
 
 def logistic5(predicted, label) -> Callable:
@@ -151,7 +157,7 @@ def logistic5(predicted, label) -> Callable:
     Returns a function of an array of predictions, in label units. Fewer than 5 different
     predictions: a function that answers NaN, and a RuntimeWarning. Source: Sheikh, Sabir and Bovik
     2006, DOI 10.1109/TIP.2006.881959."""
-    return _fit(predicted, label, 5, _basis5)
+    return _fit(predicted, label, 5, _basis5, _sigmoid5)
 
 
 def fit_scale(predicted, label) -> dict:
@@ -183,12 +189,12 @@ def fit_scale(predicted, label) -> dict:
             stacklevel=2,
         )
         return {"kind": "constant", "coefficients": [float(y.mean())], "n": len(x)}
-    mean, scale, (centre, log_slope), weights = _solve(x, y, _basis4, search=True)
+    (centre, slope), weights = _solve(x, y, _basis4, _sigmoid4)
     if weights[0] < 0:
         warnings.warn(
             "the scale falls: higher predictions go with lower labels", RuntimeWarning, stacklevel=2
         )
-    fitted = [weights.sum(), weights[1], mean + scale * centre, scale / np.exp(log_slope)]
+    fitted = [weights.sum(), weights[1], centre, 1 / slope]
     coefficients = [float(value) for value in fitted]
     return {"kind": "logistic4", "coefficients": coefficients, "n": len(x)}
 
@@ -208,19 +214,23 @@ def apply_scale(scale: dict, predicted) -> np.ndarray:
     return lower + (upper - lower) * expit((x - centre) / width)
 
 
-def _sigmoid(z: np.ndarray, centre: float, log_slope: float) -> np.ndarray:
-    return expit(np.exp(log_slope) * (z - centre))
+# ---- least squares: given its shape, two or three numbers, a curve is linear in a basis' columns
 
 
-def _basis4(z: np.ndarray, *shape: float) -> np.ndarray:
-    return np.column_stack([_sigmoid(z, *shape), np.ones_like(z)])
+def _basis3(x: np.ndarray, *nodes: float) -> np.ndarray:
+    return np.cumprod(np.column_stack([np.ones_like(x), *(x - node for node in nodes)]), axis=1)
 
 
-def _basis5(z: np.ndarray, *shape: float) -> np.ndarray:
-    return np.column_stack([_sigmoid(z, *shape), z, np.ones_like(z)])
+def _basis4(x: np.ndarray, centre: float, slope: float) -> np.ndarray:
+    return np.column_stack([expit(slope * (x - centre)), np.ones_like(x)])
 
 
-def _fit(predicted, label, parameters: int, basis: Callable, *, search: bool = True) -> Callable:
+def _basis5(x: np.ndarray, centre: float, slope: float) -> np.ndarray:
+    t = slope * (x - centre)
+    return np.column_stack([expit(t), t, np.ones_like(t)])
+
+
+def _fit(predicted, label, parameters: int, basis: Callable, shape_of: Callable) -> Callable:
     """Least-squares curve, a function of predictions, linear in the columns of `basis`; one that
     answers NaN, with a warning, where there are too few different predictions.
     """
@@ -234,53 +244,104 @@ def _fit(predicted, label, parameters: int, basis: Callable, *, search: bool = T
             stacklevel=3,
         )
         return lambda predicted: np.full(np.shape(predicted), np.nan)
-    mean, scale, shape, weights = _solve(x, y, basis, search=search)
+    shape, weights = _solve(x, y, basis, shape_of)
 
     def curve(predicted):
-        z = (np.ravel(predicted) - mean) / scale
-        return (basis(z, *shape) @ weights).reshape(np.shape(predicted))
+        return (basis(np.ravel(predicted), *shape) @ weights).reshape(np.shape(predicted))
 
     return curve
 
 
-def _solve(x: np.ndarray, y: np.ndarray, basis: Callable, *, search: bool) -> tuple:
-    """mean, scale, shape, weights of the curve basis((x - mean) / scale, *shape) @ weights of least
-    squares.
-
-    Only the sigmoid's shape, centre and log slope, is searched for: all else has a closed form
-    given these two, so a falling curve is no harder than a rising one.
-
-    Source: variable projection, Golub and Pereyra 1973, DOI 10.1137/0710036.
-    """
+def _solve(x: np.ndarray, y: np.ndarray, basis: Callable, shape_of: Callable) -> tuple:
+    """shape, weights of the curve basis(x, *shape) @ weights of least squares."""
     # Sorted, so that the order of rows changes no digit.
     order = np.lexsort([y, x])
     x, y = x[order], y[order]
-    mean, scale, label_scale = x.mean(), x.std(), y.std() or 1.0
-    z = (x - mean) / scale
-
-    def weights_and_loss(shape):
-        columns = basis(z, *shape)
-        # A smaller rcond would fit the rounding of an all but flat sigmoid.
-        weights = np.linalg.lstsq(columns, y, rcond=1e-9)[0]
-        return weights, np.mean(((columns @ weights - y) / label_scale) ** 2)
-
-    shape = _search(z, lambda shape: weights_and_loss(shape)[1]) if search else ()
-    weights, _ = weights_and_loss(shape)
-    return mean, scale, shape, weights
+    shape = shape_of(x, y)
+    columns = basis(x, *shape)
+    sizes = np.linalg.norm(columns, axis=0)
+    sizes[sizes == 0] = 1
+    return shape, np.linalg.lstsq(columns / sizes, y, rcond=ROUNDING)[0] / sizes
 
 
-def _search(z: np.ndarray, loss: Callable) -> np.ndarray:
-    """Centre and log slope of the least loss, from the best three of 119 starts; bounded, so it
-    cannot run away.
+def _nodes(x: np.ndarray, y: np.ndarray) -> list[float]:
+    """Three predictions far from each other (Leja points): the products of differences from them
+    stay apart in rounding, where powers of a prediction far out are one column to the others.
     """
-    centres = np.quantile(z, np.linspace(0.02, 0.98, 17))
-    slopes = np.log(np.geomspace(0.05, 100, 7))
-    starts = sorted(itertools.product(centres, slopes), key=loss)
-    # From all but linear to all but a step.
-    bounds = (z.min() - 3, z.max() + 3), np.log([0.01, 1000])
-    options = {"xatol": 1e-6, "fatol": 1e-10}
-    fits = [
-        minimize(loss, start, method="Nelder-Mead", bounds=bounds, options=options)
-        for start in starts[:3]
-    ]
-    return min(fits, key=lambda fit: fit.fun).x
+    nodes = [x[np.argmax(np.abs(x - np.median(x)))]]
+    for _ in range(2):
+        distances = np.abs(np.subtract.outer(x, nodes))
+        nodes.append(x[np.argmax(distances.prod(axis=1))])
+    return nodes
+
+
+def _sigmoid4(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    return _search(x, y, np.ones((len(x), 1)))
+
+
+def _sigmoid5(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    return _search(x, y, np.column_stack([np.ones_like(x), x - np.median(x)]))
+
+
+def _search(x: np.ndarray, y: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Centre and slope of the sigmoid that leaves least of the labels unexplained beside the
+    columns `others`, which have a closed form.
+
+    Source: variable projection, Golub and Pereyra 1973, DOI 10.1137/0710036.
+    """
+    span = np.linalg.qr(others)[0]
+    rest = y - span @ (span.T @ y)
+    total = max(rest @ rest, 1e-300)
+
+    def unexplained(place, slope, offset):
+        """Share of `rest` beside expit(slope (x - place) - offset): one number for each slope or
+        offset."""
+        sigmoid = expit(np.multiply.outer(x - place, slope) - offset)
+        left = sigmoid - span @ (span.T @ sigmoid)
+        # Of an all but flat sigmoid rounding is left, and nothing is fitted to that.
+        least = ROUNDING**2 * (sigmoid**2).sum(axis=0) + 1e-300
+        return 1 - (rest @ left) ** 2 / np.maximum((left**2).sum(axis=0), least) / total
+
+    nearly = [_followed(unexplained, start, 0.1) for start in _starts(x, unexplained)]
+    _, place, slope, offset = _followed(unexplained, min(nearly), 1e-5)
+    return place + offset / slope, slope
+
+
+def _starts(x: np.ndarray, unexplained: Callable) -> list[tuple]:
+    """The best five sigmoids (share unexplained, place, slope, offset) that bend among the
+    predictions, and the best three whose bend is so far off that a nearly exponential tail is left.
+
+    Places and slopes are those of quantiles, so a prediction far out moves none of them.
+    """
+    distinct = np.unique(x)
+    places = np.quantile(distinct, np.linspace(0, 1, 19))
+    bends = []
+    for place, width in zip(places[1:-1], places[2:] - places[:-2], strict=True):
+        shares = unexplained(place, SLOPES / width, 0)
+        best = shares.argmin()
+        bends.append((shares[best], place, SLOPES[best] / width, 0))
+    low, median, high = np.quantile(distinct, [0.25, 0.5, 0.75])
+    tails = []
+    for factor, side in itertools.product([0.3, 1, 3], [-1, 1]):
+        slopes, offsets = np.full(len(TAILS), factor / (high - low)), side * TAILS
+        shares = unexplained(median, slopes, offsets)
+        best = shares.argmin()
+        tails.append((shares[best], median, slopes[best], offsets[best]))
+    return sorted(bends)[:5] + sorted(tails)[:3]
+
+
+def _followed(unexplained: Callable, start: tuple, tolerance: float) -> tuple:
+    """The sigmoid of least share unexplained that is reached from a start, in the same form."""
+    _, place, slope, offset = start
+    fit = minimize(
+        lambda change: unexplained(place, slope * np.exp(change[0]), change[1]),
+        (0, offset),
+        method="Nelder-Mead",
+        bounds=[(-8, 8), (-20, 20)],  # so that it cannot run away
+        options={
+            "initial_simplex": [(0, offset), (0.5, offset), (0, offset + 0.5)],
+            "xatol": tolerance,
+            "fatol": tolerance**2,
+        },
+    )
+    return fit.fun, place, slope * np.exp(fit.x[0]), fit.x[1]

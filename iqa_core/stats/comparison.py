@@ -18,6 +18,7 @@ from .intervals import (
     rank_correlations,
     standard_error,
     t_interval,
+    unit_name,
     vectors,
 )
 
@@ -60,7 +61,7 @@ def compare(predicted, other, label, *, content=None, draws: int = 2000, seed: i
     difference = first - second
     row = {"srcc": first, "other_srcc": second, "difference": difference}
     row |= {"interval": (np.nan, np.nan), "p": np.nan, "n": n}
-    row |= {"unit": "content" if len(names) < n else "image", "units": len(names)}
+    row |= {"unit": unit_name(len(names), n), "units": len(names)}
     row |= {"draws": 0, "exchanges": 0, "within": None}
     if len(names) < 2 or not np.isfinite(difference):
         reason = "constant predictions or labels"
@@ -255,7 +256,7 @@ def compare_seeds(
         return values[:k].mean() - values[k:].mean()
 
     error, units, draws = standard_error(gain, *runs, y, content=content, draws=draws, seed=seed)
-    row = {"n": len(y), "unit": "image" if content is None else "content", "units": units}
+    row = {"n": len(y), "unit": unit_name(units, len(y)), "units": units}
     row |= {"runs": (k, m), "draws": draws}
     row |= _with_seeds(rank_correlations(*runs, y), k, error, units)
     row["within"] = None

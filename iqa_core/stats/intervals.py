@@ -60,6 +60,12 @@ def groups(content, n: int) -> tuple[np.ndarray, list]:
     return codes, names.tolist()
 
 
+def unit_name(units: int, n: int) -> str:
+    """What `units` contents of n rows are called where they are resampled or exchanged: "content"
+    where some hold several images, "image" where each is one."""
+    return "content" if units < n else "image"
+
+
 def own_contents(table: pd.DataFrame) -> pd.Series | None:
     """The column content where images share contents, three or more a content on average, so that
     order within contents can be judged; else None: tables without that column, or of photographs

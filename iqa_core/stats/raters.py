@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .intervals import correlation_interval, groups, srcc, vectors
+from .intervals import correlation_interval, groups, srcc, unit_name, vectors
 
 # |z| with a normal distribution function of .95, the published threshold: 10 % two-sided
 SIGNIFICANT = 1.6449
@@ -83,7 +83,7 @@ def significant_pairs(predicted, label, *, label_std, votes, content=None) -> di
         low, high = correlation_interval(2 * point - 1, error, units)
         intervals[name] = (1 + low) / 2, (1 + high) / 2
     result |= {"intervals": intervals, "pairs": int(sum(counts)), "different": int(counts[1])}
-    return result | {"n": len(x), "unit": "image" if content is None else "content"}
+    return result | {"n": len(x), "unit": unit_name(units, len(x))}
 
 
 def _standard_error(label, label_std, votes, **more) -> list[np.ndarray]:
