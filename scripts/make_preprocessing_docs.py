@@ -78,20 +78,31 @@ WHY = f"""
 """
 # kind of image | what is done here | what is done elsewhere
 EDGE_CASES = f"""
-EXIF orientation | turned upright; metadata that cannot be read turns nothing | ignored; OpenCV \
-obeys it
+EXIF orientation | turned upright, also where it stands behind the pixels; metadata that cannot be \
+read turns nothing | ignored; OpenCV obeys it
 alpha, transparent palettes | on white, as on a page | dropped: hidden colours appear, mostly black
 palette | its colours | the same
 grey, 1 bit | three equal channels | the same; some codes fail
-16 bits, 12 bits grey | the upper 8 bits | grey is clipped: white from 255 of 65535 on; OpenCV \
-scales
-grey as floats or integers of 32 bits | refused: nothing says which value is white | clipped
+more than 8 bits | the upper 8 bits | grey is clipped: white from 255 of 65535 on; OpenCV scales
+TIFF | of every layout: planes, byte order, white as 0, alpha, up to 16 bits (tifffile) | Pillow \
+gives negatives and garbled planes of 16 bits
+PNG with a transparent value of 2, 4 or 16 bits | that value on white, and no other (libpng) | \
+Pillow makes other values transparent
+JPEG 2000 in colour beyond 8 bits | the upper 8 bits (OpenJPEG by imagecodecs) | Pillow makes \
+white black
+floats, numbers with a sign or of 32 bits | refused: nothing says which value is white | clipped, \
+or wrapped round
+TIFF in CIELAB, inks other than CMYK, YCbCr without compression | refused by name | an exception, \
+or other colours
 CMYK | Pillow's conversion, without profile | the same
 colour profile (wide gamut) | not applied | not applied
 animation, several pages | the first frame | the first frame
 truncated, empty, no image | refused by name and reason | an exception without the name, or skipped
 other formats than {", ".join(read.FORMATS)} | refused; EPS would start a program | whatever \
 Pillow opens
+HEIC, JPEG XL, raw files of cameras | listed by `data check` as not read; a raw file would give \
+the small copy that it begins with | an exception, or that copy
+hidden files and folders, `__MACOSX` | passed over | read as pictures
 above {read.MEGAPIXELS} megapixels | refused before decoding; below, little more than 2 GB of \
 memory | a warning above 89, an exception above 179
 smaller than the crop | enlarged (the contract's filter, bilinear as a rule) until the shorter \

@@ -9,13 +9,16 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import REPOSITORY
+from decoders import chunk
+from decoders import png as coded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import noise, save
 from PIL import Image, ImageOps
 
-from iqa_core.pixels import image_sizes, read_image
+from iqa_core.pixels import image_size, image_sizes, read_image
 from iqa_core.pixels.cache import PixelCache
 
 
@@ -270,6 +273,14 @@ def valid(tmp_path_factory):
         save(folder, "lzw.tif", picture, compression="tiff_lzw"),
         save(folder, "cmyk.jpg", picture.convert("CMYK")),
     ]
+    clear = [chunk(b"tRNS", bytes(2))]
+    (folder / "deep.png").write_bytes(
+        coded(noise(8, 9, 1), 0, 16, before=clear, after=[chunk(b"eXIf", exif.tobytes()[6:])])
+    )
+    deep = noise(3, 8, 9).astype(np.uint16) << 8
+    for name, compression in (("deep.tif", None), ("lzw16.tif", "lzw")):
+        tifffile.imwrite(folder / name, deep, photometric="rgb", compression=compression)
+    made += [folder / name for name in ("deep.png", "deep.tif", "lzw16.tif")]
     return [*made, save(folder, "raw.tif", picture.convert("LA"), exif=exif)]
 
 
@@ -292,6 +303,7 @@ def test_any_bytes_are_read_or_refused_by_name_and_reason(valid, data):
     try:
         image = read_image(broken)
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size
+        assert image_size(broken) == image.shape[1::-1]
     except ValueError as error:
         refused = str(error)
     assert refused is None or re.match(

@@ -4,10 +4,7 @@ What is done about rotation, alpha, palettes, 16 bits and the like is decided he
 docs/preprocessing.md lists it.
 """
 
-import io
-import logging
 import re
-import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +13,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from .tiff import FIRST_BYTES, RefusedError, read_tiff, tiff_header
+from .beyond_pillow import RefusedError, by_its_own_library, orientation_of
+from .tiff import FIRST_BYTES, read_tiff, tiff_header
 
 # no EPS: that runs a program
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
@@ -94,11 +92,8 @@ def _read_tiff(path):
 def _read(path):
     """An image of any other format as RGB, and its orientation."""
     with _opened(path) as image:
-        orientation = _orientation(image, path)  # asked before pixels are decoded, as `image_size`
-        if image.format == "PNG" and _is_transparent_beyond_8_bits(image, path):
-            image = _by_libpng(path)
-        elif image.format == "JPEG2000" and image.mode in ("LA", "RGB", "RGBA", "CMYK"):
-            image = _by_openjpeg(path, image.mode) or image
+        orientation = orientation_of(image, path)  # before pixels are decoded, as in `image_size`
+        image = by_its_own_library(image, path) or image
         image.load()
         return _rgb(image), orientation
 
@@ -163,7 +158,7 @@ def image_size(path: Path) -> tuple[int, int]:
         else:
             with _opened(path) as image:
                 width, height = image.size
-                orientation = _orientation(image, path)
+                orientation = orientation_of(image, path)
         return (height, width) if orientation in SIDEWAYS else (width, height)
     except Exception as error:
         raise _refusal(path, error) from error
@@ -197,66 +192,6 @@ def _unidentified(path):
                 except Exception as error:
                     return f"it is a damaged or unusual {name}: {error}"
     return f"its first bytes are those of none of {', '.join(FORMATS)}"
-
-
-def _orientation(image, path):
-    """The EXIF orientation, None without one; metadata that cannot be read turns nothing."""
-    try:
-        if image.format == "PNG":
-            image = Image.open(_metadata_first(path), formats=["PNG"])
-        return Image.Image.getexif(image).get(0x0112)  # a PNG's own would decode its pixels
-    except Exception:
-        return None
-
-
-def _metadata_first(path):
-    """A PNG without pixels that has before their place the metadata which may stand behind it."""
-    chunks = []
-    with open(path, "rb") as file:
-        signature = file.read(8)
-        while len(head := file.read(8)) == 8:
-            length, name = struct.unpack(">I4s", head)
-            if name in (b"IHDR", b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
-                chunks.append(head + file.read(length + 4))
-            else:
-                file.seek(length + 4, io.SEEK_CUR)
-    return io.BytesIO(signature + b"".join(chunks) + struct.pack(">I4s", 0, b"IDAT"))
-
-
-def _is_transparent_beyond_8_bits(image, path):
-    """Whether a PNG names a transparent value in other than 8 bits, which Pillow misunderstands."""
-    if image.mode == "P" or "transparency" not in image.info:
-        return False
-    with open(path, "rb") as file:
-        return file.read(25)[24] != 8
-
-
-def _by_libpng(path):
-    from imagecodecs import png_decode
-
-    logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)
-    pixels = png_decode(Path(path).read_bytes())
-    return Image.fromarray(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
-
-
-def _by_openjpeg(path, mode):
-    """A JPEG 2000 of colours of more than 8 bits, of which Pillow makes white black; None for
-    others.
-    """
-    data = Path(path).read_bytes()
-    place = data.find(b"\xff\x4f\xff\x51") + 40  # of the number of channels, then 3 bytes each
-    channels = int.from_bytes(data[place : place + 2], "big")
-    depths = {1 + byte for byte in data[place + 2 : place + 2 + 3 * channels : 3]}
-    if max(depths) <= 8:
-        return None
-    if len(depths) > 1 or max(depths) > 16:
-        raise RefusedError(
-            "its channels differ in bits, or have a sign; write it with 8 or 16 bits"
-        )
-    from imagecodecs import jpeg2k_decode
-
-    pixels = (jpeg2k_decode(data) >> max(depths) - 8).astype(np.uint8)
-    return Image.fromarray(pixels, mode)
 
 
 def _upright(image, orientation):

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .beyond_pillow import RefusedError
+
 FIRST_BYTES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6  # kinds of colour
 CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
@@ -21,10 +23,6 @@ UNSIGNED = 1
 NUMBERS = {UNSIGNED: "numbers", 2: "numbers with a sign", 3: "floats"}
 UNCOMPRESSED, OLD_JPEG = 1, 6  # kinds of compression
 PREMULTIPLIED, STRAIGHT, COREL = 1, 2, 999  # kinds of alpha; the last is Corel Draw's straight one
-
-
-class RefusedError(ValueError):
-    """A file that is sound, but that nothing here can be trusted with; the message says why."""
 
 
 def tiff_header(path: Path) -> tuple[int, int, int]:
