@@ -325,7 +325,7 @@ def test_runs_that_are_read_are_there_or_made_before():
     plan("demo")  # 03 is compared with 02
     plan("demo/03_train_smart_iqa", "baseline=''")
     with pytest.raises(FileNotFoundError, match="02_train_baseline.yaml: start_from: there is no"):
-        plan("demo/02_train_baseline", "start_from=demo/03_train_smart_iqa")
+        plan("demo/02_train_baseline", "start_from=nowhere/03_train_smart_iqa")
     wanted = "baseline: .*, nor is one made before; did you mean 'try/02_train_baseline'.* There"
     with pytest.raises(FileNotFoundError, match=wanted):
         plan("demo", "baseline=try/02_train_base", "experiment=try")
