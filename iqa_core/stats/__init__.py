@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["blind", "comparison", "intervals", "raters"],
     submod_attrs={
         "blind": ["boosted_blind", "content_blind"],
-        "comparison": ["compare", "compare_seeds", "holm", "power", "steiger"],
+        "comparison": ["compare", "compare_seeds", "holm", "least_holm", "power", "steiger"],
         "intervals": [
             "bootstrap",
             "codes",

@@ -13,6 +13,7 @@ from ..stats import (
     content_blind,
     correlation_interval,
     holm,
+    least_holm,
     own_contents,
     partial_srcc,
     plcc,
@@ -25,7 +26,7 @@ from ..stats import (
 from .cells import BLIND, BOOSTED, LABELS, has_blind_rule, labels_in, with_interval
 
 DIFFERENCES = ["label", "method", "than", "n", "units", "unit", "difference", "low", "high"]
-DIFFERENCES += ["p", "p_holm", "told_apart"]
+DIFFERENCES += ["p", "p_holm", "found"]
 
 
 def results(
@@ -123,16 +124,19 @@ def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=LABE
     that).
 
     Returns columns label, method, than, n, units, unit, difference, low, high, p, p_holm (Holm over
-    the pairs of a label), told_apart (p_holm below .05).
+    the pairs of a label), found: "apart" (p_holm below .05), "not told apart", or that there are
+    too few contents for it: their smallest p is .05 or more after Holm.
     """
     content = data.get("content")
     rows = []
     for label in labels_in(data, labels):
+        of_label, least_p = [], []
         for method, than in pairs:
             pair = compare(data[method], data[than], data[label], content=content)
             part = pair["within"] or pair
             low, high = part["interval"]
-            rows.append(
+            least_p.append(part["least_p"])
+            of_label.append(
                 {
                     "label": label,
                     "method": method,
@@ -146,10 +150,17 @@ def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=LABE
                     "p": part["p"],
                 }
             )
-    data = pd.DataFrame(rows, columns=DIFFERENCES)
-    data["p_holm"] = data.groupby("label").p.transform(lambda p: holm(p))
-    data["told_apart"] = data.p_holm < 0.05
-    return data
+        p = [row["p"] for row in of_label]
+        for row, p_holm, least in zip(of_label, holm(p), least_holm(p, least_p), strict=True):
+            rows.append(row | {"p_holm": p_holm, "found": _found(p_holm, least, row["unit"])})
+    return pd.DataFrame(rows, columns=DIFFERENCES)
+
+
+def _found(p_holm, least, unit):
+    """What an adjusted p-value allows to say, and the smallest that it could have been."""
+    if least >= 0.05:
+        return f"too few {unit}s: p_holm is {least:.3f} at best"
+    return "apart" if p_holm < 0.05 else "not told apart"
 
 
 # ---- from predictions to rows
