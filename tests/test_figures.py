@@ -190,6 +190,26 @@ def test_only_test_images_count(table, split, tested):
         tables.results([(more, split)], table)
 
 
+RUN = {"model": "m", "set": "mine", "split": "s", "split_hash": "h", "seed": 0, "crops": 1}
+RUN |= {"selected_on": "val", "label_kind": "mos"}
+
+
+@pytest.mark.parametrize(
+    ("size", "narrow", "unit"),
+    [(24, True, "contents"), (2, False, "contents"), (1, False, "images"), (36, True, "contents")],
+)
+def test_the_caption_says_too_narrow_under_a_bootstrap_of_few_contents_alone(
+    table, split, tested, size, narrow, unit
+):
+    content = (np.arange(len(table)) // size).astype(str)
+    plain = table.assign(distortion=np.nan, content=content)
+    results = tables.results([(tested, split)], plain)
+    caption = tables.results_caption(results, pd.DataFrame([RUN]))
+    assert f"bootstrap draws of {unit}" in caption
+    assert ("too narrow" in caption) == narrow
+    assert ("t over contents" in caption) == (size > 2)
+
+
 def test_an_image_tested_in_two_runs_is_refused_by_the_join(table, split, tested):
     with pytest.raises(pd.errors.MergeError):
         tables.results([(pd.concat([tested, tested[:1]]), split)], table)

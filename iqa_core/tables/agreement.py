@@ -22,6 +22,7 @@ from ..stats import (
     srcc,
     standard_error,
     t_interval,
+    unit_name,
 )
 from .cells import BLIND, BOOSTED, LABELS, has_blind_rule, labels_in, with_interval
 
@@ -40,9 +41,10 @@ def results(
             on its own training contents.
     table   of the data set. Without distortions it has no baseline and no partial correlation.
 
-    Returns columns label, method, n, contents, and for srcc (by bootstrap of contents),
-    content_srcc, partial and gain (t over contents) the value, _low and _high. gain is how much the
-    partial SRCC exceeds that of a boosted rule which sees no pixels either, paired by content.
+    Returns columns label, method, n, unit and units (contents or images: what a bootstrap draws),
+    contents, and for srcc (by bootstrap), content_srcc, partial and gain (t over contents) the
+    value, _low and _high. gain is how much the partial SRCC exceeds that of a boosted rule which
+    sees no pixels either, paired by content.
 
     Errors: ValueError for a method that made a label, and for predictions of images that are not
     test images of their split.
@@ -59,7 +61,8 @@ def headline(data: pd.DataFrame, method: str) -> dict:
     Names end in the label where it is not `label`: srcc, srcc_label2.
     """
     numbers = {}
-    for row in data[data.method == method].drop(columns="method").to_dict("records"):
+    rows = data[data.method == method].drop(columns=["method", "unit", "units"])
+    for row in rows.to_dict("records"):
         label = row.pop("label")
         suffix = "" if label == "label" else f"_{label}"
         for name, value in row.items():
@@ -224,7 +227,8 @@ def _agreement(test, method, label, content):
     (error,), units, _ = standard_error(
         rank_correlations, *ranked, content=test.get("content"), fisher=True
     )
-    row = {"n": len(test), "contents": None if content is None else content.nunique()}
+    row = {"n": len(test), "unit": unit_name(units, len(test)), "units": units}
+    row["contents"] = None if content is None else content.nunique()
     row |= with_interval("srcc", float(pooled), correlation_interval(pooled, error, units))
     if content is not None:
         within = per_content(test[method], test[label], content)
