@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
 from iqa_core import figures, tables
 from iqa_core.metrics import per_content
@@ -231,14 +232,38 @@ def test_between_tests_of_the_same_networks_seeds_are_no_noise(tested, table):
     same = tables.seed_differences(both.assign(networks="full"), table, [["full", "centre"]]).iloc[
         0
     ]
-    assert same.difference == pytest.approx(loose.difference) and np.isnan(same.p)
+    assert same.difference == pytest.approx(loose.difference)
     assert same.high - same.low < 0.5 * (loose.high - loose.low)
     gaps = [
         within(one(full, table, "full", seed)) - within(one(lesser, table, "centre", seed))
         for seed in SEEDS
     ]
     assert (same.low, same.high) == pytest.approx(t_interval(np.mean(gaps, axis=0)))
-    assert same.found == ("apart" if same.low > 0 else "not told apart")
+    assert same.p == pytest.approx(ttest_1samp(np.mean(gaps, axis=0), 0).pvalue)
+    assert same.found == ("apart" if same.p < 0.05 else "not told apart")
+    # Holm counts such a pair beside the others.
+    twice = tables.seed_differences(
+        both.assign(networks="full"), table, [["full", "centre"], ["centre", "full"]]
+    )
+    assert twice.p_holm.tolist() == pytest.approx([min(1, 2 * same.p)] * 2)
+
+
+def test_contents_of_two_images_are_drawn_whole_where_networks_are_the_same(tested, table):
+    """Too few for an order within a content, so the difference is over all images; but they are not
+    independent."""
+    own, random = tested[tested.variant == "full"], np.random.default_rng(3)
+    pairs = table.assign(content=table.groupby(table.index // 2).image.transform("first"))
+    shift = dict(zip(pairs.content.unique(), random.normal(0, 25, len(pairs) // 2), strict=True))
+    by_content = own.image.map(pairs.set_index("image").content).map(shift)
+    both = pd.concat([own, own.assign(variant="s", predicted=own.predicted + by_content)])
+    both = both.assign(networks="full")
+    rows = [
+        tables.seed_differences(both, truth, [["full", "s"]]).iloc[0]
+        for truth in (pairs, pairs.drop(columns="content"))
+    ]
+    assert [row.units for row in rows] == [72, 144]
+    assert rows[0].difference == rows[1].difference
+    assert rows[0].high - rows[0].low > 1.05 * (rows[1].high - rows[1].low)
 
 
 def test_from_one_training_nothing_is_concluded(tested, table):

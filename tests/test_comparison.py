@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from iqa_core.stats import compare, compare_seeds, holm, power, srcc, steiger
+from iqa_core.stats import compare, compare_seeds, holm, least_holm, power, srcc, steiger
 
 properties = settings(max_examples=25, deadline=None)
 
@@ -138,6 +138,7 @@ def test_five_contents_cannot_prove_anything():
     x, other, y = two_models(50, noise=(0.1, 3.0))
     row = compare(x, other, y, content=np.arange(50) // 10)
     assert row["p"] == row["within"]["p"] == 2 / 32
+    assert row["least_p"] == row["within"]["least_p"] == 2 / 32
 
 
 def test_many_images_are_compared_in_blocks(monkeypatch):
@@ -210,6 +211,14 @@ def test_holm_is_that_of_statsmodels(p):
         holm(p)
     )  # a row that could not be tested is not counted
     assert np.isnan(holm([*p, np.nan])[-1])
+
+
+def test_the_least_that_holm_allows_takes_the_other_rows_as_they_are():
+    assert least_holm([0.5, 0.5, np.nan], [1 / 64] * 3)[:2].tolist() == [2 / 64] * 2
+    # A row that is found leaves a factor less to the others.
+    assert least_holm([1e-4, 0.5], [1e-4, 1 / 64]) == pytest.approx([2e-4, 1 / 64])
+    p, least = np.random.default_rng(0).uniform(size=(2, 9)) ** 2
+    assert (least_holm(np.maximum(p, least), least) <= holm(np.maximum(p, least))).all()
 
 
 # ---- seeds

@@ -210,6 +210,30 @@ def test_differences_are_paired_within_contents_else_over_images(table, tested):
     assert pairs.p_holm.tolist() == [min(1, 2 * p) for p in pairs.p]
 
 
+@pytest.mark.parametrize(
+    ("contents", "pairs", "found"),
+    [
+        (5, 1, "too few contents: p_holm is 0.062 at best"),
+        (7, 4, "too few contents: p_holm is 0.062 at best"),
+        (7, 3, "apart"),
+        (8, 4, "apart"),
+    ],
+)
+def test_a_table_says_where_contents_are_too_few_for_any_finding(contents, pairs, found):
+    generator = np.random.default_rng(0)
+    data = pd.DataFrame({"content": np.repeat(np.arange(contents), 20)})
+    data["label"] = generator.normal(size=len(data))
+    data["good"] = data.label + 0.1 * generator.normal(size=len(data))
+    names = [f"bad{number}" for number in range(pairs)]
+    for name in names:
+        data[name] = data.label + 3 * generator.normal(size=len(data))
+    rows = tables.differences(data, [("good", name) for name in names])
+    assert rows.found.tolist() == [found] * pairs
+    # A pair that is not told apart, though it could have been
+    alike = data.assign(other=data.good)
+    assert tables.differences(alike, [("good", "other")]).found[0] in ("not told apart", found)
+
+
 def test_a_measure_that_made_a_label_cannot_compete(table, split, tested):
     with pytest.raises(ValueError, match="mdsi made the labels"):
         tables.results([(tested.assign(mdsi=1.0), split)], table.assign(mdsi=2.0))
@@ -220,6 +244,26 @@ def test_only_test_images_count(table, split, tested):
     more = pd.concat([tested, pd.DataFrame({"image": trained, "HyperIQA": 1.0, "psnr": 1.0})])
     with pytest.raises(ValueError, match="no test images of their split"):
         tables.results([(more, split)], table)
+
+
+RUN = {"model": "m", "set": "mine", "split": "s", "split_hash": "h", "seed": 0, "crops": 1}
+RUN |= {"selected_on": "val", "label_kind": "mos"}
+
+
+@pytest.mark.parametrize(
+    ("size", "narrow", "unit"),
+    [(24, True, "contents"), (2, False, "contents"), (1, False, "images"), (36, True, "contents")],
+)
+def test_the_caption_says_too_narrow_under_a_bootstrap_of_few_contents_alone(
+    table, split, tested, size, narrow, unit
+):
+    content = (np.arange(len(table)) // size).astype(str)
+    plain = table.assign(distortion=np.nan, content=content)
+    results = tables.results([(tested, split)], plain)
+    caption = tables.results_caption(results, pd.DataFrame([RUN]))
+    assert f"bootstrap draws of {unit}" in caption
+    assert ("too narrow" in caption) == narrow
+    assert ("t over contents" in caption) == (size > 2)
 
 
 def test_an_image_tested_in_two_runs_is_refused_by_the_join(table, split, tested):

@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "is_crossed",
             "versions",
         ],
-        "comparison": ["compare", "compare_seeds", "holm", "power", "steiger"],
+        "comparison": ["compare", "compare_seeds", "holm", "least_holm", "power", "steiger"],
         "intervals": [
             "bootstrap",
             "codes",

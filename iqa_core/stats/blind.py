@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from .comparison import sign_patterns
+from .comparison import least_p, sign_patterns
 from .intervals import correlation_interval, groups, midranks, vectors
 
 TIED = 1e-6  # of the range: values nearer to each other than this are ties
@@ -184,7 +184,8 @@ def compare_specific(predicted, other, label, content, version, *, together=None
 
     Arguments and errors as `content_specific`. Returns a dict of difference, interval (95 %,
     Student's t over contents, widened as there), p (two-sided: signs of the contents' differences,
-    all patterns or 10,000), n and contents; nan, with a RuntimeWarning, where nothing is left.
+    all patterns or 10,000), least_p (the smallest that so many contents allow), n and contents;
+    nan, with a RuntimeWarning, where nothing is left.
     """
     rest = content, version
     first, second = (
@@ -195,7 +196,7 @@ def compare_specific(predicted, other, label, content, version, *, together=None
     values = {name: first["values"][name] - second["values"][name] for name in first["values"]}
     known = [name for name, value in values.items() if np.isfinite(value)]
     gains = np.array([values[name] for name in known])
-    result = {"difference": np.nan, "interval": (np.nan, np.nan), "p": np.nan}
+    result = {"difference": np.nan, "interval": (np.nan, np.nan), "p": np.nan, "least_p": np.nan}
     if len(gains) > 1:
         difference = gains.mean()
         half = stdtrit(len(gains) - 1, 0.975) * _error(gains, sizes[known].to_numpy())
@@ -204,6 +205,7 @@ def compare_specific(predicted, other, label, content, version, *, together=None
         result["difference"] = float(difference)
         result["interval"] = float(difference - half), float(difference + half)
         result["p"] = float(np.mean(sums >= sums[0] - 1e-12))
+        result["least_p"] = least_p(len(gains), PATTERNS)
     return result | {"n": first["n"], "contents": len(gains)}
 
 

@@ -38,15 +38,16 @@ def compare(predicted, other, label, *, content=None, draws: int = 2000, seed: i
     p                      two-sided, by exchanging the two predictors' ranks within whole contents
                            at random (or, where all 2 ** contents exchanges are no more than
                            `draws`, all of them): see `_exchanged`
+    least_p                the smallest p that so many units allow: 2 / 2 ** units, so with 5
+                           contents or fewer none is below .05; 1 / draws where exchanges are drawn
     n, unit, units         rows; "content" or "image", and how many
     draws, exchanges       bootstrap draws; exchanges tried
     within                 with content, the same by the mean of the SRCC within each content:
                            difference, interval (t over contents), p (signs of the contents'
-                           differences), contents used; else None, and where contents have less than
-                           three rows on average
+                           differences), least_p, contents used; else None, and where contents have
+                           less than three rows on average
 
-    With 5 contents or fewer no p can be below .05: the smallest is 2 / 2 ** contents. Constant
-    predictions or labels: NaN and a RuntimeWarning.
+    Constant predictions or labels: NaN and a RuntimeWarning.
 
     Errors: ValueError as `vectors` and `groups`.
 
@@ -60,7 +61,7 @@ def compare(predicted, other, label, *, content=None, draws: int = 2000, seed: i
     first, second = (plcc(values, ranks[2]) if n else np.nan for values in ranks[:2])
     difference = first - second
     row = {"srcc": first, "other_srcc": second, "difference": difference}
-    row |= {"interval": (np.nan, np.nan), "p": np.nan, "n": n}
+    row |= {"interval": (np.nan, np.nan), "p": np.nan, "least_p": np.nan, "n": n}
     row |= {"unit": unit_name(len(names), n), "units": len(names)}
     row |= {"draws": 0, "exchanges": 0, "within": None}
     if len(names) < 2 or not np.isfinite(difference):
@@ -74,6 +75,7 @@ def compare(predicted, other, label, *, content=None, draws: int = 2000, seed: i
     )
     row["interval"] = _student(difference, error, units - 1)
     row["p"], row["exchanges"] = _exchanged(*ranks, number, draws=row["draws"], seed=seed)
+    row["least_p"] = least_p(units, row["draws"])
     if content is not None and 3 * units <= n:
         row["within"] = _within(*ranked, content, row["draws"], seed)
     return row
@@ -96,13 +98,25 @@ def _rank_correlation(x, y) -> float:
     return rank_correlations(x, y)[0]
 
 
+def _few(units: int, draws: int) -> bool:
+    """Whether all 2 ** units patterns of signs are tried."""
+    return units < 63 and 2**units <= draws
+
+
+def least_p(units: int, draws: int) -> float:
+    """The smallest p that `sign_patterns` can give: of all patterns the observed one and its
+    opposite are as far out; of drawn ones the observed one.
+    """
+    return 2 / 2**units if _few(units, draws) else 1 / draws
+
+
 def sign_patterns(units: int, draws: int, seed: int):
     """Blocks (m, units) of signs -1 and 1: all 2 ** units patterns if these are no more than
     `draws`, else that many at random.
 
     The pattern of ones, which is what was observed, is always among them, so a p-value never is 0.
     """
-    few = units < 63 and 2**units <= draws
+    few = _few(units, draws)
     total = 2**units if few else draws
     block = max(1, BLOCK // units)
     generator = np.random.default_rng(seed)
@@ -154,8 +168,10 @@ def _within(x, other, y, content, draws, seed) -> dict:
         "interval": t_interval(gains),
         "contents": len(gains),
         "p": np.nan,
+        "least_p": np.nan,
     }
     if len(gains) > 1:
+        row["least_p"] = least_p(len(gains), draws)
         sums = [np.abs(signs @ gains) for signs in sign_patterns(len(gains), draws, seed)]
         sums = np.concatenate(sums)
         row["p"] = float(np.mean(sums >= sums[0] - 1e-12))
@@ -205,6 +221,19 @@ def holm(p) -> np.ndarray:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
     return adjusted
+
+
+def least_holm(p, least_p) -> np.ndarray:
+    """What each of the p-values (m,) of one table would be after Holm's adjustment, were it the
+    smallest that its test can give, `least_p` (m,), and the others as they are: where that is .05
+    or more, nothing could have been found.
+    """
+    p, least_p = np.asarray(p, dtype=float), np.asarray(least_p, dtype=float)
+    found = []
+    for row in range(len(p)):
+        at_best = np.where(np.arange(len(p)) == row, least_p, p)
+        found.append(holm(at_best)[row])
+    return np.array(found)
 
 
 def compare_seeds(

@@ -14,29 +14,20 @@ from ..stats import (
     content_specific,
     correlation_interval,
     holm,
+    least_holm,
     own_contents,
     plcc,
     rank_correlations,
     resampled_interval,
     srcc,
     standard_error,
+    unit_name,
     versions,
 )
 from .cells import BLIND, LABELS, blind_rule, crossed, labels_in, with_interval
 
-DIFFERENCES = [
-    "label",
-    "statistic",
-    "method",
-    "than",
-    "n",
-    "units",
-    "unit",
-    "difference",
-    "low",
-    "high",
-]
-DIFFERENCES += ["p", "p_holm", "told_apart"]
+DIFFERENCES = ["label", "statistic", "method", "than", "n", "units", "unit"]
+DIFFERENCES += ["difference", "low", "high", "p", "p_holm", "found"]
 
 
 def results(
@@ -51,10 +42,10 @@ def results(
     table   of the data set. Where it is not crossed (`cells.crossed`) there is no content-blind row
             and no content-specific correlation.
 
-    Returns columns label, method, n, contents, and for srcc (by bootstrap of contents),
-    content_srcc and specific (t over contents) the value, _low and _high; specific_p, of "it is 0"
-    by permuting contents. Of the content-blind row nothing is left: specific is nan there.
-    `attrs["set"]` is the data set's name.
+    Returns columns label, method, n, unit and units (contents or images: what a bootstrap draws),
+    contents, and for srcc (by bootstrap), content_srcc and specific (t over contents) the value,
+    _low and _high; specific_p, of "it is 0" by permuting contents. Of the content-blind row nothing
+    is left: specific is nan there. `attrs["set"]` is the data set's name.
 
     Errors: ValueError for a method that made a label, and for predictions of images that are not
     test images of their split.
@@ -73,7 +64,8 @@ def headline(data: pd.DataFrame, method: str) -> dict:
     Names end in the label where it is not `label`: srcc, srcc_label2.
     """
     numbers = {}
-    for row in data[data.method == method].drop(columns="method").to_dict("records"):
+    rows = data[data.method == method].drop(columns=["method", "unit", "units"])
+    for row in rows.to_dict("records"):
         label = row.pop("label")
         suffix = "" if label == "label" else f"_{label}"
         for name, value in row.items():
@@ -140,20 +132,29 @@ def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=LABE
     networks: what another seed would give is no part of it (`seed_differences` is for that).
 
     Returns columns label, statistic, method, than, n, units, unit, difference, low, high, p, p_holm
-    (Holm over the pairs of a label and statistic), told_apart (p_holm below .05).
+    (Holm over the pairs of a label and statistic), found: "apart" (p_holm below .05), "not told
+    apart", or that there are too few contents for it: their smallest p is .05 or more after Holm.
     """
     kinds = [_difference, _specific_difference] if crossed(data) else [_difference]
     rows = []
     for label in labels_in(data, labels):
         for kind in kinds:
+            of_table = []
             for method, than in pairs:
                 row = {"label": label, "method": method, "than": than}
-                rows.append(row | kind(data, method, than, label))
-    data = pd.DataFrame(rows, columns=DIFFERENCES)
-    tables = data.groupby(["label", "statistic"]).p
-    data["p_holm"] = tables.transform(lambda p: holm(p))
-    data["told_apart"] = data.p_holm < 0.05
-    return data
+                of_table.append(row | kind(data, method, than, label))
+            p = [row["p"] for row in of_table]
+            best = least_holm(p, [row.pop("least_p") for row in of_table])
+            for row, p_holm, least in zip(of_table, holm(p), best, strict=True):
+                rows.append(row | {"p_holm": p_holm, "found": _found(p_holm, least, row["unit"])})
+    return pd.DataFrame(rows, columns=DIFFERENCES)
+
+
+def _found(p_holm, least, unit):
+    """What an adjusted p-value allows to say, and the smallest that it could have been."""
+    if least >= 0.05:
+        return f"too few {unit}s: p_holm is {least:.3f} at best"
+    return "apart" if p_holm < 0.05 else "not told apart"
 
 
 # ---- from predictions to rows
@@ -215,7 +216,8 @@ def _agreement(test, method, label):
     (error,), units, _ = standard_error(
         rank_correlations, *ranked, content=test.get("content"), fisher=True
     )
-    row = {"n": len(test), "contents": None if content is None else content.nunique()}
+    row = {"n": len(test), "unit": unit_name(units, len(test)), "units": units}
+    row["contents"] = None if content is None else content.nunique()
     row |= with_interval("srcc", float(pooled), correlation_interval(pooled, error, units))
     if content is not None:
         within = per_content(test[method], test[label], content)
@@ -232,7 +234,8 @@ def _difference(data, method, than, label):
         part = pair["within"]
         row |= {"statistic": "content_srcc", "units": part["contents"]}
     low, high = part["interval"]
-    return row | {"difference": part["difference"], "low": low, "high": high, "p": part["p"]}
+    row |= {"difference": part["difference"], "low": low, "high": high}
+    return row | {"p": part["p"], "least_p": part["least_p"]}
 
 
 def _specific_difference(data, method, than, label):
@@ -241,7 +244,8 @@ def _specific_difference(data, method, than, label):
     pair = compare_specific(*versus, together=data.get("together"))
     row = {"statistic": "specific", "n": pair["n"], "unit": "content", "units": pair["contents"]}
     low, high = pair["interval"]
-    return row | {"difference": pair["difference"], "low": low, "high": high, "p": pair["p"]}
+    row |= {"difference": pair["difference"], "low": low, "high": high}
+    return row | {"p": pair["p"], "least_p": pair["least_p"]}
 
 
 def _statistics(test, method, label):

@@ -71,12 +71,14 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
         f"Agreement on {first.n} test images{contents} "
         f"({_listed(runs.set)}, labels: {_listed(runs.label_kind)}).",
         "In brackets 95 % intervals, t on Fisher's z: pooled SRCC by 2,000 bootstrap draws of "
-        "contents (else images), Student's t over contents (per-content SRCC, content-specific).",
+        f"{first.unit}s.",
     ]
-    if data.contents.notna().all() and data.contents.min() < 15:
+    if "content_srcc" in data:
+        sentences.append("Per-content SRCC and what is taken within contents: t over contents.")
+    if first.unit == "content" and first.units < 15:
         sentences.append(
-            "Fewer than 15 contents: the bootstrap intervals are too narrow, and one rotation "
-            "proves little."
+            "Fewer than 15 contents: the bootstrap intervals, of pooled SRCC, are too narrow, and "
+            "one rotation proves little."
         )
     if "specific" in data:
         sentences.append(

@@ -4,6 +4,7 @@ the labels on average.
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtr, stdtrit
 
 from ..stats import (
     codes,
@@ -13,7 +14,6 @@ from ..stats import (
     rank_correlations,
     srcc,
     standard_error,
-    t_interval,
 )
 from .cells import with_interval
 
@@ -71,9 +71,8 @@ def mean_agreement(
         "seeds": predictions.columns.unique(0).size,
     }
     single = pd.DataFrame({"srcc": predictions.apply(lambda run: srcc(run.to_numpy(), labels))})
-    # Whole contents are drawn wherever the table has them, also where each has few images.
-    drawn = truth.content if "content" in truth and truth.content.notna().all() else None
     ranked = [codes(values) for values in (*predictions.T.to_numpy(), labels)]
+    drawn = drawn_contents(truth)
     error, units, _ = standard_error(_mean_srcc, *ranked, content=drawn, fisher=True)
     mean = single.srcc.mean()
     row |= with_interval("srcc", mean, correlation_interval(mean, error, units))
@@ -88,6 +87,11 @@ def mean_agreement(
     single = single.groupby(level="seed").mean()
     row["seed_sd"] = single[headline_statistic(content)].std()
     return row, single
+
+
+def drawn_contents(truth: pd.DataFrame) -> pd.Series | None:
+    """The contents that are drawn whole: wherever a table has them, also where each has few."""
+    return truth.content if "content" in truth and truth.content.notna().all() else None
 
 
 def _mean_srcc(*ranked):
@@ -110,25 +114,36 @@ def mean_interval(values: pd.Series) -> tuple[float, float]:
 
 
 def mean_difference(
-    predictions: pd.DataFrame, other: pd.DataFrame, label: pd.Series, content: pd.Series | None
-) -> tuple[float, tuple[float, float], int]:
+    predictions: pd.DataFrame, other: pd.DataFrame, truth: pd.DataFrame, label: str
+) -> dict:
     """How much SRCC the trainings of `predictions` have more than those of `other`, on average.
 
-    Returns the difference, its 95 % interval and the number of units: with contents the mean over
-    contents, t interval; else over all images, interval by bootstrap of images.
+    truth   the table by image: `label` and, optionally, content.
+
+    Returns a dict of difference, low and high (95 %), p and units: where images share contents the
+    mean over contents, else over all images, its error by bootstrap of whole contents or images;
+    Student's t.
     """
+    truth = truth.loc[predictions.index]
     trainings = predictions.shape[1]
 
     def loss(*ranked):
         values = rank_correlations(*ranked)
         return np.mean(values[:trainings]) - np.mean(values[trainings:])
 
-    columns = [*predictions.T.to_numpy(), *other.loc[predictions.index].T.to_numpy(), label]
+    columns = [*predictions.T.to_numpy(), *other.loc[predictions.index].T.to_numpy(), truth[label]]
     ranked = [codes(values) for values in columns]
+    content = own_contents(truth)
     if content is None:
         value = loss(*ranked)
-        error, units, _ = standard_error(loss, *ranked)
-        return value, (value - 1.96 * error, value + 1.96 * error), units
-    of_contents = over_contents(loss, *ranked, content=content)["values"].values()
-    values = [value for value in of_contents if np.isfinite(value)]
-    return float(np.mean(values)), t_interval(values), len(values)
+        error, units, _ = standard_error(loss, *ranked, content=drawn_contents(truth))
+    else:
+        values = np.array(list(over_contents(loss, *ranked, content=content)["values"].values()))
+        values = values[np.isfinite(values)]
+        value, units = values.mean(), len(values)
+        error = values.std(ddof=1) / np.sqrt(units) if units > 1 else np.nan
+    half = stdtrit(units - 1, 0.975) * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * stdtr(units - 1, -np.abs(value) / error) if value else 1.0
+    row = {"units": units, "difference": float(value), "low": value - half, "high": value + half}
+    return row | {"p": float(p)}

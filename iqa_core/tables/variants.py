@@ -101,8 +101,8 @@ def seed_differences(
     images. With two or more trainings of each, these and the contents are random effects
     (`stats.compare_seeds`). With fewer it is between two trained networks, the first of each: an
     interval by contents, no p, and nothing is concluded. Where an optional column `networks` says
-    that both are tests of the same networks, seeds are no noise: the interval is paired, over
-    contents, of these networks.
+    that both are tests of the same networks, seeds are no noise: interval and p are of a paired t
+    over contents, of these networks.
 
     Returns columns label, variant, than, n, units (contents of three images or more, else images),
     trainings, difference, low, high, p, p_holm (over the pairs of a label), found.
@@ -112,10 +112,8 @@ def seed_differences(
         of_label = [_difference(tested, table, label, *pair) for pair in pairs]
         adjusted = holm([row["p"] for row in of_label])
         for row, p_holm in zip(of_label, adjusted, strict=True):
-            same_networks = row.pop("same_networks")
-            apart = row["low"] > 0 or row["high"] < 0 if same_networks else p_holm < 0.05
-            found = "apart" if apart else "not told apart"
-            if row["trainings"] < 2 and not same_networks:
+            found = "apart" if p_holm < 0.05 else "not told apart"
+            if not row.pop("same_networks") and row["trainings"] < 2:
                 found = "one training: nothing is concluded"
             rows.append(row | {"p_holm": p_holm, "found": found})
     return pd.DataFrame(rows, columns=DIFFERENCES)
@@ -137,9 +135,10 @@ def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=LABE
     seeds = intact.columns.unique(0)
     rows = []
     for label in labels_in(table, labels):
-        lost, (low, high), units = mean_difference(intact, shuffled, truth[label], content)
+        lost = mean_difference(intact, shuffled, truth, label)
+        low, high = lost["low"], lost["high"]
         single = [
-            mean_difference(intact[[seed]], shuffled[[seed]], truth[label], content)[0]
+            mean_difference(intact[[seed]], shuffled[[seed]], truth, label)["difference"]
             for seed in seeds
         ]
         agreement, _ = mean_agreement(intact, truth, label)
@@ -147,11 +146,11 @@ def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=LABE
             {
                 "label": label,
                 "n": len(truth),
-                "units": units,
+                "units": lost["units"],
                 "trainings": len(seeds),
                 "draws": shuffled.shape[1] // len(seeds),
                 "intact": agreement[headline_statistic(content)],
-                "lost": lost,
+                "lost": lost["difference"],
                 "low": low,
                 "high": high,
                 "least": min(single),
@@ -209,11 +208,7 @@ def _difference(tested, table, label, variant, than):
 
     networks = tested.get("networks", tested.variant).groupby(tested.variant).first()
     if networks[variant] == networks[than]:
-        value, (low, high), units = mean_difference(
-            first, second, truth[label], own_contents(truth)
-        )
-        row |= {"units": units, "difference": value, "low": low, "high": high, "p": np.nan}
-        return row | {"same_networks": True}
+        return row | mean_difference(first, second, truth, label) | {"same_networks": True}
 
     # The interval within contents needs no draws.
     draws = 2000 if own_contents(truth) is None else 2
