@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from .comparison import least_p, sign_patterns
+from .comparison import sign_test
 from .intervals import correlation_interval, groups, midranks, vectors
 
 TIED = 1e-6  # of the range: values nearer to each other than this are ties
@@ -200,12 +200,9 @@ def compare_specific(predicted, other, label, content, version, *, together=None
     if len(gains) > 1:
         difference = gains.mean()
         half = stdtrit(len(gains) - 1, 0.975) * _error(gains, sizes[known].to_numpy())
-        patterns = sign_patterns(len(gains), PATTERNS, seed=0)
-        sums = np.concatenate([np.abs(signs @ gains) for signs in patterns])
         result["difference"] = float(difference)
         result["interval"] = float(difference - half), float(difference + half)
-        result["p"] = float(np.mean(sums >= sums[0] - 1e-12))
-        result["least_p"] = least_p(len(gains), PATTERNS)
+        result["p"], result["least_p"] = sign_test(gains, draws=PATTERNS)
     return result | {"n": first["n"], "contents": len(gains)}
 
 

@@ -75,7 +75,7 @@ def compare(predicted, other, label, *, content=None, draws: int = 2000, seed: i
     )
     row["interval"] = _student(difference, error, units - 1)
     row["p"], row["exchanges"] = _exchanged(*ranks, number, draws=row["draws"], seed=seed)
-    row["least_p"] = least_p(units, row["draws"])
+    row["least_p"] = _least_p(units, row["draws"])
     if content is not None and 3 * units <= n:
         row["within"] = _within(*ranked, content, row["draws"], seed)
     return row
@@ -103,14 +103,14 @@ def _few(units: int, draws: int) -> bool:
     return units < 63 and 2**units <= draws
 
 
-def least_p(units: int, draws: int) -> float:
-    """The smallest p that `sign_patterns` can give: of all patterns the observed one and its
+def _least_p(units: int, draws: int) -> float:
+    """The smallest p that `_signs` can give: of all patterns the observed one and its
     opposite are as far out; of drawn ones the observed one.
     """
     return 2 / 2**units if _few(units, draws) else 1 / draws
 
 
-def sign_patterns(units: int, draws: int, seed: int):
+def _signs(units: int, draws: int, seed: int):
     """Blocks (m, units) of signs -1 and 1: all 2 ** units patterns if these are no more than
     `draws`, else that many at random.
 
@@ -145,7 +145,7 @@ def _exchanged(x, other, y, number, *, draws: int, seed: int) -> tuple[float, in
     sums = np.column_stack([np.bincount(number, weights) for weights in (d * y, d, 2 * m * d)])
     base, total, squares = m @ y, m.sum(), m @ m + d @ d
     blocks = []
-    for signs in sign_patterns(len(sums), draws, seed):
+    for signs in _signs(len(sums), draws, seed):
         covariance, shift, cross = (signs @ sums).T
         pair = []
         for side in (1, -1):
@@ -171,11 +171,17 @@ def _within(x, other, y, content, draws, seed) -> dict:
         "least_p": np.nan,
     }
     if len(gains) > 1:
-        row["least_p"] = least_p(len(gains), draws)
-        sums = [np.abs(signs @ gains) for signs in sign_patterns(len(gains), draws, seed)]
-        sums = np.concatenate(sums)
-        row["p"] = float(np.mean(sums >= sums[0] - 1e-12))
+        row["p"], row["least_p"] = sign_test(gains, draws=draws, seed=seed)
     return row
+
+
+def sign_test(gains: np.ndarray, *, draws: int, seed: int = 0) -> tuple[float, float]:
+    """p of "their mean is 0", two-sided, by turning the signs of gains (units,), and the smallest p
+    that so many units allow.
+    """
+    sums = [np.abs(signs @ gains) for signs in _signs(len(gains), draws, seed)]
+    sums = np.concatenate(sums)
+    return float(np.mean(sums >= sums[0] - 1e-12)), _least_p(len(gains), draws)
 
 
 def steiger(predicted, other, label) -> dict:
