@@ -7,6 +7,8 @@ import itertools
 import os
 import re
 import struct
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from conftest import REPOSITORY
 from decoders import by_another_decoder, chunk, on_white, png
 from pictures import noise, save
 from PIL import Image
@@ -246,6 +249,13 @@ def test_of_a_tiff_the_tag_turns_and_not_the_xmp(tmp_path):
         height, width = read_image(tmp_path / name).shape[:2]
         assert image_size(tmp_path / name) == (width, height)
         assert (height, width) == ((9, 5) if name == "both.tif" else (5, 9))
+
+
+def test_libraries_of_single_formats_are_imported_when_such_a_file_is_read():
+    code = "import sys, iqa_core.pixels.read, iqa_core.pixels.cache; "
+    code += "print({'tifffile', 'imagecodecs'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True)
+    assert done.stdout.decode().strip() == "set()"
 
 
 # ---- refusals

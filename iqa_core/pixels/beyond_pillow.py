@@ -75,9 +75,7 @@ def _deep_jpeg2000(path, mode):
         return None
     bits = max(depths)
     if len(depths) > 1 or bits > 16:
-        raise RefusedError(
-            "its channels differ in bits or have a sign; write it with 8 or 16 bits"
-        )
+        raise RefusedError("its channels differ in bits or have a sign; write it with 8 or 16 bits")
     from imagecodecs import jpeg2k_decode
 
     return Image.fromarray((jpeg2k_decode(data) >> bits - 8).astype(np.uint8), mode)
