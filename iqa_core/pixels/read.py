@@ -57,7 +57,7 @@ def read_image(path: Path, **rule) -> np.ndarray:
     Raises:
         FileNotFoundError: for a missing file.
         ValueError: for one that cannot be decoded to the end, is of a kind that is not read, has
-            more than 120 megapixels, or is refused by `resize`. All name it, the reason and the fix.
+            more than 120 megapixels, or is refused by `resize`. All name file, reason and fix.
     """
     try:
         _check_ending(path)
