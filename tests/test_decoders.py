@@ -377,6 +377,8 @@ def compared(path):
     """How `read_image` compares with another decoder, whose picture may have to be turned."""
     read, data = read_image(path), path.read_bytes()
     assert image_size(path) == read.shape[1::-1], path
+    if path.name == "decompression_bomb_extents.gif":  # giflib takes 13 GB for its later frames
+        return "no other decoder"
     try:
         other = by_another_decoder(data)
     except Exception as error:
