@@ -92,8 +92,8 @@ JPEG 2000 in colour beyond 8 bits | the upper 8 bits (OpenJPEG by imagecodecs) |
 white black
 floats, numbers with a sign or of 32 bits | refused: nothing says which value is white | clipped, \
 or wrapped round
-TIFF in CIELAB, inks other than CMYK, YCbCr without compression | refused by name | an exception, \
-or other colours
+TIFF in CIELAB of 16 bits, inks other than CMYK, YCbCr without compression | refused by name | an \
+exception, or other colours
 CMYK | Pillow's conversion, without profile | the same
 colour profile (wide gamut) | not applied | not applied
 animation, several pages | the first frame | the first frame
