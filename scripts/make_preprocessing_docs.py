@@ -92,8 +92,8 @@ JPEG 2000 in colour beyond 8 bits | the upper 8 bits (OpenJPEG by imagecodecs) |
 white black
 floats, numbers with a sign or of 32 bits | refused: nothing says which value is white | clipped, \
 or wrapped round
-TIFF in CIELAB, inks other than CMYK, YCbCr without compression | refused by name | an exception, \
-or other colours
+TIFF in CIELAB of 16 bits, inks other than CMYK, YCbCr without compression | refused by name | an \
+exception, or other colours
 CMYK | Pillow's conversion, without profile | the same
 colour profile (wide gamut) | not applied | not applied
 animation, several pages | the first frame | the first frame
@@ -103,7 +103,7 @@ Pillow opens
 HEIC, JPEG XL, raw files of cameras | listed by `data check` as not read; a raw file would give \
 the small copy that it begins with | an exception, or that copy
 hidden files and folders, `__MACOSX` | passed over | read as pictures
-above {read.MEGAPIXELS} megapixels | refused before decoding; below, little more than 2 GB of \
+above {read.MEGAPIXELS} megapixels | refused before decoding; below, at most 2.5 GB of \
 memory | a warning above 89, an exception above 179
 smaller than the crop | enlarged (the contract's filter, bilinear as a rule) until the shorter \
 side is the crop: to the model it looks blurred, so trust such a score less | an exception, or \

@@ -25,7 +25,7 @@ ENDINGS |= {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
 # those of kinds that are not read; raw ones would be taken for the small copy that they begin with
 NOT_READ = {".heic", ".heif", ".hif", ".jxl", ".psd", ".tga", ".exr", ".hdr", ".dng", ".cr2"}
 NOT_READ |= {".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"}
-# of a file that is read, else refused: 1.3 to 2.2 GB of memory at the peak; telephones reach 108
+# of a file that is read, else refused: 1.3 to 2.5 GB of memory at the peak; telephones reach 108
 MEGAPIXELS = 120
 ENLARGED = 16  # megapixels that an image may be enlarged to
 REASONS = {
@@ -47,8 +47,8 @@ def read_image(path: Path, **rule) -> np.ndarray:
     """Decode an image file to uint8 RGB (h, w, 3), upright by its EXIF orientation, on white where
     it is transparent.
 
-    Of 12 or 16 bits the upper 8 are kept; of an animation, the first frame; colour profiles are not
-    applied. Pillow's warnings are switched off: here is decided what they are about.
+    Of more than 8 bits the upper 8 are kept; of an animation, the first frame; colour profiles are
+    not applied. Pillow's warnings are switched off: here is decided what they are about.
 
     Args:
         path: of the file.
@@ -56,8 +56,8 @@ def read_image(path: Path, **rule) -> np.ndarray:
 
     Raises:
         FileNotFoundError: for a missing file.
-        ValueError: for one that cannot be decoded to the end, has more than 120 megapixels, or is
-            refused by `resize`. All name it and the fix.
+        ValueError: for one that cannot be decoded to the end, is of a kind that is not read, has
+            more than 120 megapixels, or is refused by `resize`. All name file, reason and fix.
     """
     try:
         _check_ending(path)

@@ -16,12 +16,14 @@ from PIL import Image
 from .beyond_pillow import RefusedError
 
 FIRST_BYTES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6  # kinds of colour
-CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
+# kinds of colour, and the channels of each
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
+CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, CIELAB: 3}
 MOST_CHANNELS = 8
 UNSIGNED = 1
 NUMBERS = {UNSIGNED: "numbers", 2: "numbers with a sign", 3: "floats"}
 UNCOMPRESSED, OLD_JPEG = 1, 6  # kinds of compression
+ONE_PLANE = 1
 PREMULTIPLIED, STRAIGHT, COREL = 1, 2, 999  # kinds of alpha; the last is Corel Draw's straight one
 
 
@@ -41,8 +43,8 @@ def read_tiff(path: Path) -> tuple[Image.Image, int]:
     """
     with _first_page(path) as page:
         _check(page)
-        if page.photometric == YCBCR or page.compression == OLD_JPEG:
-            return _by_libtiff(path), 1
+        if page.photometric in (YCBCR, CIELAB) or page.compression == OLD_JPEG:
+            return _by_pillow(path), 1
         samples = page.asarray(squeeze=False, maxworkers=1)[:, 0]  # (planes, h, w, channels)
         samples = np.moveaxis(samples, 0, 2).reshape(*samples.shape[1:3], -1)
         if samples.dtype == bool:
@@ -93,6 +95,10 @@ def _check(page):
             f"it has {channels} channels in {page.imagedepth} layers, too few for {kind} or more "
             f"than a picture; write it as RGB"
         )
+    if page.photometric == CIELAB and (bits, channels, page.planarconfig) != (8, 3, ONE_PLANE):
+        raise RefusedError(
+            "its colours are CIELAB, not of 3 x 8 bits in one plane; write it as RGB"
+        )
     if page.photometric == PALETTE and page.colormap is None:
         raise RefusedError("it has no palette, but its values are numbers of a palette's colours")
     _check_data(page)
@@ -107,8 +113,10 @@ def _check_data(page):
         raise RefusedError("it is truncated, or tells wrongly where its pixels are")
 
 
-def _by_libtiff(path):
-    """Pillow's reading, by libtiff, which knows the ways in which JPEG shares colour; upright."""
+def _by_pillow(path):
+    """Upright, by Pillow, whose libtiff knows the ways in which JPEG shares colour, and whose
+    LittleCMS knows CIELAB.
+    """
     with Image.open(path, formats=["TIFF"]) as image:
         image.info.pop("xmp", None)  # where Pillow finds another orientation than the tag's
         return image.convert("RGB")
