@@ -10,6 +10,7 @@ import sys
 
 import pandas as pd
 import pytest
+import stated_tables
 import tiny_project
 import yaml
 from conftest import REPOSITORY
@@ -76,6 +77,12 @@ def test_the_table_has_every_method_and_the_rules_that_see_no_pixel(root):
     assert str(results.n[0]) in (root / "figures/tiny-results.tex").read_text()
     differences = pd.read_csv(root / "figures/tiny-differences.csv")
     assert len(differences) == 2, "a pair of methods under two labels"
+
+
+def test_every_table_states_what_its_numbers_are_of(root):
+    found, number = stated_tables.faults(root, "tiny")
+    assert not found, "\n".join(found)
+    assert number >= 9, "01, 02, 03 and 10 display 1, 1, 2 and 2, and write 3"
 
 
 def test_smart_iqa_found_what_to_compare_with_by_itself(root):

@@ -25,6 +25,8 @@ from ..stats import (
     unit_name,
 )
 from .cells import BLIND, BOOSTED, LABELS, has_blind_rule, labels_in, with_interval
+from .images import content_blind_column
+from .statement import STATED
 
 DIFFERENCES = ["label", "method", "than", "n", "units", "unit", "difference", "low", "high"]
 DIFFERENCES += ["p", "p_holm", "found"]
@@ -61,7 +63,7 @@ def headline(data: pd.DataFrame, method: str) -> dict:
     Names end in the label where it is not `label`: srcc, srcc_label2.
     """
     numbers = {}
-    rows = data[data.method == method].drop(columns=["method", "unit", "units"])
+    rows = data[data.method == method].drop(columns=["method", *STATED[1:]], errors="ignore")
     for row in rows.to_dict("records"):
         label = row.pop("label")
         suffix = "" if label == "label" else f"_{label}"
@@ -79,19 +81,22 @@ def over_splits(
     tests   as for `results`, with the same methods in each.
 
     Returns columns label, statistic (srcc; plcc, raw; plcc5, after the 5-parameter logistic;
-    content_srcc where images share contents), method, splits, n (test images a split), median,
-    mean, std over splits, low and high of the mean (`stats.resampled_interval`: splits share
-    images).
+    content_srcc where images share contents), method, splits, n (test images a split), unit
+    ("split"), median, mean, std over splits, low and high of the mean (`stats.resampled_interval`:
+    splits share images). Among the methods is the content-blind rule, where the set has one.
     """
     # Splits share images, so the variance of their mean needs the sizes of both parts.
     train = np.median([split.isin(["train", "val"]).sum() for _, split in tests])
     test = np.median([(split == "test").sum() for _, split in tests])
-    methods = _methods(tests)
+    methods = _methods(tests) + [BLIND] * has_blind_rule(table)
     rows = []
     for label in labels_in(table, labels):
         of_splits = []
-        for predictions, _ in tests:
+        for predictions, split in tests:
             tested = predictions.merge(table, on="image", validate="one_to_one")
+            if BLIND in methods:
+                tested = tested.merge(content_blind_column(table, split, label=label), on="image")
+                tested = tested.rename(columns={"content_blind": BLIND})
             statistics = {method: _statistics(tested, method, label) for method in methods}
             of_splits.append(pd.DataFrame(statistics))
         scores = pd.concat(of_splits, keys=range(len(of_splits)))
@@ -270,6 +275,7 @@ def _summary(values, *, train, test):
     return {
         "splits": len(values),
         "n": int(test),
+        "unit": "split",
         "median": values.median(),
         "mean": values.mean(),
         "std": values.std(),

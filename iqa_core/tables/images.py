@@ -133,7 +133,8 @@ def attention_analysis(
     table, part   all rows of the set, and the part of each
 
     Returns a row a quantity, by a short name: quantity (in words), value, low, high (95 %; NaN
-    where there is no interval) and interval: on which side of 0 it lies.
+    where there is no interval), n, unit (of the intervals), and interval: on which side of 0 it
+    lies.
     """
     contents = own_contents(tested)  # None where images share none
     where = "over all images" if contents is None else "within contents"
@@ -164,6 +165,7 @@ def attention_analysis(
     analysis = pd.DataFrame(rows, index=["quantity", "value", "low", "high"]).T
     numbers = ["value", "low", "high"]
     analysis[numbers] = analysis[numbers].astype(float)
+    analysis = analysis.assign(n=len(tested), unit=pooled["unit"])
     sides = [analysis.low > 0, analysis.high < 0, analysis.low.isna()]
     analysis["interval"] = np.select(sides, ["above 0", "below 0", ""], "holds 0: undecided")
     return analysis

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from .cells import BLIND, BOOSTED, cell
+from .statement import STATED
 
 FAMILY = {"vsi"}  # full-reference measures of the family that made the demo's label: with a note
 TITLES = {
@@ -44,7 +45,10 @@ def _verdict(row, of_label):
 def readable(data: pd.DataFrame) -> pd.DataFrame:
     """`results` for people: a row a label and method, each figure with its interval as text."""
     rows = data.to_dict("records")
-    shown = pd.DataFrame({"label": data.label, "method": data.method.map(_shown_name), "n": data.n})
+    shown = pd.DataFrame({"label": data.label, "method": data.method.map(_shown_name)})
+    shown[[name for name in STATED if name in data]] = data[
+        [name for name in STATED if name in data]
+    ]
     for title, name in TITLES.items():
         if name in data:
             shown[title] = [cell(row, name) for row in rows]
@@ -98,7 +102,7 @@ def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
     boosted rule in the footnote.
     """
     table = readable(data)
-    titles = list(table.columns[1:])
+    titles = [title for title in table if title not in STATED]
     lines = [
         r"\begin{table}",
         r"  \centering",

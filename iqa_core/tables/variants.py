@@ -14,6 +14,7 @@ from ..stats import (
     own_contents,
     partial_srcc,
     t_interval,
+    unit_name,
 )
 from .cells import (
     BLIND,
@@ -25,6 +26,7 @@ from .cells import (
     labels_in,
     with_interval,
 )
+from .statement import STATED
 from .trainings import (
     by_content,
     headline_statistic,
@@ -35,8 +37,8 @@ from .trainings import (
     without_seeds,
 )
 
-DIFFERENCES = ["label", "variant", "than", "n", "units", "trainings", "difference", "low", "high"]
-DIFFERENCES += ["p", "p_holm", "found"]
+DIFFERENCES = ["label", "variant", "than", "n", "units", "unit", "trainings", "difference", "low"]
+DIFFERENCES += ["high", "p", "p_holm", "found"]
 
 
 def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS) -> pd.DataFrame:
@@ -47,9 +49,10 @@ def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS)
              draw, repetitions within a training.
     part     the part of each table row.
 
-    Returns columns label, variant, seed, n, contents, seeds, and the value, _low and _high of srcc
-    (over all images, bootstrap), content_srcc (mean SRCC within contents), partial (given the
-    content-blind baseline, within contents) and gain (how much of it exceeds a boosted blind rule).
+    Returns columns label, variant, seed, n, contents, trainings, unit and units (what a bootstrap
+    draws), and the value, _low and _high of srcc (over all images, bootstrap), content_srcc (mean
+    SRCC within contents), partial (given the content-blind baseline, within contents) and gain (how
+    much of it exceeds a boosted blind rule).
     Values are averaged over the trainings first, so the intervals, t over contents, are of these
     trainings; seed_sd, the standard deviation of the headline (content_srcc, else srcc) over
     trainings, is beside them. Sets without contents or distortions have fewer columns; with both
@@ -73,9 +76,9 @@ def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS)
         rules = {BLIND: without_seeds(baseline[0]), BOOSTED: without_seeds(boosted)}
         rows += _rows_of_label(label, {**runs, **rules}, truth, baseline)
     data = pd.DataFrame(rows)
-    # Rules have no trainings: one row each, without a number of seeds.
+    # Rules have no trainings: one row each, without a number of them.
     rules = data.variant.isin([BLIND, BOOSTED])
-    data["seeds"] = data.seeds.mask(rules)
+    data["trainings"] = data.trainings.mask(rules)
     return data[~rules | data.seed.isna()].reset_index(drop=True)
 
 
@@ -85,14 +88,15 @@ def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
     """
     means = data[data.seed.isna()]
     rows = means.to_dict("records")
-    trainings = [f"{seeds:.0f}" if np.isfinite(seeds) else "--" for seeds in means.seeds]
+    trainings = [f"{number:.0f}" if np.isfinite(number) else "--" for number in means.trainings]
     shown = pd.DataFrame({"label": means.label, "variant": means.variant, "trainings": trainings})
     for name, title in {**STATISTICS, "gain": "more than boosted"}.items():
         if name in means:
             shown[title] = [cell(row, name) for row in rows]
     sd = [f"{sd:.3f}" if np.isfinite(sd) else "--" for sd in means.seed_sd]
     shown.insert(4, "sd over seeds", sd)
-    return shown.set_index(["label", "variant"])
+    told = means[[name for name in STATED if name in means]]
+    return pd.concat([shown, told], axis=1).set_index(["label", "variant"])
 
 
 def seed_differences(
@@ -108,8 +112,8 @@ def seed_differences(
     that both are tests of the same networks, seeds are no noise: interval and p are of a paired t
     over contents, of these networks.
 
-    Returns columns label, variant, than, n, units (contents of three images or more, else images),
-    trainings, difference, low, high, p, p_holm (over the pairs of a label), found.
+    Returns columns label, variant, than, n, units and unit (contents of three images or more, else
+    what is drawn), trainings, difference, low, high, p, p_holm (over the pairs of a label), found.
     """
     rows = []
     for label in labels_in(table, labels):
@@ -119,7 +123,8 @@ def seed_differences(
             found = "apart" if p_holm < 0.05 else "not told apart"
             if not row.pop("same_networks") and row["trainings"] < 2:
                 found = "one training: nothing is concluded"
-            rows.append(row | {"p_holm": p_holm, "found": found})
+            unit = unit_name(row["units"], row["n"])
+            rows.append(row | {"unit": unit, "p_holm": p_holm, "found": found})
     return pd.DataFrame(rows, columns=DIFFERENCES)
 
 
@@ -151,6 +156,7 @@ def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=LABE
                 "label": label,
                 "n": len(truth),
                 "units": lost["units"],
+                "unit": unit_name(lost["units"], len(truth)),
                 "trainings": len(seeds),
                 "draws": shuffled.shape[1] // len(seeds),
                 "intact": agreement[headline_statistic(content)],
@@ -190,7 +196,9 @@ def _rows_of_label(label, runs, truth, baseline):
                 gains = (within.mean() - partials[BOOSTED].mean()).dropna()
                 mean |= with_interval("gain", gains.mean(), t_interval(gains))
         rows.append({"label": label, "variant": name, "seed": np.nan} | mean)
-        counts = {column: mean[column] for column in ("n", "contents", "seeds")}
+        counts = {
+            column: mean[column] for column in ("n", "contents", "trainings", "unit", "units")
+        }
         for seed, values in single.to_dict("index").items():
             rows.append({"label": label, "variant": name, "seed": seed} | counts | values)
     return rows
