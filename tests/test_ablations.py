@@ -97,7 +97,7 @@ def test_a_row_is_the_mean_over_trainings_and_contents(results, tested, table, v
     assert mean.content_srcc == pytest.approx(np.mean([within(run).mean() for run in runs]))
     assert mean.srcc == pytest.approx(single.srcc.mean())
     assert mean.seed_sd == pytest.approx(single.content_srcc.std())
-    assert (mean.n, mean.contents, mean.seeds) == (144, 6, 3)
+    assert (mean.n, mean.contents, mean.trainings) == (144, 6, 3)
     for name in ("srcc", "content_srcc", "specific"):
         assert mean[f"{name}_low"] < mean[name] < mean[f"{name}_high"]
 
@@ -114,14 +114,14 @@ def test_of_one_training_it_is_what_the_metrics_say(tested, table, part):
         (known["value"], *known["interval"])
     )
     assert row.specific_p == known["p"]
-    assert row.seeds == 1 and np.isnan(row.seed_sd)
+    assert row.trainings == 1 and np.isnan(row.seed_sd)
 
 
 def test_the_rule_without_pixels_is_a_row_without_seeds(results, table, part):
     rows = results.set_index("variant")
     blind = table.assign(predicted=content_blind(table, part)[:, 0])[part == "test"]
     assert rows.content_srcc["content-blind"] == pytest.approx(within(blind).mean())
-    assert np.isnan(rows.seeds["content-blind"]) and np.isnan(rows.specific["content-blind"])
+    assert np.isnan(rows.trainings["content-blind"]) and np.isnan(rows.specific["content-blind"])
     shown = tables.readable_ablations(results)
     assert list(shown.index) == [("label", name) for name in (*NOISE, "content-blind")]
     assert shown["content-specific correlation"].iloc[-1] == "nothing left"
@@ -138,7 +138,7 @@ def test_draws_of_a_training_are_averaged_before_seeds(tested, table, part, resu
     twice = pd.concat([own.assign(draw=0), own.assign(draw=1, predicted=-own.predicted)])
     rows = tables.ablations(twice, table, part)
     assert rows[rows.variant == "full"].content_srcc.tolist() == pytest.approx([0] * 4, abs=1e-12)
-    assert rows.seeds[0] == 3
+    assert rows.trainings[0] == 3
 
 
 def test_a_set_with_contents_but_empty_distortions_has_no_baseline(tested, table, part):
@@ -367,7 +367,7 @@ def test_transfer_to_a_set_without_contents_is_over_images(tested, table):
 
 def test_the_points_drawn_are_those_of_the_csv(results, tmp_path):
     once = results[(results.variant != "full") | results.seed.isna()].copy()
-    once.loc[once.variant == "full", "seeds"] = 1
+    once.loc[once.variant == "full", "trainings"] = 1
     figures.export(figures.variant_points, once, ["single", "full"], folder=tmp_path, name="v")
     figure, _ = figures.variant_points(once, ["single", "full"])
     data = pd.read_csv(tmp_path / "v.csv")

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+import stated_tables
 import test_demo_run
 import tiny_project
 from conftest import REPOSITORY
@@ -68,6 +69,12 @@ def test_every_table_of_the_ablations_is_there(root):
     assert transfer.n[1:].tolist() == [8, tested.sum()]
     for name in ("ladder", "gates", "settings", "left_out", "transfer"):
         assert (root / f"figures/tiny-04_ablations-{name}.pdf").stat().st_size > 100
+
+
+def test_every_table_states_what_its_numbers_are_of(root):
+    found, number = stated_tables.faults(root, "tiny")
+    assert not found, "\n".join(found)
+    assert number >= 17
 
 
 def test_the_attention_of_the_whole_test_set_is_in_files(root):

@@ -10,6 +10,7 @@ import sys
 
 import pandas as pd
 import pytest
+import stated_tables
 import tiny_project
 import yaml
 from conftest import REPOSITORY
@@ -77,6 +78,12 @@ def test_the_table_has_every_method_and_the_rule_that_sees_no_pixel(root):
     assert str(results.n[0]) in (root / "figures/tiny-results.tex").read_text()
     differences = pd.read_csv(root / "figures/tiny-differences.csv")
     assert len(differences) == 4, "a pair of methods, two labels, two statistics"
+
+
+def test_every_table_states_what_its_numbers_are_of(root):
+    found, number = stated_tables.faults(root, "tiny")
+    assert not found, "\n".join(found)
+    assert number >= 9, "01, 02, 03 and 10 display 1, 1, 2 and 2, and write 3"
 
 
 def test_smart_iqa_found_what_to_compare_with_by_itself(root):

@@ -165,7 +165,15 @@ def test_over_splits_are_the_figures_of_each_with_an_interval_for_splits_that_sh
     other = table[["image"]][turned == "test"].assign(psnr=np.arange(72) * 29 % 72)
     other.insert(1, "HyperIQA", np.random.default_rng(2).normal(size=72))
     over = tables.over_splits([(tested, split), (other, turned)], table, [("HyperIQA", "psnr")])
-    assert len(over) == 2 * 4 * 3  # labels, statistics, methods and their difference
+    # Labels, statistics, methods with the rule that sees no pixel, and their difference
+    assert len(over) == 2 * 4 * 4
+    blind = []
+    for part in (split, turned):
+        test = table[part == "test"]
+        rule = tables.blind_rule(table, part)[test.image]
+        blind.append(srcc(rule.to_numpy(), test.label.to_numpy()))
+    row = over.set_index(["label", "statistic", "method"]).loc["label", "srcc", "content-blind"]
+    assert row["mean"] == pytest.approx(np.mean(blind))
     rows = over.set_index(["label", "statistic", "method"])
     each = [
         tables.results([test], table).set_index(["label", "method"]).loc["label2"]

@@ -50,6 +50,11 @@ class Job:
         """The name of the job that trains the network."""
         return f"full-seed{self.seed}" if self.tests_only else self.name
 
+    @property
+    def crops(self) -> int | None:
+        """Of an image in evaluation."""
+        return _network(self).contract.crops
+
     def build(self, record: runs.Run) -> nn.Module:
         """Its network before the training, of which the run takes note."""
         return study.build_network(

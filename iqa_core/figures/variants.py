@@ -19,7 +19,7 @@ def variant_points(data: pd.DataFrame, variants: list[str], *, label: str = "lab
     data       as `tables.ablations` gives it
     variants   those to draw, from the top
     """
-    data = data[(data.label == label) & (data.seed.isna() | (data.seeds > 1))]
+    data = data[(data.label == label) & (data.seed.isna() | (data.trainings > 1))]
     names = [*variants, *({BLIND} & set(data.variant))]
     statistics = ["content_srcc" if "content_srcc" in data else "srcc"]
     if "specific" in data:
@@ -36,7 +36,7 @@ def variant_points(data: pd.DataFrame, variants: list[str], *, label: str = "lab
     grid[0][0].set_yticks(range(len(names)), names)
     grid[0][0].set_title(f"n = {first.n}{contents}", loc="left")
     drawn = pd.concat([data[data.variant == name] for name in names])
-    columns = ["variant", "seed", "n", "contents", "seeds"]
+    columns = ["variant", "seed", "n", "contents", "trainings"]
     columns += [f"{statistic}{end}" for statistic in statistics for end in ("", "_low", "_high")]
     return fig, drawn[columns]
 
@@ -45,7 +45,7 @@ def _points(axes, place, rows, statistic):
     """One variant on the line `place`: its mean with the interval, and below it each training."""
     mean, single = rows[rows.seed.isna()].iloc[0], rows[rows.seed.notna()]
     colour = "0.45" if mean.variant == BLIND else "C0"
-    mark = dict(fmt="s", mfc="white") if mean.seeds == 1 else dict(fmt="o")
+    mark = dict(fmt="s", mfc="white") if mean.trainings == 1 else dict(fmt="o")
     value, low, high = mean[[statistic, f"{statistic}_low", f"{statistic}_high"]]
     ends = np.array([[value - low], [high - value]])
     axes.errorbar(value, place, xerr=ends, ms=5, color=colour, capsize=2, **mark)

@@ -123,6 +123,11 @@ class Run:
             known[name] = known[name] | value if merges else value
         write_json(self.path("params.json"), known)
 
+    @property
+    def facts(self) -> dict:
+        """What `params.json` holds by now."""
+        return read_json(self.folder / "params.json")
+
     # ---- what it depends on
 
     def uses(self, *files: Path) -> None:

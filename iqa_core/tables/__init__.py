@@ -2,7 +2,8 @@
 
 `agreement`: every method on the same test images; `text`: the same for people; `variants`: what a
 model's parts earn over several trainings; `transfer`: trained here, tested there; `images`: small
-tables of a set's images; `files`: runs read side by side, a table as CSV and LaTeX."""
+tables of a set's images; `statement`: what a table's numbers are of; `files`: runs read side by
+side, a table as CSV and LaTeX."""
 
 import lazy_loader
 
@@ -13,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cells",
         "files",
         "images",
+        "statement",
         "text",
         "trainings",
         "transfer",
@@ -21,7 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "agreement": ["differences", "headline", "over_splits", "results", "splits_headline"],
         "cells": ["NOT_CROSSED", "blind_rule", "crossed"],
-        "files": ["export", "files_of", "read_runs", "read_tests", "share_images"],
+        "files": ["export", "export_stated", "files_of", "read_runs", "read_tests", "share_images"],
         "images": [
             "attention_analysis",
             "by_distortion",
@@ -30,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "label_name",
             "mean_stage_weights",
         ],
+        "statement": ["shown", "stated"],
         "text": ["readable", "results_caption", "results_tex", "verdicts"],
         "transfer": ["on_left_out", "transfers"],
         "variants": ["ablations", "readable_ablations", "seed_differences", "shuffle_loss"],

@@ -25,6 +25,7 @@ from ..stats import (
     versions,
 )
 from .cells import BLIND, LABELS, blind_rule, crossed, labels_in, with_interval
+from .statement import STATED
 
 DIFFERENCES = ["label", "statistic", "method", "than", "n", "units", "unit"]
 DIFFERENCES += ["difference", "low", "high", "p", "p_holm", "found"]
@@ -64,7 +65,7 @@ def headline(data: pd.DataFrame, method: str) -> dict:
     Names end in the label where it is not `label`: srcc, srcc_label2.
     """
     numbers = {}
-    rows = data[data.method == method].drop(columns=["method", "unit", "units"])
+    rows = data[data.method == method].drop(columns=["method", *STATED[1:]], errors="ignore")
     for row in rows.to_dict("records"):
         label = row.pop("label")
         suffix = "" if label == "label" else f"_{label}"
@@ -82,19 +83,21 @@ def over_splits(
     tests   as for `results`, with the same methods in each.
 
     Returns columns label, statistic (srcc; plcc, raw; plcc5, after the 5-parameter logistic;
-    content_srcc where images share contents), method, splits, n (test images a split), median,
-    mean, std over splits, low and high of the mean (`stats.resampled_interval`: splits share
-    images).
+    content_srcc where images share contents), method, splits, n (test images a split), unit
+    ("split"), median, mean, std over splits, low and high of the mean (`stats.resampled_interval`:
+    splits share images). Among the methods is the content-blind rule, where the set has one.
     """
     # Splits share images, so the variance of their mean needs the sizes of both parts.
     train = np.median([split.isin(["train", "val"]).sum() for _, split in tests])
     test = np.median([(split == "test").sum() for _, split in tests])
-    methods = _methods(tests)
+    methods = _methods(tests) + [BLIND] * crossed(table)
     rows = []
     for label in labels_in(table, labels):
         of_splits = []
-        for predictions, _ in tests:
+        for predictions, split in tests:
             tested = predictions.merge(table, on="image", validate="one_to_one")
+            if BLIND in methods:
+                tested = tested.join(blind_rule(table, split, label=label), on="image")
             statistics = {method: _statistics(tested, method, label) for method in methods}
             of_splits.append(pd.DataFrame(statistics))
         scores = pd.concat(of_splits, keys=range(len(of_splits)))
@@ -250,6 +253,7 @@ def _specific_difference(data, method, than, label):
 
 def _statistics(test, method, label):
     """Agreement of one method on one split: statistic -> value."""
+    test = test[test[method].notna()]  # the blind rule has no value for versions not trained on
     predicted, truth = test[method].to_numpy(), test[label].to_numpy()
     fitted = logistic5(predicted, truth)(predicted)
     statistics = {
@@ -269,6 +273,7 @@ def _summary(values, *, train, test):
     return {
         "splits": len(values),
         "n": int(test),
+        "unit": "split",
         "median": values.median(),
         "mean": values.mean(),
         "std": values.std(),

@@ -7,6 +7,8 @@ import pandas as pd
 
 from ..files import file_hash, read_json
 from ..splits import load_split
+from .statement import apart, shown
+from .text import escaped
 
 
 def read_runs(folders: dict[str, Path]) -> pd.DataFrame:
@@ -80,6 +82,21 @@ def export(data: pd.DataFrame, tex: str, *, folder: Path, name: str) -> pd.DataF
     data.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     (folder / f"{name}.tex").write_text(tex, encoding="utf-8")
     return data
+
+
+def export_stated(data: pd.DataFrame, *, folder: Path, name: str) -> pd.DataFrame:
+    """Write a table that `stated` has made as `export` does, in LaTeX with what all rows have in
+    common as its caption; returns what `shown` does."""
+    line, rest = apart(data)
+    tex = rest.to_latex(
+        index=False,
+        escape=True,
+        float_format="%.4f",
+        caption=escaped(f"{line}."),
+        label=f"tab:{name}",
+    )
+    export(data, tex, folder=folder, name=name)
+    return shown(data)
 
 
 def _test_predictions(folder, run, root):

@@ -120,7 +120,8 @@ def attention_analysis(tested: pd.DataFrame, fixed: np.ndarray) -> pd.DataFrame:
     fixed    predictions (n,) of the same images under the same weights for all
 
     Returns a row a quantity, by a short name: quantity (in words), value, low, high (95 %; NaN
-    where there is no interval) and interval: on which side of 0 it lies.
+    where there is no interval), n, unit (of the intervals), and interval: on which side of 0 it
+    lies.
     """
     contents = own_contents(tested)  # None where images share none
     where = "over all images" if contents is None else "within contents"
@@ -149,6 +150,7 @@ def attention_analysis(tested: pd.DataFrame, fixed: np.ndarray) -> pd.DataFrame:
     analysis = pd.DataFrame(rows, index=["quantity", "value", "low", "high"]).T
     numbers = ["value", "low", "high"]
     analysis[numbers] = analysis[numbers].astype(float)
+    analysis = analysis.assign(n=len(tested), unit=pooled["unit"])
     sides = [analysis.low > 0, analysis.high < 0, analysis.low.isna()]
     analysis["interval"] = np.select(sides, ["above 0", "below 0", ""], "holds 0: undecided")
     return analysis

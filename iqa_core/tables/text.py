@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from .cells import BLIND, NOT_CROSSED, cell
+from .statement import STATED
 
 FAMILY = {"vsi"}  # full-reference measures of the family that made the demo's label: with a note
 TITLES = {
@@ -49,7 +50,9 @@ def readable(data: pd.DataFrame) -> pd.DataFrame:
     rows = data.to_dict("records")
     family = FAMILY if data.attrs.get("set") == "demo" else ()
     methods = [_shown_name(method, family) for method in data.method]
-    shown = pd.DataFrame({"label": data.label, "method": methods, "n": data.n})
+    shown = pd.DataFrame({"label": data.label, "method": methods})
+    told = [name for name in STATED if name in data]
+    shown[told] = data[told]
     for title, name in TITLES.items():
         if name in data:
             shown[title] = [cell(row, name) for row in rows]
@@ -107,7 +110,7 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
 def results_tex(data: pd.DataFrame, *, caption: str, name: str) -> str:
     """The table of `results` as LaTeX (booktabs): a block a label, intervals in brackets."""
     table = readable(data)
-    titles = list(table.columns[1:])
+    titles = [title for title in table if title not in STATED]
     lines = [
         r"\begin{table}",
         r"  \centering",

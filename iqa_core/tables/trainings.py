@@ -14,6 +14,7 @@ from ..stats import (
     rank_correlations,
     srcc,
     standard_error,
+    unit_name,
 )
 from .cells import with_interval
 
@@ -59,22 +60,24 @@ def mean_agreement(
 
     truth   the table by image: `label` and, optionally, content.
 
-    Returns the columns of their mean (n, contents, seeds, srcc and content_srcc with intervals,
-    seed_sd), and a frame of srcc and content_srcc, a training a row. Values are averaged over draws
-    and trainings first, so the intervals are of these trainings.
+    Returns the columns of their mean (n, contents, trainings, unit and units, which are drawn, srcc
+    and content_srcc with intervals, seed_sd), and a frame of srcc and content_srcc, a training a
+    row. Values are averaged over draws and trainings first, so the intervals are of these
+    trainings.
     """
     truth = truth.loc[predictions.index]
     content, labels = own_contents(truth), truth[label].to_numpy()
     row = {
         "n": len(predictions),
         "contents": np.nan if content is None else content.nunique(),
-        "seeds": predictions.columns.unique(0).size,
+        "trainings": predictions.columns.unique(0).size,
     }
     single = pd.DataFrame({"srcc": predictions.apply(lambda run: srcc(run.to_numpy(), labels))})
     ranked = [codes(values) for values in (*predictions.T.to_numpy(), labels)]
     drawn = drawn_contents(truth)
     error, units, _ = standard_error(_mean_srcc, *ranked, content=drawn, fisher=True)
     mean = single.srcc.mean()
+    row |= {"unit": unit_name(units, len(predictions)), "units": units}
     row |= with_interval("srcc", mean, correlation_interval(mean, error, units))
     if content is not None:
         parts = {

@@ -29,8 +29,9 @@ def transfers(tested: pd.DataFrame) -> pd.DataFrame:
     """One row for what was trained on and what was tested: agreement averaged over trainings, with
     the columns of `ablations`.
 
-    tested   columns trained, tested, seed, image, predicted, label, optionally content and seen:
-             whether the training had such images, else whether both are of one name.
+    tested   columns trained, tested, seed, image, predicted, label, optionally content, split
+             (empty: all images of a set) and seen: whether the training had such images, else
+             whether both are of one name.
     """
     rows = []
     for (trained, name), group in tested.groupby(["trained", "tested"], sort=False):
@@ -38,5 +39,8 @@ def transfers(tested: pd.DataFrame) -> pd.DataFrame:
         predictions = predictions_of(group, trained, column="trained")
         agreement, _ = mean_agreement(predictions, truth, "label")
         seen = group.seen.iloc[0] if "seen" in group else trained == name
-        rows.append({"trained": trained, "tested": name, "seen": bool(seen)} | agreement)
+        row = {"trained": trained, "tested": name, "seen": bool(seen)}
+        if "split" in group:
+            row["split"] = group.split.fillna("all images").iloc[0]
+        rows.append(row | agreement)
     return pd.DataFrame(rows)

@@ -11,6 +11,7 @@ from ..stats import (
     content_specific,
     holm,
     own_contents,
+    unit_name,
     versions,
 )
 from .cells import (
@@ -23,6 +24,7 @@ from .cells import (
     labels_in,
     with_interval,
 )
+from .statement import STATED
 from .trainings import (
     headline_statistic,
     mean_agreement,
@@ -31,8 +33,8 @@ from .trainings import (
     without_seeds,
 )
 
-DIFFERENCES = ["label", "variant", "than", "n", "units", "trainings", "difference", "low", "high"]
-DIFFERENCES += ["p", "p_holm", "found"]
+DIFFERENCES = ["label", "variant", "than", "n", "units", "unit", "trainings", "difference", "low"]
+DIFFERENCES += ["high", "p", "p_holm", "found"]
 
 
 def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS) -> pd.DataFrame:
@@ -43,13 +45,13 @@ def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS)
              draw, repetitions within a training.
     part     the part of each table row.
 
-    Returns columns label, variant, seed, n, contents, seeds, and the value, _low and _high of srcc
-    (over all images, bootstrap), content_srcc (mean SRCC within contents) and specific (the
-    content-specific correlation). Values are averaged over the trainings first, so the intervals,
-    t over contents, are of these trainings; seed_sd, the standard deviation of the headline
-    (content_srcc, else srcc) over trainings, is beside them. Sets without contents have fewer
-    columns, as those that are not crossed have; a crossed one has the content-blind rule as one
-    more variant.
+    Returns columns label, variant, seed, n, contents, trainings, unit and units (what a bootstrap
+    draws), and the value, _low and _high of srcc (over all images, bootstrap), content_srcc (mean
+    SRCC within contents) and specific (the content-specific correlation). Values are averaged over
+    the trainings first, so the intervals, t over contents, are of these trainings; seed_sd, the
+    standard deviation of the headline (content_srcc, else srcc) over trainings, is beside them.
+    Sets without contents have fewer columns, as those that are not crossed have; a crossed one has
+    the content-blind rule as one more variant.
 
     Errors: ValueError for trainings of a variant on different images.
     """
@@ -66,9 +68,9 @@ def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS)
                 rules[BLIND] = without_seeds(blind)
         rows += _rows_of_label(label, {**runs, **rules}, truth, looked)
     data = pd.DataFrame(rows)
-    # A rule has no trainings: one row, without a number of seeds.
+    # A rule has no trainings: one row, without a number of them.
     rule = data.variant == BLIND
-    data["seeds"] = data.seeds.mask(rule)
+    data["trainings"] = data.trainings.mask(rule)
     return data[~rule | data.seed.isna()].reset_index(drop=True)
 
 
@@ -78,7 +80,7 @@ def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
     """
     means = data[data.seed.isna()]
     rows = means.to_dict("records")
-    trainings = [f"{seeds:.0f}" if np.isfinite(seeds) else "--" for seeds in means.seeds]
+    trainings = [f"{number:.0f}" if np.isfinite(number) else "--" for number in means.trainings]
     shown = pd.DataFrame({"label": means.label, "variant": means.variant, "trainings": trainings})
     for name, title in STATISTICS.items():
         if name in means:
@@ -88,7 +90,8 @@ def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
         shown.loc[nothing, STATISTICS["specific"]] = "nothing left"
     sd = [f"{sd:.3f}" if np.isfinite(sd) else "--" for sd in means.seed_sd]
     shown.insert(4, "sd over seeds", sd)
-    return shown.set_index(["label", "variant"])
+    told = means[[name for name in STATED if name in means]]
+    return pd.concat([shown, told], axis=1).set_index(["label", "variant"])
 
 
 def seed_differences(
@@ -104,8 +107,8 @@ def seed_differences(
     that both are tests of the same networks, seeds are no noise: interval and p are of a paired t
     over contents, of these networks.
 
-    Returns columns label, variant, than, n, units (contents of three images or more, else images),
-    trainings, difference, low, high, p, p_holm (over the pairs of a label), found.
+    Returns columns label, variant, than, n, units and unit (contents of three images or more, else
+    what is drawn), trainings, difference, low, high, p, p_holm (over the pairs of a label), found.
     """
     rows = []
     for label in labels_in(table, labels):
@@ -115,7 +118,8 @@ def seed_differences(
             found = "apart" if p_holm < 0.05 else "not told apart"
             if not row.pop("same_networks") and row["trainings"] < 2:
                 found = "one training: nothing is concluded"
-            rows.append(row | {"p_holm": p_holm, "found": found})
+            unit = unit_name(row["units"], row["n"])
+            rows.append(row | {"unit": unit, "p_holm": p_holm, "found": found})
     return pd.DataFrame(rows, columns=DIFFERENCES)
 
 
@@ -147,6 +151,7 @@ def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=LABE
                 "label": label,
                 "n": len(truth),
                 "units": lost["units"],
+                "unit": unit_name(lost["units"], len(truth)),
                 "trainings": len(seeds),
                 "draws": shuffled.shape[1] // len(seeds),
                 "intact": agreement[headline_statistic(content)],
@@ -181,7 +186,9 @@ def _rows_of_label(label, runs, truth, looked):
                 _specific(predictions[[seed]], truth, label)["value"] for seed in seeds
             ]
         rows.append({"label": label, "variant": name, "seed": np.nan} | mean)
-        counts = {column: mean[column] for column in ("n", "contents", "seeds")}
+        counts = {
+            column: mean[column] for column in ("n", "contents", "trainings", "unit", "units")
+        }
         for seed, values in single.to_dict("index").items():
             rows.append({"label": label, "variant": name, "seed": seed} | counts | values)
     return rows
