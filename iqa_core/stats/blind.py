@@ -114,7 +114,8 @@ def is_crossed(content, version) -> bool:
     counts = pd.crosstab(np.asarray(content), np.asarray(version))
     shared = int((counts == 1).all().sum())
     contents = len(counts)
-    return contents > 1 and shared >= FEWEST and 2 * shared * contents >= counts.to_numpy().sum()
+    half = counts.to_numpy().sum() / 2
+    return bool(contents > 1 and shared >= FEWEST and shared * contents >= half)
 
 
 def content_specific(predicted, label, content, version, *, together=None) -> dict:
