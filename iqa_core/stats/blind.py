@@ -10,14 +10,13 @@ from itertools import permutations
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
-from .comparison import sign_test
 from .intervals import correlation_interval, groups, midranks, vectors
 
 TIED = 1e-6  # of the range: values nearer to each other than this are ties
 FEWEST = 3  # versions that the contents must share
-PATTERNS = 10_000  # permutations or signs of contents, where all of them are more than that
+PERMUTATIONS = 10_000  # of contents, where all of them are more than that
 
 
 # ---- without a pixel
@@ -150,21 +149,11 @@ def content_specific(predicted, label, content, version, *, together=None) -> di
     Errors: ValueError as `vectors`, for a version that stands twice in a content, for a content in
     two groups, and for contents that share fewer than three versions: the set is not crossed.
     """
-    runs = [vectors(predicted=run)[0] for run in np.atleast_2d(predicted)]
-    rows, y = _judged(label, content, version, together)
-    if {len(run) for run in runs} != {len(y)}:
-        raise ValueError(f"{len(runs[0])} predictions for {len(y)} rows: pass one a row")
-    beside, values, sizes, n = [], {}, [], 0
-    for cells in _shared_cells(rows):
-        at = cells.to_numpy()
-        labels = _left(y[at])
-        # Row: whose predictions; column: whose labels. The diagonal is what was observed.
-        correlations = np.mean([_left(run[at]) @ labels.T for run in runs], axis=0)
-        values |= dict(zip(cells.index, np.diag(correlations).tolist(), strict=True))
-        beside.append(np.nan_to_num(correlations))
-        sizes += [len(cells)] * len(cells)
-        n += cells.size
-    known = np.isfinite(list(values.values()))
+    judged = _judged(label, content, version, together)
+    beside, sizes, n = _correlations(predicted, *judged)
+    contents = [name for square in beside for name in square.index]
+    values = np.concatenate([np.diag(square) for square in beside])
+    known = np.isfinite(values)
     if not known.all():
         warnings.warn(
             f"nothing is left in {(~known).sum()} of {len(known)} contents: the same for all, or "
@@ -172,39 +161,41 @@ def content_specific(predicted, label, content, version, *, together=None) -> di
             RuntimeWarning,
             stacklevel=2,
         )
-    used, sizes = np.array(list(values.values()))[known], np.array(sizes)[known]
-    result = {"value": float(used.mean()) if len(used) else np.nan}
-    result |= {"interval": _interval(used, sizes), "p": _permuted(beside) if len(used) else np.nan}
-    counts = {"n": n, "contents": len(used), "left_out": len(rows) - n}
-    return result | counts | {"values": values}
+    result = {"value": np.nan, "interval": (np.nan, np.nan), "p": np.nan}
+    if known.any():
+        value = values[known].mean()
+        error = _error(values[known], sizes[known]) / max(1 - value**2, 1e-300)
+        interval = correlation_interval(value, error, known.sum())
+        result = {"value": float(value), "interval": interval, "p": _permuted(beside)}
+    result |= {"n": n, "contents": int(known.sum()), "left_out": len(judged[0]) - n}
+    return result | {"values": dict(zip(contents, values.tolist(), strict=True))}
 
 
 def compare_specific(predicted, other, label, content, version, *, together=None) -> dict:
     """How much the content-specific correlation of one prediction exceeds that of another on the
     same rows.
 
-    Arguments and errors as `content_specific`. Returns a dict of difference, interval (95 %,
-    Student's t over contents, widened as there), p (two-sided: signs of the contents' differences,
-    all patterns or 10,000), least_p (the smallest that so many contents allow), n and contents;
-    nan, with a RuntimeWarning, where nothing is left.
+    Arguments and errors as `content_specific`. Returns a dict of difference, interval and p (95 %
+    and two-sided, Student's t over contents, widened as there), n and contents; nan, with a
+    RuntimeWarning, where nothing is left.
     """
-    rest = content, version
-    first, second = (
-        content_specific(scores, label, *rest, together=together) for scores in (predicted, other)
-    )
-    rows, _ = _judged(label, *rest, together)
-    sizes = rows.groupby("group").content.transform("nunique").groupby(rows.content).first()
-    values = {name: first["values"][name] - second["values"][name] for name in first["values"]}
-    known = [name for name, value in values.items() if np.isfinite(value)]
-    gains = np.array([values[name] for name in known])
-    result = {"difference": np.nan, "interval": (np.nan, np.nan), "p": np.nan, "least_p": np.nan}
-    if len(gains) > 1:
-        difference = gains.mean()
-        half = stdtrit(len(gains) - 1, 0.975) * _error(gains, sizes[known].to_numpy())
-        result["difference"] = float(difference)
-        result["interval"] = float(difference - half), float(difference + half)
-        result["p"], result["least_p"] = sign_test(gains, draws=PATTERNS)
-    return result | {"n": first["n"], "contents": len(gains)}
+    judged = _judged(label, content, version, together)
+    first, sizes, n = _correlations(predicted, *judged)
+    second, _, _ = _correlations(other, *judged)
+    pairs = zip(first, second, strict=True)
+    gains = np.concatenate([np.diag(one) - np.diag(two) for one, two in pairs])
+    known = np.isfinite(gains)
+    gains, difference = gains[known], np.nan
+    if known.any():
+        difference = float(gains.mean())
+    else:
+        message = "no comparison: nothing is left of one of the two, no pixel used"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    error = _error(gains, sizes[known])
+    half = stdtrit(len(gains) - 1, 0.975) * error if error > 0 else error
+    result = {"difference": difference, "interval": (difference - half, difference + half)}
+    result["p"] = float(2 * stdtr(len(gains) - 1, -abs(difference) / error)) if error > 0 else error
+    return result | {"n": n, "contents": len(gains)}
 
 
 def _judged(label, content, version, together) -> tuple[pd.DataFrame, np.ndarray]:
@@ -251,6 +242,25 @@ def _shared_cells(rows: pd.DataFrame) -> list[pd.DataFrame]:
     return cells
 
 
+def _correlations(predicted, rows, y) -> tuple[list[pd.DataFrame], np.ndarray, int]:
+    """For each group judged together a frame (k, k): whose predictions, a row, beside whose labels,
+    a column; what was observed is its diagonal. Then the size of each content's group, and the
+    number of rows that entered.
+    """
+    runs = [vectors(predicted=run)[0] for run in np.atleast_2d(predicted)]
+    if {len(run) for run in runs} != {len(y)}:
+        raise ValueError(f"{len(runs[0])} predictions for {len(y)} rows: pass one a row")
+    beside, sizes, n = [], [], 0
+    for cells in _shared_cells(rows):
+        at = cells.to_numpy()
+        of_label = _left(y[at])
+        square = np.mean([_left(run[at]) @ of_label.T for run in runs], axis=0)
+        beside.append(pd.DataFrame(square, cells.index, cells.index))
+        sizes += [len(cells)] * len(cells)
+        n += cells.size
+    return beside, np.array(sizes), n
+
+
 def _left(values: np.ndarray) -> np.ndarray:
     """What is left of values (contents, versions) as ranks within a content when the mean rank of
     each version is taken away, each row of length 1; nan where nothing is left.
@@ -282,24 +292,16 @@ def _error(values: np.ndarray, sizes: np.ndarray) -> float:
     return float(values.std(ddof=1) * np.sqrt(wider / len(values)))
 
 
-def _interval(values, sizes) -> tuple[float, float]:
-    """95 % interval of the mean of correlations, one a content."""
-    if not len(values):
-        return np.nan, np.nan
-    value = float(values.mean())
-    error = _error(values, sizes) / max(1 - value**2, 1e-300)
-    return correlation_interval(value, error, len(values))
-
-
-def _permuted(beside: list[np.ndarray]) -> float:
-    """p of the sum of the diagonals of matrices (k, k), rows permuted within each; the matrices as
-    they are count among the permutations.
+def _permuted(beside: list[pd.DataFrame]) -> float:
+    """p of the sum of the diagonals of frames (k, k), rows permuted within each; the frames as they
+    are count among the permutations.
     """
-    if len(beside) == 1 and math.factorial(len(beside[0])) <= PATTERNS:
+    beside = [np.nan_to_num(square) for square in beside]
+    if len(beside) == 1 and math.factorial(len(beside[0])) <= PERMUTATIONS:
         orders = [np.array(list(permutations(range(len(beside[0])))))]
     else:
         generator = np.random.default_rng(0)
-        orders = [np.tile(np.arange(len(square)), (PATTERNS, 1)) for square in beside]
+        orders = [np.tile(np.arange(len(square)), (PERMUTATIONS, 1)) for square in beside]
         orders = [generator.permuted(order, axis=1) for order in orders]
         for order in orders:
             order[0] = np.arange(order.shape[1])

@@ -171,17 +171,11 @@ def _within(x, other, y, content, draws, seed) -> dict:
         "least_p": np.nan,
     }
     if len(gains) > 1:
-        row["p"], row["least_p"] = sign_test(gains, draws=draws, seed=seed)
+        sums = [np.abs(signs @ gains) for signs in _signs(len(gains), draws, seed)]
+        sums = np.concatenate(sums)
+        row["p"] = float(np.mean(sums >= sums[0] - 1e-12))
+        row["least_p"] = _least_p(len(gains), draws)
     return row
-
-
-def sign_test(gains: np.ndarray, *, draws: int, seed: int = 0) -> tuple[float, float]:
-    """p of "their mean is 0", two-sided, by turning the signs of gains (units,), and the smallest p
-    that so many units allow.
-    """
-    sums = [np.abs(signs @ gains) for signs in _signs(len(gains), draws, seed)]
-    sums = np.concatenate(sums)
-    return float(np.mean(sums >= sums[0] - 1e-12)), _least_p(len(gains), draws)
 
 
 def steiger(predicted, other, label) -> dict:
