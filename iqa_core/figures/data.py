@@ -109,7 +109,9 @@ def distortion_levels(table: pd.DataFrame, *, root: Path):
         raise ValueError("no image has one distortion alone; there are no levels to show")
     chosen = pd.concat([_five_levels(rows) for _, rows in alone.groupby("distortion", sort=False)])
     kinds = chosen.groupby("distortion", sort=False)
-    fig, grid = plt.subplots(len(kinds), 5, figsize=(7, 1.28 * len(kinds)), squeeze=False)
+    columns = kinds.size().max()
+    size = 0.9 + 1.25 * columns, 1.28 * len(kinds)
+    fig, grid = plt.subplots(len(kinds), columns, figsize=size, squeeze=False)
     for line, (kind, rows) in zip(grid, kinds, strict=True):
         name = str(kind).replace("_", "\n")
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
