@@ -78,10 +78,10 @@ def test_a_version_is_both_distortions_in_their_order():
         }
     )
     assert versions(table).tolist() == [
-        "blur 3, jpeg 2",
-        "blur 3",
-        "jpeg 2, blur 3",
-        "blur 3.25",
+        "blur at 3, jpeg at 2",
+        "blur at 3",
+        "jpeg at 2, blur at 3",
+        "blur at 3.25",
         "",
         "fog",
     ]
@@ -283,7 +283,7 @@ def test_a_comparison_is_paired_by_content():
     turned = compare_specific(second, first, *judged)
     assert turned["difference"] == pytest.approx(-gains.mean()) and turned["p"] == result["p"]
     same = compare_specific(first, first, *judged)
-    assert same["difference"] == 0 and same["interval"] == (0, 0)
+    assert same["difference"] == 0 and same["interval"] == (0, 0) and same["p"] == 1
 
 
 def test_what_is_crossed_and_what_is_not():
@@ -291,19 +291,63 @@ def test_what_is_crossed_and_what_is_not():
     version = versions(table)
     assert is_crossed(table.content, version)
     assert is_crossed(table.content[1:], version[1:])  # one image is missing
-    levels = np.random.default_rng(0).uniform(1, 5, len(table))
-    drawn = versions(table.assign(level=levels))
+    assert is_crossed(table.content, version, together=table.content < 5)
+    drawn = versions(table.assign(level=np.random.default_rng(0).uniform(1, 5, len(table))))
     assert not is_crossed(table.content, drawn)
-    assert not is_crossed(table.image, version) and not is_crossed(["one"] * 13, version[:13])
+    assert not is_crossed(table.image, version)
+    assert not is_crossed(table.content[:26], version[:26])  # two contents
     judged = table.label, table.content
-    with pytest.raises(ValueError, match="10 contents share 1 versions of 121: .*crossed design"):
+    with pytest.raises(ValueError, match="the 10 contents do not stand in the same versions"):
         content_specific(table.label, *judged, drawn)
-    with pytest.raises(ValueError, match="'blur' stands twice in content 0"):
-        content_specific(table.label, *judged, table.distortion)
     with pytest.raises(ValueError, match="content 0 was judged by 2 networks"):
         content_specific(table.label, *judged, version, together=table.index % 2)
-    with pytest.raises(ValueError, match="129 predictions for 130 rows"):
+    with pytest.raises(ValueError, match="129 predictions and 130 labels for 130 contents"):
         content_specific(table.label[1:], *judged, version)
+    for name in ("content", "version", "together"):
+        lost = {"content": table.content, "version": version, "together": table.content * 0}
+        lost[name] = lost[name].astype(object).where(table.index > 3, None)
+        with pytest.raises(ValueError, match="4 of them missing"):
+            content_specific(table.label, table.label, **lost)
+    with pytest.raises(ValueError, match="0 rows"):
+        content_specific([], [], [], [])
+
+
+def test_a_version_that_stands_twice_and_groups_of_two_are_left_out_and_counted():
+    table, _ = crossed(contents=8)
+    twice = pd.concat([table, table[5:6]], ignore_index=True)
+    judged = twice.label, twice.content, versions(twice)
+    result = content_specific(twice.label, *judged)
+    assert (result["n"], result["left_out"]) == (8 * 12, 9)
+    group = table.content.clip(upper=3) // 3  # three contents, then three, then two
+    group[table.content >= 6] = 7
+    judged = table.label, table.content, versions(table)
+    result = content_specific(table.label, *judged, together=group)
+    assert (result["contents"], result["n"], result["left_out"]) == (6, 78, 26)
+    assert result["least_p"] == pytest.approx(1 / 36)
+
+
+def test_one_prediction_far_out_and_large_offsets_change_little():
+    table, _ = crossed(contents=7)
+    judged = table.label, table.content, versions(table)
+    predicted = table.label + np.random.default_rng(0).normal(0, 3, len(table))
+    before = content_specific(predicted, *judged)
+    far = predicted.where(table.index != 20, 1e9)
+    assert content_specific(far, *judged)["value"] == pytest.approx(before["value"], abs=0.1)
+    shifted = content_specific(predicted + 1e6 * table.content, *judged)
+    assert shifted["values"] == pytest.approx(before["values"])
+
+
+def test_a_rule_is_taken_as_it_comes_and_where_nothing_is_left_no_pair_is_compared():
+    table, split = crossed()
+    judged = table.label, table.content, versions(table)
+    blind = content_blind(table, split)
+    with pytest.warns(RuntimeWarning, match="nothing is left in 10 of 10"):
+        content_specific(blind, *judged)
+    with pytest.warns(RuntimeWarning, match="nothing is left of one of the two"):
+        assert np.isnan(compare_specific(table.label, blind, *judged)["p"])
+    plain = table.assign(distortion=None, level=np.nan)
+    with pytest.warns(RuntimeWarning, match="130 of 130 rows"):
+        assert np.isnan(content_blind(plain, split)).all()
 
 
 # ---- what the intervals cover

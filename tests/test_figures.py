@@ -127,10 +127,12 @@ def test_a_verdict_is_what_the_content_specific_correlation_says(table, split, t
         (-0.2, 0.01, "that does not show that"),
     ):
         found = results.assign(specific=value, specific_low=0.1, specific_high=0.4, specific_p=p)
-        (told,) = tables.verdicts(found, "HyperIQA")
-        assert said in told and blind in told and f"{value:.3f} [0.100, 0.400] (p = {p}" in told
+        (told,) = tables.verdicts(found.assign(specific_least_p=0.001), "HyperIQA")
+        assert said in told and blind in told and f"{value:.3f} [0.100, 0.400], p = {p}" in told
+    (told,) = tables.verdicts(results, "HyperIQA")
+    assert "too few contents, p is 0.17 at best" in told  # three have six orders
     (told,) = tables.verdicts(results.assign(specific=np.nan), "HyperIQA")
-    assert "no pixel is used" in told
+    assert "are the same for all contents: nothing is left" in told
     wild = tables.results([(tested, split)], table[["image", "label"]])
     (told,) = tables.verdicts(wild, "HyperIQA")
     assert f"pooled SRCC {wild.srcc[0]:.3f}" in told and "not crossed" in told
@@ -213,6 +215,9 @@ def test_differences_are_paired_within_contents_else_over_images(table, tested):
     assert wild.difference == over_images["difference"]
     assert (wild.units, wild.unit) == (len(data), "image")
     assert wild.name == 0 and wild.statistic == "srcc"
+    data["twin"] = 2 * data.HyperIQA + 1
+    same = tables.differences(data, [("HyperIQA", "twin")])
+    assert (same.difference == 0).all() and not same.found.str.startswith("apart").any()
     # Holm over the pairs of a label and statistic
     pairs = tables.differences(data, [("HyperIQA", "psnr"), ("psnr", "HyperIQA")])
     assert pairs.p_holm.tolist() == [min(1, 2 * p) for p in pairs.p]

@@ -11,7 +11,6 @@ from ..stats import (
     codes,
     compare,
     compare_specific,
-    content_specific,
     correlation_interval,
     holm,
     least_holm,
@@ -22,9 +21,18 @@ from ..stats import (
     srcc,
     standard_error,
     unit_name,
+    vectors,
     versions,
 )
-from .cells import BLIND, LABELS, blind_rule, crossed, labels_in, with_interval
+from .cells import (
+    BLIND,
+    LABELS,
+    blind_rule,
+    crossed,
+    labels_in,
+    specific_to_contents,
+    with_interval,
+)
 from .statement import STATED
 
 DIFFERENCES = ["label", "statistic", "method", "than", "n", "units", "unit"]
@@ -45,8 +53,8 @@ def results(
 
     Returns columns label, method, n, unit and units (contents or images: what a bootstrap draws),
     contents, and for srcc (by bootstrap), content_srcc and specific (t over contents) the value,
-    _low and _high; specific_p, of "it is 0" by permuting contents. Of the content-blind row nothing
-    is left: specific is nan there. `attrs["set"]` is the data set's name.
+    _low and _high; of specific also what `cells.specific_to_contents` tells. Of the content-blind
+    row nothing is left: specific is nan there. `attrs["set"]` is the data set's name.
 
     Errors: ValueError for a method that made a label, and for predictions of images that are not
     test images of their split.
@@ -155,6 +163,8 @@ def differences(data: pd.DataFrame, pairs: list[tuple[str, str]], *, labels=LABE
 
 def _found(p_holm, least, unit):
     """What an adjusted p-value allows to say, and the smallest that it could have been."""
+    if np.isnan(p_holm):
+        return "nothing is left of one of the two"
     if least >= 0.05:
         return f"too few {unit}s: p_holm is {least:.3f} at best"
     return "apart" if p_holm < 0.05 else "not told apart"
@@ -170,22 +180,26 @@ def _methods(tests):
 
 def _rows_of_label(label, tests, table):
     """Rows of `results` under one label."""
-    parts = [_joined(*test, table, label) for test in tests]
+    parts = [_joined(*test, table) for test in tests]
     test = pd.concat(parts, keys=range(len(parts)), names=["together"]).reset_index("together")
     methods = _methods(tests)
+    vectors(**test[methods])
     rows = [{"method": method} | _agreement(test, method, label) for method in methods]
-    if BLIND in test:
+    if crossed(test):
         for row in rows:
-            row |= _specific(test, row["method"], label)
+            row |= specific_to_contents(test, test[row["method"]], label)
+        rules = [
+            blind_rule(table, split, label=label)[predictions.image] for predictions, split in tests
+        ]
         # Versions that no training image had, as those of a type left out, have no rule.
-        known = test[test[BLIND].notna()]
+        known = test.join(pd.concat(rules), on="image").dropna(subset=BLIND)
         if len(known):
             rows.append({"method": BLIND} | _agreement(known, BLIND, label))
     return [{"label": label} | row for row in rows]
 
 
-def _joined(predictions, split, table, label):
-    """Test predictions of one run beside the table's columns and the content-blind rule."""
+def _joined(predictions, split, table):
+    """Test predictions of one run beside the table's columns."""
     labels = sorted(set(predictions) & set(table) - {"image"})
     if labels:
         raise ValueError(
@@ -198,17 +212,7 @@ def _joined(predictions, split, table, label):
             "predictions hold images that are no test images of their split; results are for "
             "test images only"
         )
-    if not crossed(test):
-        return test
-    return test.join(blind_rule(table, split, label=label), on="image")
-
-
-def _specific(test, method, label):
-    """Content-specific correlation of one method, as columns."""
-    versus = test[method], test[label], test.content, versions(test)
-    specific = content_specific(*versus, together=test.together)
-    row = with_interval("specific", specific["value"], specific["interval"])
-    return row | {"specific_p": specific["p"]}
+    return test
 
 
 def _agreement(test, method, label):

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ..stats import content_blind, is_crossed, own_contents, versions
+from ..stats import content_blind, content_specific, is_crossed, own_contents, versions
 
 LABELS = ("label", "label2")  # those that a table may hold, in the order they are shown
 BLIND = "content-blind"  # the rule that sees no pixel: the mean training label of the version
@@ -17,15 +17,36 @@ STATISTICS = {  # column -> what a reader is told it is
 }
 
 
-def crossed(table: pd.DataFrame) -> bool:
-    """Whether the contents of a table stand in the same versions (`stats.is_crossed`), so that the
-    content-blind row and the content-specific correlation are defined.
+def crossed(tested: pd.DataFrame) -> bool:
+    """Whether the contents of test rows stand in the same versions (`stats.is_crossed`), so that
+    the content-blind row and the content-specific correlation are defined.
 
-    Sets without distortions have these columns too, but empty.
+    tested   rows of the table; optionally a column together, which rows one network judged. Sets
+             without distortions have columns of these too, but empty.
     """
-    if not {"distortion", "level", "content"} <= set(table) or table.distortion.isna().all():
+    if not {"distortion", "level", "content"} <= set(tested) or tested.distortion.isna().all():
         return False
-    return own_contents(table) is not None and is_crossed(table.content, versions(table))
+    together = tested.get("together")
+    return own_contents(tested) is not None and is_crossed(
+        tested.content, versions(tested), together=together
+    )
+
+
+def specific_to_contents(tested: pd.DataFrame, predicted, label: str) -> dict:
+    """The content-specific correlation of predictions (n,), or (runs, n), with the column `label`,
+    as columns: specific with its interval, specific_p and specific_least_p (the smallest that so
+    many contents allow), specific_n and specific_contents (what is behind it).
+    """
+    found = content_specific(
+        predicted,
+        tested[label],
+        tested.content,
+        versions(tested),
+        together=tested.get("together"),
+    )
+    row = with_interval("specific", found["value"], found["interval"])
+    row |= {"specific_p": found["p"], "specific_least_p": found["least_p"]}
+    return row | {"specific_n": found["n"], "specific_contents": found["contents"]}
 
 
 def blind_rule(table: pd.DataFrame, part: pd.Series, *, label: str = "label") -> pd.Series:

@@ -35,14 +35,17 @@ def _verdict(row, of_label):
         sentence += f"; {rule}, has {blind.iloc[0]:.3f}"
     sentence += "."
     if np.isnan(row["specific"]):
-        return f"{sentence} Its scores are the same for all contents: no pixel is used."
+        return (
+            f"{sentence} Its ranks, or those of the labels, are the same for all contents: nothing "
+            "is left that only looking could have earned."
+        )
+    found = f"{cell(row, 'specific')}, p = {row['specific_p']:.2g} by permuting contents"
+    sentence += f" What only looking can earn, its content-specific correlation, is {found}: "
+    if row["specific_least_p"] >= 0.05:
+        return f"{sentence}too few contents, p is {row['specific_least_p']:.2g} at best."
     looks = row["specific_p"] < 0.05 and row["specific"] > 0
     shown = "shows" if looks else "does not show"
-    return (
-        f"{sentence} What only looking can earn, its content-specific correlation, is "
-        f"{cell(row, 'specific')} (p = {row['specific_p']:.2g} of 0, by permuting contents): on "
-        f"these contents that {shown} that this network judges pictures."
-    )
+    return f"{sentence}on these contents that {shown} that this network judges pictures."
 
 
 def readable(data: pd.DataFrame) -> pd.DataFrame:
@@ -90,6 +93,11 @@ def results_caption(data: pd.DataFrame, runs: pd.DataFrame) -> str:
             "version over the contents of a split is taken away; of a rule that sees no pixel "
             "nothing is left."
         )
+        if first.specific_n < first.n:
+            sentences.append(
+                f"It is of {first.specific_n:.0f} of the images, in versions that all "
+                f"{first.specific_contents:.0f} contents have."
+            )
     else:
         sentences.append(NOT_CROSSED)
     splits = runs.drop_duplicates("split")

@@ -8,11 +8,9 @@ import pandas as pd
 from ..stats import (
     compare,
     compare_seeds,
-    content_specific,
     holm,
     own_contents,
     unit_name,
-    versions,
 )
 from .cells import (
     BLIND,
@@ -22,7 +20,7 @@ from .cells import (
     cell,
     crossed,
     labels_in,
-    with_interval,
+    specific_to_contents,
 )
 from .statement import STATED
 from .trainings import (
@@ -86,8 +84,7 @@ def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
         if name in means:
             shown[title] = [cell(row, name) for row in rows]
     if "specific" in means:
-        nothing = means.specific.isna().to_numpy()
-        shown.loc[nothing, STATISTICS["specific"]] = "nothing left"
+        shown.loc[shown.variant == BLIND, STATISTICS["specific"]] = "nothing left"
     sd = [f"{sd:.3f}" if np.isfinite(sd) else "--" for sd in means.seed_sd]
     shown.insert(4, "sd over seeds", sd)
     told = means[[name for name in STATED if name in means]]
@@ -178,12 +175,11 @@ def _rows_of_label(label, runs, truth, looked):
     for name, predictions in runs.items():
         mean, single = mean_agreement(predictions, truth, label)
         if looked and name != BLIND:  # nothing is left of the rule itself
-            specific = _specific(predictions, truth, label)
-            mean |= with_interval("specific", specific["value"], specific["interval"])
-            mean["specific_p"] = specific["p"]
-            seeds = predictions.columns.unique(0)
+            tested = truth.loc[predictions.index]
+            mean |= specific_to_contents(tested, predictions.T, label)
             single["specific"] = [
-                _specific(predictions[[seed]], truth, label)["value"] for seed in seeds
+                specific_to_contents(tested, predictions[[seed]].T, label)["specific"]
+                for seed in predictions.columns.unique(0)
             ]
         rows.append({"label": label, "variant": name, "seed": np.nan} | mean)
         counts = {
@@ -192,12 +188,6 @@ def _rows_of_label(label, runs, truth, looked):
         for seed, values in single.to_dict("index").items():
             rows.append({"label": label, "variant": name, "seed": seed} | counts | values)
     return rows
-
-
-def _specific(predictions, truth, label):
-    """Content-specific correlation, averaged over trainings and draws."""
-    truth = truth.loc[predictions.index]
-    return content_specific(predictions.T, truth[label], truth.content, versions(truth))
 
 
 def _difference(tested, table, label, variant, than):
