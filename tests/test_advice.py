@@ -7,7 +7,7 @@ import pytest
 import raw_trees
 from raw_trees import cells, folder_of
 
-from iqa_core import datasets
+from iqa_core import datasets, measuring
 
 ROWS = "image,label\na.png,3\nb.png,4\n"
 
@@ -405,3 +405,34 @@ def test_a_set_is_used_without_its_absent_images_where_that_is_chosen(tmp_path):
     written(folder, {"b.png": None})
     with pytest.raises(FileNotFoundError, match="none of 3 images is there, as .*: fetch them"):
         datasets.load_table("mine", root=tmp_path, without_absent=True)
+
+
+def referenced(folder, files):
+    """Three images with references, of which only `files` are there."""
+    rows = "image,label,reference\na.png,3,r.png\nb.png,4,s.png\nc.png,5,\n"
+    written(folder, {"labels.csv": rows, **dict.fromkeys(files, 1)})
+
+
+@pytest.mark.parametrize("absent", ["b.png", "s.png"])
+def test_images_without_their_reference_are_left_out_as_absent_images_are(absent, tmp_path):
+    folder = folder_of(tmp_path, "mine")
+    referenced(folder, {"a.png", "b.png", "c.png", "r.png", "s.png"} - {absent})
+    pairs = datasets.load_table("mine", root=tmp_path).iloc[:2]
+    told = rf"(?s)1 of 4 images are missing.*`without_absent: true`.*{absent}"
+    with pytest.raises(FileNotFoundError, match=told):
+        measuring.measurable(pairs, ["psnr"], root=tmp_path)
+    table = datasets.load_table("mine", root=tmp_path, without_absent=True)
+    assert list(table.image) == ["data/raw/mine/a.png", "data/raw/mine/c.png"]
+    (note,) = table.attrs["notes"]
+    assert note.startswith("1 of 3 images") and note.endswith(f": data/raw/mine/{absent}")
+    assert measuring.measurable(table.iloc[:1], ["psnr"], root=tmp_path) == ["psnr"]
+
+
+def test_of_a_set_without_its_references_all_images_are_kept_and_none_is_measured(tmp_path):
+    folder = folder_of(tmp_path, "mine")
+    referenced(folder, ["a.png", "b.png"])
+    table = datasets.load_table("mine", root=tmp_path, without_absent=True)
+    assert list(table.image) == ["data/raw/mine/a.png", "data/raw/mine/b.png"]
+    with pytest.raises(FileNotFoundError, match="none of 2 references .* leave `measures` empty"):
+        measuring.measurable(table, ["psnr"], root=tmp_path)
+    assert measuring.measurable(table, [], root=tmp_path) == []
