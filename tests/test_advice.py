@@ -65,6 +65,27 @@ CASES = {
             "labels.csv": "image;label\nb.png;4,5\n",
         },
     ),
+    "points between thousands": (
+        {
+            "labels.csv": "image;label\na.png;1.234,5\nb.png;4,5\n",
+            "set.yaml": described(file="labels.csv", decimal=","),
+        },
+        "a.png is 1.234,5, not a number .marks between thousands: leave them out of all numbers",
+        {"labels.csv": "image;label\na.png;1234,5\nb.png;4,5\n"},
+    ),
+    "commas between thousands": (
+        {"labels.csv": "image;label\na.png;-1,234,567.5\nb.png;4.5\n"},
+        "a.png is -1,234,567.5, not a number .marks between thousands: leave them out",
+        {"labels.csv": "image;label\na.png;-1234567.5\nb.png;4.5\n"},
+    ),
+    **{
+        f"decimal comma, {number}": (
+            {"labels.csv": f"image;label\na.png;{number}\n"},
+            "not a number .for decimal commas",
+            {"set.yaml": described(file="labels.csv", decimal=",")},
+        )
+        for number in ("+4,25", "-,5", "1,5E+02", "15,5e-1")
+    },
     "decimal comma, text": (
         {
             "l.txt": "a.png 3,5\n",

@@ -271,9 +271,16 @@ def _delimited(path, file):
     return [row for row in rows if any(row)]
 
 
+def number_with(mark: str) -> str:
+    """A regular expression of numbers with that decimal mark, its groups what stands before and
+    behind it.
+    """
+    return rf"([+-]?\d*){re.escape(mark)}(\d+(?:[eE][+-]?\d+)?)"
+
+
 def _with_points(rows, decimal):
     """The rows with a point in every number that has the other mark."""
-    number = re.compile(rf"(-?\d+){re.escape(decimal)}(\d+)")
+    number = re.compile(number_with(decimal))
     return [
         [number.sub(r"\1.\2", cell) if number.fullmatch(cell) else cell for cell in row]
         for row in rows
