@@ -57,6 +57,12 @@ def _description(name: str, root: Path) -> Description:
             return described_file(folder / "set.yaml", _sets()[kind])
         if written or (folder.parent == root / RAW and Files(folder).pictures()):
             return _description(kind, root)
+    others = Files(root / RAW / name).tell_not_read() if is_folder_name else ""
+    if others:
+        raise KeyError(
+            f"no data set {name!r}: {RAW / name} holds no picture that can be read, and {others}; "
+            f"export them as PNG or TIFF"
+        )
     hint = nearest(name, list_datasets(), most=3) or "."
     raise KeyError(
         f"no data set {name!r}{hint} There are {', '.join(list_datasets())}; for your own put "
@@ -202,6 +208,8 @@ def load_table(
                 f"`python -m iqa_core data get {name}` fetches it or tells how (licence: "
                 f"{facts.licence}; {facts.address})"
             )
+        elif not facts.files:
+            fix = "put pictures there, those of other kinds exported as PNG or TIFF"
         else:
             there = ", ".join(sorted(files.paths)[:5]) or "no files"
             fix = (

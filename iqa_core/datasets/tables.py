@@ -106,12 +106,11 @@ def _filled_up(table, column, value):
 def _joined(facts, files, notes):
     """All label files as one table of texts; the first that is there holds the rows."""
     if not facts.files:
-        pictures, others = files.pictures(), files.not_read()
-        left_out = f"{len(others)} pictures of kinds that are not read: {', '.join(others[:3])}"
+        pictures, others = files.pictures(), files.tell_not_read()
         if not pictures:
-            raise FileNotFoundError("an image file is missing" + f" ({left_out})" * bool(others))
+            raise FileNotFoundError("an image file is missing" + f" ({others})" * bool(others))
         if others:
-            notes.append(f"left out are {left_out}; export them as PNG or TIFF")
+            notes.append(f"left out are {others}; export them as PNG or TIFF")
         return pd.DataFrame({"image": pictures, "label": ""}, dtype=object)
     table = None
     for file in facts.files:
