@@ -23,6 +23,12 @@ def measurable(table: pd.DataFrame, names: Sequence[str], *, root: Path) -> list
     if "reference" not in table or table.reference.isna().any():
         print(f"no references, so not measured on this set: {', '.join(names)}", flush=True)
         return []
+    references = sorted({*table.reference})
+    if not any((root / path).is_file() for path in references):
+        raise FileNotFoundError(
+            f"none of {len(references)} references is there, as {references[0]}: fetch them, or "
+            f"leave `measures` empty for this set"
+        )
     paths = sorted({*table.image, *table.reference})
     sizes = image_sizes([root / path for path in paths]).itertuples(index=False, name=None)
     faults = unmeasurable_pairs(table, names, dict(zip(paths, sizes, strict=True)))

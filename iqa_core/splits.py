@@ -154,15 +154,17 @@ def _qalign(table):
 
 
 def _contents(table, first, last):
-    """The contents from one name to another, in the order of names, test; val is a seeded tenth of
-    the others. contents-I66-I81 are the 2,000 images of KADID-10k that SMART-IQA's reports test.
+    """The contents from one name to another, in the order of names whatever their letter case,
+    test; val is a seeded tenth of the others. contents-I66-I81 are the 2,000 images of KADID-10k
+    that SMART-IQA's reports test.
     """
-    known = sorted(table.content.unique())
+    names = table.content.str.casefold()
+    known = sorted(table.content.unique(), key=str.casefold)
     for name in (first, last):
-        if name not in known:
+        if name.casefold() not in set(names):
             hint = nearest(name, known) or "."
             raise ValueError(f"no content {name!r}{hint} There are {known[0]} to {known[-1]}")
-    test = table.content.between(first, last)
+    test = names.between(first.casefold(), last.casefold())
     return _random(table[~test], 0, val=0.1, test=0).reindex(table.index, fill_value="test")
 
 

@@ -136,11 +136,11 @@ def _falling(folder, *, contents, types, levels, label):
     ]
 
 
-def kadid10k(folder):
+def kadid10k(folder, contents=(1, 81)):
     known = {1: "gaussian_blur", 12: "white_noise_color", 25: "contrast_change"}
     rows = _falling(
         folder,
-        contents=(1, 81),
+        contents=contents,
         types=known,
         levels=range(1, 6),
         label=lambda level: 4.9 - 0.75 * level,

@@ -177,6 +177,12 @@ def test_hidden_folders_are_passed_over_and_other_kinds_refused_by_name(photos, 
     )
 
 
+def test_a_link_to_nothing_is_left_out_and_named(photos, tmp_path):
+    (photos / "gone.png").symlink_to(tmp_path / "none.png")
+    _, refused = write_tree(photos, tmp_path / "out", names=["jpeg"], levels=(1,), processes=1)
+    assert "gone.png is missing" in refused[str(photos / "gone.png")]
+
+
 def test_an_accent_may_be_written_in_two_ways(photos, tmp_path):
     for form in ("NFC", "NFD"):
         folder = tmp_path / form

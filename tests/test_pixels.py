@@ -183,6 +183,13 @@ def test_sizes_are_told_from_headers_or_the_file_is_named(tmp_path):
         image_sizes([paths[0], tmp_path / "none.png"])
 
 
+@pytest.mark.parametrize("use", [read_image, image_size])
+def test_a_file_that_is_not_there_is_missing_not_undecodable(use, tmp_path):
+    for name in ("none.png", "none.heic"):
+        with pytest.raises(FileNotFoundError, match=f"{name} is missing; paths in a table are"):
+            use(tmp_path / name)
+
+
 def test_of_many_files_without_a_size_the_first_three_and_the_number_are_told(tmp_path):
     paths = [save(tmp_path, "good.png", noise(9, 9, 3))]
     for number in range(5):

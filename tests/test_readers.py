@@ -346,6 +346,15 @@ def test_matrices_of_any_shape(shape, tmp_path):
     assert list(datasets.load_table("mine", root=tmp_path).content) == ["a.png", "bc.png"]
 
 
+def test_decimal_commas_are_read_however_the_number_is_written(tmp_path):
+    folder = raw_trees.folder_of(tmp_path, "mine")
+    numbers = {"+4,25": 4.25, ",5": 0.5, "-,5": -0.5, "1,5E+02": 150, "25,5e-1": 2.55, "-3": -3}
+    rows = [f"{k}.png;{number}" for k, number in enumerate(numbers)]
+    (folder / "labels.csv").write_text("\n".join(["image;label", *rows]))
+    (folder / "set.yaml").write_text("files: [{file: labels.csv, decimal: ','}]")
+    assert list(datasets.load_table("mine", root=tmp_path).label) == [*numbers.values()]
+
+
 def test_files_do_not_go_round_in_circles(tmp_path):
     raw_trees.write_pictures(tmp_path, ["a/b.png", ".hidden/c.png", "__MACOSX/._b.png"])
     (tmp_path / "a/again").symlink_to(tmp_path)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import raw_trees
 
 from iqa_core import datasets, splits
 from iqa_core.files import file_hash
@@ -223,6 +224,15 @@ def test_contents_from_one_name_to_another_test():
     assert not splits.crossing_contents(kadid10k, part)
     shuffled = kadid10k.sample(frac=1, random_state=0)
     assert parts_of(shuffled, "contents-I66-I81").sort_index().equals(part)
+
+
+def test_the_contents_that_others_tested_on_are_those_of_the_set_as_it_is_read(tmp_path):
+    raw_trees.kadid10k(raw_trees.folder_of(tmp_path, "kadid10k"), contents=range(1, 82))
+    table = datasets.load_table("kadid10k", root=tmp_path)
+    part = parts_of(table, "contents-I66-I81")
+    photos = table.reference[part == "test"].map(lambda path: Path(path).stem)
+    assert set(photos) == {f"I{photo}" for photo in range(66, 82)}
+    assert part.equals(parts_of(table, "contents-i66-i81")) and part.notna().all()
 
 
 def test_ckdn_trains_and_tests_on_other_types_and_other_contents():

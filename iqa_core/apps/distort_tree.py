@@ -158,7 +158,7 @@ def _sizes(contents):
     for content, file in contents.items():
         try:
             sizes[content] = image_size(file)
-        except ValueError as error:
+        except (ValueError, FileNotFoundError) as error:
             refused[str(file)] = str(error)
     return sizes, refused
 

@@ -57,6 +57,12 @@ def _description(name: str, root: Path) -> Description:
             return described_file(folder / "set.yaml", _sets()[kind])
         if written or (folder.parent == root / RAW and Files(folder).pictures()):
             return _description(kind, root)
+    others = Files(root / RAW / name).tell_not_read() if is_folder_name else ""
+    if others:
+        raise KeyError(
+            f"no data set {name!r}: {RAW / name} holds no picture that can be read, and {others}; "
+            f"export them as PNG or TIFF"
+        )
     hint = nearest(name, list_datasets(), most=3) or "."
     raise KeyError(
         f"no data set {name!r}{hint} There are {', '.join(list_datasets())}; for your own put "
@@ -175,7 +181,8 @@ def load_table(
     relative to `root`, the project.
 
     `label`: one of `describe(name)["labels"]`, by default the first; "" for the images without
-    labels. `without_absent`: leave out the rows whose image is no file here; a note says how many.
+    labels. `without_absent`: leave out the rows whose image is no file here, or whose reference,
+    unless no reference is; notes say how many.
     `table.attrs["notes"]` tells what was noticed: labels that were turned round, files that
     are not there; `table.attrs["left_out"]` names the images of rows that are no part of the set.
     Further columns of the label file are kept. KeyError for an unknown name or label,
@@ -201,6 +208,8 @@ def load_table(
                 f"`python -m iqa_core data get {name}` fetches it or tells how (licence: "
                 f"{facts.licence}; {facts.address})"
             )
+        elif not facts.files:
+            fix = "put pictures there, those of other kinds exported as PNG or TIFF"
         else:
             there = ", ".join(sorted(files.paths)[:5]) or "no files"
             fix = (
@@ -220,19 +229,32 @@ def load_table(
 
 
 def _those_there(table, name, root):
-    """The rows whose image is there, with a note of the others."""
-    there = table.image.map(lambda image: (root / image).is_file())
-    absent = table.image[~there]
-    if not there.any():
+    """The rows whose image and reference are there, with notes of the others. Where no reference is
+    there, none is wanted: most models do without.
+    """
+
+    def is_there(paths):
+        return paths.map(lambda path: (root / path).is_file())
+
+    image = is_there(table.image)
+    reference = is_there(table.reference.fillna(""))
+    if not reference[image].any():
+        reference[:] = True
+    reference |= table.reference.isna()
+    kept = image & reference
+    if not kept.any():
         raise FileNotFoundError(
-            f"{name}: none of {len(table)} images is there, as {absent.iloc[0]}: fetch them"
+            f"{name}: none of {len(table)} images is there, as {table.image.iloc[0]}: fetch them"
         )
-    result = table[there].reset_index(drop=True)
-    if len(absent):
-        result.attrs["notes"].append(
-            f"{len(absent)} of {len(table)} images are no files here and left out: "
-            f"{', '.join(absent[:3])}"
-        )
+    result = table[kept].reset_index(drop=True)
+    absent = {
+        "are no files here and left out": table.image[~image],
+        "are left out, their references are no files here": table.reference[image & ~reference],
+    }
+    for what, paths in absent.items():
+        if len(paths):
+            some = ", ".join(paths.unique()[:3])
+            result.attrs["notes"].append(f"{len(paths)} of {len(table)} images {what}: {some}")
     return result
 
 

@@ -74,6 +74,13 @@ class Files:
         """Paths of all pictures of other kinds, sorted."""
         return self._ending_in(NOT_READ)
 
+    def tell_not_read(self) -> str:
+        """How many pictures of other kinds there are, and three of them; "" where there is none."""
+        paths = self.not_read()
+        if not paths:
+            return ""
+        return f"{len(paths)} pictures of kinds that are not read: {', '.join(paths[:3])}"
+
     def _ending_in(self, endings):
         return sorted(path for path in self.paths if posixpath.splitext(path)[1].lower() in endings)
 
@@ -271,9 +278,16 @@ def _delimited(path, file):
     return [row for row in rows if any(row)]
 
 
+def number_with(mark: str) -> str:
+    """A regular expression of numbers with that decimal mark, its groups what stands before and
+    behind it.
+    """
+    return rf"([+-]?\d*){re.escape(mark)}(\d+(?:[eE][+-]?\d+)?)"
+
+
 def _with_points(rows, decimal):
     """The rows with a point in every number that has the other mark."""
-    number = re.compile(rf"(-?\d+){re.escape(decimal)}(\d+)")
+    number = re.compile(number_with(decimal))
     return [
         [number.sub(r"\1.\2", cell) if number.fullmatch(cell) else cell for cell in row]
         for row in rows
@@ -344,8 +358,8 @@ def _array_column(arrays, counts, name, over, at):
         return [_text(value) for value in pd.DataFrame(array).agg(over, axis=1)]
     if at and not at.isdigit():
         numbers = arrays[at].ravel()
-        wrong = [number for number in numbers if number not in range(1, len(array) + 1)]
-        if wrong:
+        wrong = numbers[~((numbers >= 1) & (numbers <= len(array)) & (numbers % 1 == 0))]
+        if len(wrong):
             raise Unfit(f"{at} holds {wrong[0]}, but {name} has rows 1 to {len(array)}")
         return [_text(array[int(number) - 1, 0]) for number in numbers]
     if is_matrix and not at:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .description import Description
-from .readers import CONTRACT, NUMBERS, Files, above, read_labels
+from .readers import CONTRACT, NUMBERS, Files, above, number_with, read_labels
 
 PARTS = {  # how files name the parts of a split
     "training": "train",
@@ -27,6 +27,7 @@ PARTS = {  # how files name the parts of a split
     "": "",
 }
 AGREE = 0.01  # of a column's range: what two files, or votes and their mean, may differ by
+GROUPED = r"[+-]?\d{1,3}(?:[.,]\d{3})+[.,]\d+"  # 1.234,5 and 1,234.5
 
 
 def build_table(
@@ -81,10 +82,12 @@ def numbers(table: pd.DataFrame, column: str, name: str, *, empty: bool) -> pd.S
     wrong = ~np.isfinite(values) & ~((table[column].isna() | (table[column] == "")) & empty)
     if wrong.any():
         row = table[wrong].iloc[0]
-        comma = table[column][wrong].astype(str).str.fullmatch(r"-?\d+,\d+").any()
+        texts = table[column][wrong].astype(str)
         value = "empty" if row[column] == "" else row[column]
         fault = f"{name}: {column} of {row.image} is {value}, not a number"
-        if comma:
+        if texts.str.fullmatch(GROUPED).any():
+            fault += " (marks between thousands: leave them out of all numbers of the column)"
+        elif texts.str.fullmatch(number_with(",")).any():
             fault += (
                 " (for decimal commas: `decimal: ','` in the file's entry of set.yaml, as `files: "
                 "[{file: labels.csv, decimal: ','}]`)"
@@ -103,12 +106,11 @@ def _filled_up(table, column, value):
 def _joined(facts, files, notes):
     """All label files as one table of texts; the first that is there holds the rows."""
     if not facts.files:
-        pictures, others = files.pictures(), files.not_read()
-        left_out = f"{len(others)} pictures of kinds that are not read: {', '.join(others[:3])}"
+        pictures, others = files.pictures(), files.tell_not_read()
         if not pictures:
-            raise FileNotFoundError("an image file is missing" + f" ({left_out})" * bool(others))
+            raise FileNotFoundError("an image file is missing" + f" ({others})" * bool(others))
         if others:
-            notes.append(f"left out are {left_out}; export them as PNG or TIFF")
+            notes.append(f"left out are {others}; export them as PNG or TIFF")
         return pd.DataFrame({"image": pictures, "label": ""}, dtype=object)
     table = None
     for file in facts.files:

@@ -150,7 +150,7 @@ class PixelCache(Sequence):
         try:
             width, height = image_size(self.paths[i])
             return 3 * math.prod(sides(height, width, self.rule["size"], self.rule["at_least"]))
-        except ValueError:  # `fill` tells of it
+        except (ValueError, FileNotFoundError):  # `fill` tells of it
             return 0
 
     def _add(self, i):

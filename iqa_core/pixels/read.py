@@ -64,10 +64,6 @@ def read_image(path: Path, **rule) -> np.ndarray:
         image, orientation = _read_tiff(path) if _is_tiff(path) else _read(path)
         pixels = np.asarray(_upright(image, orientation))
         return resize(pixels, **rule) if rule else pixels
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"image {path} is missing; paths in a table are relative to the project root"
-        ) from None
     except Exception as error:  # a damaged file can raise anything inside Pillow
         raise _refusal(path, error) from error
 
@@ -165,6 +161,10 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def _refusal(path, error):
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(
+            f"image {path} is missing; paths in a table are relative to the project root"
+        )
     if isinstance(error, UnidentifiedImageError):
         why = _unidentified(path)
     elif isinstance(error, RefusedError):
