@@ -1,7 +1,7 @@
 """Simulates what the intervals and tests of `iqa_core.stats` promise; prints the tables of
 docs/statistics.md.
 
-python scripts/simulate_statistics.py    # about 20 minutes on one core, fixed seeds
+python scripts/simulate_statistics.py    # about 15 minutes on one core, fixed seeds
 
 Every population is jointly normal, so its true SRCC is known: 6 / pi asin(rho / 2) for pooled
 images (Pearson 1907), and for n images of one content 6 / (pi (n + 1)) (asin(rho) + (n - 2)
@@ -35,6 +35,7 @@ SPECIFIC = {
     "another photograph's scores": lambda generator, contents: np.zeros(contents),
     "looks": lambda generator, contents: np.full(contents, 0.5),
     "looks unevenly": lambda generator, contents: generator.uniform(0, 1.2, contents),
+    "looks well": lambda generator, contents: np.full(contents, 2.0),
 }
 KONIQ = 0.9378  # SRCC on KonIQ-10k that power is asked about
 
