@@ -177,17 +177,45 @@ def test_every_wrapper_is_taken_off(form, zipped, tmp_path):
     assert_state(published.read(tmp_path / "x.pth.tar"))
 
 
-def test_which_of_several_was_taken_is_said_and_the_other_can_be(tmp_path):
-    file, other = tmp_path / "x.pth", tmp_path / "other.pth"
-    ema = {key: value + 1 for key, value in STATE.items()}
-    torch.save({"params_ema": ema, "params": STATE, "optimizer": {"state": {}}}, file)
-    with pytest.warns(
-        UserWarning, match="x.pth: params is taken, not params_ema beside it; "
-    ) as told:
+OTHER = {key: value + 1 for key, value in STATE.items()}
+EMA = {"initted": torch.tensor(True), "step": torch.tensor(9)}
+EMA |= {f"online_model.{key}": value for key, value in OTHER.items()} | prefixed("ema_model.")
+SEVERAL = {  # what is taken, and what else may be
+    "beside": ({"params": STATE, "params_ema": OTHER, "optimizer": {"state": {}}}, "params_ema"),
+    "with numbers": ({"state_dict": STATE, "ema": OTHER, "best": np.float64(0.9)}, "ema"),
+    "nested": ({"model": {"params": STATE, "params_ema": OTHER}, "epoch": 3}, "model.params_ema"),
+    "behind a prefix": ({"net": STATE, "ema": prefixed("module.")}, "ema"),
+    "an average": (EMA, "online_model"),
+    "a nested average": ({"state_dict": EMA}, "state_dict.online_model"),
+    "an average behind a prefix": (
+        {f"module.{key}": value for key, value in EMA.items()},
+        "module.online_model",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", SEVERAL)
+def test_which_of_several_was_taken_is_said_and_the_other_can_be(form, tmp_path):
+    file = tmp_path / "x.pth"
+    holds, entry = SEVERAL[form]
+    torch.save(holds, file)
+    with pytest.warns(UserWarning, match=r"x.pth: \w+ is taken, not \w+ beside it; ") as told:
         assert_state(published.read(file))
-    advice = re.search(r"torch.save.*", str(told[0].message))[0]
-    eval(advice, {"torch": torch, "file": file, "other_file": other})
-    torch.testing.assert_close(published.read(other), ema)
+    assert len(told) == 1
+    assert re.search("--entry (.*)", str(told[0].message))[1] == entry
+    wanted = STATE if form == "behind a prefix" else OTHER
+    torch.testing.assert_close(published.read(file, entry=entry), wanted)
+
+
+def test_an_entry_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    torch.save({"model": {"params": STATE, "ema": OTHER}, "epoch": 3}, tmp_path / "x.pth")
+    for entry, there in {
+        "params": "model, epoch",
+        "model.e": "params, ema",
+        "epoch": "model",
+    }.items():
+        with pytest.raises(ValueError, match=f"has no entry {entry} with weights; .* are {there}"):
+            published.read(tmp_path / "x.pth", entry=entry)
 
 
 def test_numbers_of_an_older_numpy_are_read(tmp_path):
@@ -435,6 +463,21 @@ def test_converting_again_replaces_the_folder_and_nothing_else(
     assert run(monkeypatch, *convert, "--out", file) == 2
     assert capsys.readouterr().err.count("holds something else than a converted model") == 3
     assert (folder / "notes.txt").exists() and file.exists()
+
+
+def test_another_entry_is_converted_as_the_warning_says(published_hyperiqa, project, monkeypatch):
+    file, model = published_hyperiqa
+    state = published.read(file)
+    other = {key: value + 1 for key, value in state.items()}
+    torch.save({"params": other, "params_ema": state, "best": np.float64(0.9)}, file)
+    convert = ("convert", file, "--model", "hyperiqa", "--set", "backbone=resnet18")
+    with pytest.warns(UserWarning, match="params is taken") as told:
+        assert run(monkeypatch, *convert) == 0
+    option = re.search("--entry .*", str(told[0].message))[0].split()
+    assert run(monkeypatch, *convert, *option) == 0
+    loaded = weights.load(project.root / "data/raw/weights/koniq_pretrained")
+    torch.testing.assert_close(loaded.state_dict(), model.state_dict())
+    assert loaded.contract.source.endswith(", entry params_ema")
 
 
 def test_a_converted_model_is_not_written_over_itself(published_hyperiqa, project):

@@ -128,6 +128,9 @@ def convert_weights(
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; data/raw/weights/NAME if not given.")
     ] = None,
+    entry: Annotated[
+        str, typer.Option(help="Of a file with several, which to take: params_ema, model.ema.")
+    ] = "",
     named: Annotated[
         int, typer.Option(help="How many entries of a kind a refusal names, where some do not fit.")
     ] = 5,
@@ -142,6 +145,6 @@ def convert_weights(
     if file is None and published.row(model).model:  # what models start from is refused below
         file = published.local_file(model)
     kwargs = parse_overrides(settings or [])
-    folder = convert(file or Path(model), model, out=out, named=named, **kwargs)
+    folder = convert(file or Path(model), model, out=out, named=named, entry=entry, **kwargs)
     name = folder.name if folder.parent == published.folder() else str(folder)
     print(f"{folder}: model.safetensors and model.json; runs.load_model({name!r}) loads it")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and the table needs none
 WRAPPERS = ("params", "params_ema", "state_dict", "model_state_dict", "model", "net")
 # what DataParallel, pyiqa, Lightning, torch.compile, GANs and averages put before every key
 PREFIXES = ("module.", "net.", "model.", "_orig_mod.", "generator.", "ema_model.")
+# what ema_pytorch puts before its average, and before the weights that are averaged
+AVERAGE, ONLINE = "ema_model.", "online_model."
 COUNTERS = ("n_averaged", "initted", "step")  # what averages keep beside the weights
 
 
@@ -112,7 +114,7 @@ def local_file(name: str) -> Path:
     return published.path
 
 
-def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
+def read(path: Path, model: str | None = None, *, entry: str = "") -> "dict[str, Tensor]":
     """The state dict in a .safetensors, .npz or torch file, out of its wrappers, without prefixes
     common to all keys. A warning tells which of several was taken.
 
@@ -121,9 +123,12 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
 
     path     of the file; its ending tells the kind, torch's is any other
     model    "musiq": the arrays of an official .npz get the names that musiq.py knows
+    entry    of several, this: its keys from the outermost in, joined by points, or what stands
+             before the names of its weights
 
     FileNotFoundError; ValueError for a damaged file, for one that holds other objects (a whole
-    pickled model) and for one that is no state dict. All say what to do.
+    pickled model), for one that is no state dict and for an entry that there is not. All say what
+    to do.
     """
     import torch
 
@@ -133,7 +138,8 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
             f"there is no file {path}; `python -m iqa_core weights list` tells where files come "
             f"from"
         )
-    state = _unwrap(_read(path), path)
+    trail = entry.split(".") if entry else []
+    state = _unwrap(_entry(_read(path), trail, path), trail, path)
     if path.suffix == ".npz" and model == "musiq":
         return musiq_state(state)
     arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
@@ -144,17 +150,50 @@ def read(path: Path, model: str | None = None) -> "dict[str, Tensor]":
             "it is no file of weights"
         )
     state |= {key: torch.from_numpy(value) for key, value in arrays.items()}
-    return _without_prefixes(state)
+    return _without_prefixes(state, trail, path)
 
 
-def _without_prefixes(state):
-    """The entries without what stands before every key, once or one behind the other."""
+def _entry(holds, trail, path):
+    """What a file holds under the keys of `trail`, or behind them in the names of its weights."""
+    for name in trail:
+        entries = holds if isinstance(holds, dict) else {}
+        behind = {
+            key.removeprefix(f"{name}."): value
+            for key, value in entries.items()
+            if str(key).startswith(f"{name}.")
+        }
+        holds = entries.get(name, behind)
+        if not isinstance(holds, dict) or not holds:
+            known = dict.fromkeys(str(key).partition(".")[0] for key in entries)
+            raise ValueError(
+                f"{path} has no entry {'.'.join(trail)} with weights; where {name} is wanted, "
+                f"there are {', '.join([*known][:9]) or 'none'}"
+            )
+    return holds
+
+
+def _without_prefixes(state, trail, path):
+    """The entries without what stands before every key, once or one behind the other; of an average
+    and what it is of, the average.
+    """
     weights = {key: value for key, value in state.items() if key not in COUNTERS}
+    averaged = {key: value for key, value in weights.items() if key.startswith(AVERAGE)}
+    online = [key for key in weights if key.startswith(ONLINE)]
+    if averaged and online and len(averaged) + len(online) == len(weights):
+        _tell_taken(AVERAGE[:-1], [ONLINE[:-1]], trail, path)
+        weights = averaged
     prefixes = [prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in weights)]
     if not weights or not prefixes:
         return state
-    return _without_prefixes(
-        {key.removeprefix(prefixes[0]): value for key, value in weights.items()}
+    inner = {key.removeprefix(prefixes[0]): value for key, value in weights.items()}
+    return _without_prefixes(inner, [*trail, prefixes[0][:-1]], path)
+
+
+def _tell_taken(taken, others, trail, path):
+    warnings.warn(
+        f"{path.name}: {taken} is taken, not {', '.join(others)} beside it; for another, "
+        f"`weights convert` with --entry {'.'.join([*trail, others[0]])}",
+        stacklevel=4,
     )
 
 
@@ -208,8 +247,10 @@ def _plain_values():
 REFUSED = re.compile(r"GLOBAL (\S+)|unrecognized function ([^\n]+)|(Object arrays)")
 
 
-def _unwrap(state, path):
-    """The state dict inside a checkpoint's dicts; ValueError where there is none."""
+def _unwrap(state, trail, path):
+    """The state dict inside a checkpoint's dicts; ValueError where there is none. `trail` gets the
+    keys that it stands under.
+    """
     import torch
 
     for _ in WRAPPERS:  # one may lie in the other, but not without end
@@ -219,13 +260,10 @@ def _unwrap(state, path):
             break
         beside = [key for key in inner if key != held[0] and _holds_weights(inner[key])]
         if beside:
-            warnings.warn(
-                f"{path.name}: {held[0]} is taken, not {', '.join(beside)} beside it; for another, "
-                f"torch.save(torch.load(file)[{beside[0]!r}], other_file)",
-                stacklevel=3,
-            )
+            _tell_taken(held[0], beside, trail, path)
+        trail.append(held[0])
         state = inner[held[0]]
-    save = "save one with torch.save(model.state_dict())"
+    save = "save one with torch.save(model.state_dict(), file)"
     if not isinstance(state, dict) or not state:
         raise ValueError(f"{path} holds {type(state).__name__} and no state dict; {save}")
     other = []

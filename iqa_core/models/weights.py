@@ -95,13 +95,22 @@ def renamed(key: str, rules) -> str:
     return key
 
 
-def convert(file: Path, name: str, *, out: Path | None = None, named: int = 5, **kwargs) -> Path:
+def convert(
+    file: Path,
+    name: str,
+    *,
+    out: Path | None = None,
+    named: int = 5,
+    entry: str = "",
+    **kwargs,
+) -> Path:
     """A published file as a folder that `load` reads. The file is only read; the folder is there
     complete or not at all.
 
     `name`: a row of the table, whose arguments and score range the model gets, or a model.
     `out`: data/raw/weights/<name> if not given. `named`: how many entries of a kind a refusal
-    names. kwargs go to the model, and replace a row's arguments.
+    names. `entry`: which to take of a file that holds several, as `published.read`. kwargs go to
+    the model, and replace a row's arguments.
 
     Returns the folder.
 
@@ -116,11 +125,13 @@ def convert(file: Path, name: str, *, out: Path | None = None, named: int = 5, *
     _check_folder(folder, file)
     _check_arguments(model_name, arguments)
     try:
-        state = published.read(file, model_name)
+        state = published.read(file, model_name, entry=entry)
         model = from_published(model_name, state, named=named, **arguments)
     except TypeError as error:
         raise ValueError(f"{model_name} cannot be built with {arguments}: {error}") from error
     source = f"{model.contract.source}; {_origin(row, file)}"
+    if entry:
+        source += f", entry {entry}"
     if row:
         model.contract = contract_with(model.contract, row)
     model.contract = replace(model.contract, source=source)
