@@ -22,7 +22,7 @@ STUDY = {
             "random": {"options": {"random_validation": True}},
         },
         "compare": [["full", "fusion"], ["random", "full"]],
-        "left_out": ["jpeg"],
+        "left_out": ["motion_blur"],
         "transfer": ["photos", "demo:random80-0"],
     },
     "05_visualize_attention": {"further": 1, "others": ["tiny/04_ablations/full-seed0"]},
@@ -49,7 +49,7 @@ def test_every_training_is_a_run_in_the_index(root):
     for stem in STUDY:
         assert (root / f"data/runs/tiny/{stem}/_SUCCESS").exists()
     names = set(pd.read_csv(root / "data/runs/index.csv").run)
-    variants = ("fusion", "full", "random", "all-types", "without-jpeg")
+    variants = ("fusion", "full", "random", "all-types", "without-motion_blur")
     assert names == {*STUDY, *(f"04_ablations/{name}-seed0" for name in variants)}
 
 
