@@ -169,6 +169,7 @@ def test_two_processes_fill_one_store_at_once(many, tmp_path, decodes):
     assert cache.index.stat().st_size == 201 * RECORD and not decodes
 
 
+@pytest.mark.slow
 def test_a_fill_killed_at_any_moment_is_completed_by_the_next(many, tmp_path):
     (folder, paths), killed, chance = many, 0, random.Random(0)
     cache = PixelCache(paths, tmp_path, resize=60)

@@ -11,6 +11,8 @@ import tiny_project
 
 from iqa_core import datasets, splits, stats
 
+pytestmark = pytest.mark.slow  # five runs of notebooks
+
 BOTH = (1, 2)  # the random splits
 TRAINING = {
     "data_set": "wild",

@@ -105,6 +105,7 @@ def checkpoint(project):
 
 
 @CORES
+@pytest.mark.slow
 def test_a_notebook_s_training_fails_and_goes_on(toy, capfd):
     """A process that fails, then the whole of it: in a kernel, by torchrun, and on to the
     notebook's end.

@@ -161,6 +161,7 @@ def test_maniqa_answers_the_same_in_double_precision_fused_or_not(published, see
     np.testing.assert_allclose(score, CASES[seed]["score"], rtol=0.03)
 
 
+@pytest.mark.slow
 def test_training_reaches_labels_whatever_their_units():
     random = np.random.default_rng(0)
     light = random.uniform(20, 235, 40)
