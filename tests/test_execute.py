@@ -15,7 +15,7 @@ import pytest
 from conftest import REPOSITORY
 
 from iqa_core import runs
-from iqa_core.apps import commands, execute, planning, sweep
+from iqa_core.apps import commands, execute, kernel, planning, sweep
 from iqa_core.runs import committed, folders, resume
 
 CELL = """\
@@ -150,7 +150,7 @@ def test_a_cell_that_is_stopped_is_named_whatever_stands_below_it(tiny, stops, e
     )
     notebook.write_text(json.dumps(book))
     wanted = f"failed in cell 3, `{stops.splitlines()[0]}`: {error}"
-    with pytest.raises(execute.NotebookFailed, match=wanted):
+    with pytest.raises(kernel.NotebookFailed, match=wanted):
         execute.execute("tiny/01_first", timeout_s=1)
     assert (tiny.root / "data/runs/tiny/01_first.failed.ipynb").is_file()
 
@@ -164,7 +164,7 @@ def test_a_time_limit_that_cannot_be_kept_is_refused(tiny, verb, hours, monkeypa
         commands.main()
     assert f"--timeout {hours}: hours are wanted, at least 0.0003" in capsys.readouterr().err
     assert not (tiny.root / "data").exists(), "nothing was run"
-    execute.check_timeout(0.0003 * 3600)  # as it advises
+    kernel.check_timeout(0.0003 * 3600)  # as it advises
 
 
 @pytest.mark.parametrize(
@@ -257,14 +257,14 @@ def test_another_interpreter_behind_python3_is_refused(project, monkeypatch):
     kernels = str(another_kernel(project))
     monkeypatch.setattr("jupyter_client.kernelspec.jupyter_path", lambda *_: [kernels])
     with pytest.raises(FileNotFoundError, match="kernel 'python3' runs /usr/bin/false"):
-        execute.prepare_environment(project.root)
+        kernel.prepare_environment(project.root)
 
 
 def test_a_users_kernel_does_not_win(project, monkeypatch):
     """A kernelspec `python3` in JUPYTER_PATH or the home stands behind the environment's own."""
     another_kernel(project)
     monkeypatch.setenv("JUPYTER_PATH", str(project.root))
-    execute.prepare_environment(project.root)
+    kernel.prepare_environment(project.root)
 
 
 # ------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ def test_runs_side_by_side(project, capfd, four_cores):
     project.parameters("tiny/02_train--a", "")
     project.parameters("tiny/02_train--b", "colour: bad")
     project.parameters("tiny/10_last", "")
-    with pytest.raises(execute.NotebookFailed) as failure:
+    with pytest.raises(kernel.NotebookFailed) as failure:
         execute.execute("tiny", at_once=2)
     first, *others = str(failure.value).splitlines()
     where = "tiny/02_train--b: notebooks/02_train.ipynb failed in cell 4, `import os, time`"
@@ -490,7 +490,7 @@ def test_what_runs_side_by_side_is_given_what_was_asked(project, capfd):
         "note": "x: 'y' # ü\n" * 9,
         "experiment": "scratch",
     }
-    with pytest.raises(execute.NotebookFailed) as failure:
+    with pytest.raises(kernel.NotebookFailed) as failure:
         execute.execute("tiny", at_once=2, overrides=overrides, timeout_s=60.0)
     pattern = r"scratch/02_b--\w{6}: its process ended with exit code -9"
     assert re.fullmatch(pattern, str(failure.value))

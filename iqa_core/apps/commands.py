@@ -117,7 +117,7 @@ def main() -> None:
     """Runs the verb on the command line; the user's mistakes end with a message and exit code 2, a
     failed notebook with 1.
     """
-    from iqa_core.apps.execute import NotebookFailed
+    from iqa_core.apps.kernel import NotebookFailed
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
