@@ -148,8 +148,8 @@ def credit(image: str, *, root: Path = Path(".")) -> str:
             "their licences."
         )
     facts = describe(name, root=root)
-    own = facts["title"] in ("", *(_sets()[kind]["title"] for kind in ("csv", "folder")))
-    words = [f"Pictures of {name if own else facts['title']}"]
+    untitled = facts["title"] in ("", *(_sets()[kind]["title"] for kind in ("csv", "folder")))
+    words = [f"Pictures of {name if untitled else facts['title']}"]
     if facts["licence"] not in ("yours", "not stated"):
         words.append(f"licence: {facts['licence']}")
     if facts["citation"]:

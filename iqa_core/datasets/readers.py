@@ -313,8 +313,8 @@ def _matlab(path, file):
             "it is HDF5, of MATLAB's version 7.3: load it there, or in Octave, and "
             "save('labels.mat', '-v7')"
         ) from None
-    told = [str(name) for name in file.columns.values()]
-    parsed = [_parsed(text) for text in told]
+    wanted = [str(name) for name in file.columns.values()]
+    parsed = [_parsed(text) for text in wanted]
     needed = [each for name, _, at in parsed for each in (name, at) if each and not each.isdigit()]
     if missing := [name for name in needed if name not in arrays]:
         there = [name for name in arrays if not name.startswith("_")]
@@ -323,20 +323,20 @@ def _matlab(path, file):
     counts = [arrays[at or name].size for name, over, at in parsed if not over and not at.isdigit()]
     columns = [_array_column(arrays, counts, *parts) for parts in parsed]
     if len({*map(len, columns)}) > 1:
-        lengths = [f"{name} {len(column)}" for name, column in zip(told, columns, strict=True)]
+        lengths = [f"{name} {len(column)}" for name, column in zip(wanted, columns, strict=True)]
         raise Unfit(f"its columns differ in length: {', '.join(lengths)}; name those that agree")
-    return [told, *map(list, zip(*columns, strict=True))]
+    return [wanted, *map(list, zip(*columns, strict=True))]
 
 
-def _parsed(told):
+def _parsed(text):
     """ "scores", "scores[1]", "names[numbers]" or "std(ratings)" as name of an array, mean or std,
     column or array of row numbers; "" for what is not told.
     """
-    if parts := re.fullmatch(r"(mean|std)\((\w+)\)", told):
+    if parts := re.fullmatch(r"(mean|std)\((\w+)\)", text):
         return parts[2], parts[1], ""
-    if parts := re.fullmatch(r"(\w+)\[(\w+)\]", told):
+    if parts := re.fullmatch(r"(\w+)\[(\w+)\]", text):
         return parts[1], "", parts[2]
-    return told, "", ""
+    return text, "", ""
 
 
 def _array_column(arrays, counts, name, over, at):

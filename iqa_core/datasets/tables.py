@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from .description import Description
-from .readers import CONTRACT, NUMBERS, Files, above, number_with, read_labels
+from .joining import check_agreement, filled_up, first_filled, joined, named_groups
+from .readers import CONTRACT, NUMBERS, Files, above, number_with
 
 PARTS = {  # how files name the parts of a split
     "training": "train",
@@ -26,7 +27,6 @@ PARTS = {  # how files name the parts of a split
     "test": "test",
     "": "",
 }
-AGREE = 0.01  # of a column's range: what two files, or votes and their mean, may differ by
 GROUPED = r"[+-]?\d{1,3}(?:[.,]\d{3})+[.,]\d+"  # 1.234,5 and 1,234.5
 
 
@@ -43,7 +43,7 @@ def build_table(
     it.
     """
     notes = []
-    table = _joined(facts, files, notes)
+    table = joined(facts, files, notes)
     table = _counted(table, facts, name)
     table = _named(table, facts, name, notes)
     places = _placed(table, facts, files, root, name, notes)
@@ -52,7 +52,7 @@ def build_table(
     if label and facts.files:
         _vote(table, facts, name)
         table = _labelled(table, facts, label, name, notes)
-        table["label_kind"] = _filled_up(table, "label_kind", facts.label_kind)
+        table["label_kind"] = filled_up(table, "label_kind", facts.label_kind)
     else:
         unread = [] if label else [c for c in table if re.fullmatch(NUMBERS, c)]
         table = table.drop(columns=unread).assign(label=np.nan, label_kind="")
@@ -95,111 +95,6 @@ def numbers(table: pd.DataFrame, column: str, name: str, *, empty: bool) -> pd.S
         others = f" ({wrong.sum()} such rows)" if wrong.sum() > 1 else ""
         raise ValueError(f"{fault}; mend or drop its row{others}")
     return values
-
-
-def _filled_up(table, column, value):
-    """The column, or what to take where it is empty or there is none."""
-    filled = table[column].fillna("") if column in table else pd.Series("", table.index)
-    return filled.where(filled != "", value)
-
-
-def _joined(facts, files, notes):
-    """All label files as one table of texts; the first that is there holds the rows."""
-    if not facts.files:
-        pictures, others = files.pictures(), files.tell_not_read()
-        if not pictures:
-            raise FileNotFoundError("an image file is missing" + f" ({others})" * bool(others))
-        if others:
-            notes.append(f"left out are {others}; export them as PNG or TIFF")
-        return pd.DataFrame({"image": pictures, "label": ""}, dtype=object)
-    table = None
-    for file in facts.files:
-        gives = [*file.columns, *file.fill]
-        paths = files.match(file.file)
-        if not paths and not file.optional:
-            raise FileNotFoundError(f"{file.file} is missing")
-        if not paths:
-            further = ", ".join(column for column in gives if column != "image")
-            notes.append(f"{file.file} is not there; it would give {further}")
-            continue
-        if deeper := files.deeper(file.file):
-            notes.append(f"deeper than others, not read as {file.file}: {', '.join(deeper[:3])}")
-        parts = [read_labels(path, file) for path in paths]
-        if "*" in posixpath.dirname(file.file):
-            gives.append("folder")
-            for path, part in zip(paths, parts, strict=True):
-                part["folder"] = path.parent.relative_to(files.folder).as_posix()
-        part = pd.concat(parts, ignore_index=True).assign(**file.fill)
-        table = part if table is None else _join(table, part[gives], file, facts.pattern, notes)
-    if table is None:
-        raise FileNotFoundError(f"{' or '.join(file.file for file in facts.files)} is missing")
-    return table
-
-
-def _join(table, part, file, pattern, notes):
-    """The table with the columns of another file: the later file's texts hold, numbers must
-    agree.
-    """
-    if "image" in part and "image" in table:
-        keys = _found(pattern, table.image).get(file.by, table.image)
-        part_keys = _found(pattern, part.image).get(file.by, part.image)
-        if part_keys.duplicated().any():
-            twice = part_keys[part_keys.duplicated()].iloc[0]
-            raise ValueError(f"{file.file} lists {twice} twice; keep one row an image")
-        strangers = part.image[~part_keys.isin(keys)]
-        note = (
-            f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before "
-            f"it: {', '.join(strangers[:3])}"
-        )
-        if len(strangers) > len(part) / 2:
-            raise ValueError(f"{note}; is it the file of another set?")
-        if len(strangers):
-            notes.append(note)
-        lacking = table.image[~keys.isin(part_keys)]
-        if len(lacking) and not file.fill:  # a file that fills in lists but one part
-            notes.append(
-                f"{file.file} lacks {len(lacking)} of {len(table)} images: {', '.join(lacking[:3])}"
-            )
-        part = part.drop(columns="image").set_index(part_keys).reindex(keys)
-        part = part.fillna("").reset_index(drop=True)
-    elif len(part) != len(table):
-        raise ValueError(
-            f"{file.file} has {len(part)} rows, those before it {len(table)}; they belong together "
-            f"row by row"
-        )
-    for column in part:
-        if column in table:
-            _agree(table, column, part[column], file.file)
-        table[column] = _first_filled(part[column], _filled_up(table, column, ""), column, notes)
-    return table
-
-
-def _first_filled(first, second, column, notes):
-    """The first texts, the second where these are empty; a note where both are there and differ."""
-    are_numbers = pd.Series(True, first.index)  # of which `_agree` takes care
-    for texts in (first, second):
-        are_numbers &= pd.to_numeric(texts, errors="coerce").notna()
-    apart = (first != "") & (second != "") & (first != second) & ~are_numbers
-    if apart.any():
-        notes.append(
-            f"{column} is told twice and differs for {apart.sum()} of {len(apart)} images: "
-            f"{first[apart].iloc[0]} is taken, not {second[apart].iloc[0]}"
-        )
-    return first.where(first != "", second)
-
-
-def _agree(table, column, others, source):
-    first = pd.to_numeric(table[column], errors="coerce")
-    second = pd.to_numeric(others, errors="coerce")
-    far = (first - second).abs()
-    wrong = far > AGREE * (first.max() - first.min())
-    if wrong.any():
-        row = far.idxmax()
-        raise ValueError(
-            f"{source} says that {column} of {table.image[row]} is {others[row]}, not "
-            f"{table[column][row]}, and differs for {wrong.sum()} of {len(table)} images: labels "
-            f"joined to the wrong images?"
-        )
 
 
 def _counted(table, facts, name):
@@ -245,22 +140,10 @@ def _written(template, table, name):
     return [template.format(**row) for row in table[[*dict.fromkeys(fields)]].to_dict("records")]
 
 
-def _found(pattern, images):
-    """The named groups of a regular expression in file names; NaN where it is not found, a content
-    in lower case.
-    """
-    matches = [re.search(pattern, image, re.IGNORECASE) for image in images]
-    groups = [match.groupdict("") if match else {} for match in matches]
-    found = pd.DataFrame(groups, images.index, dtype=object)
-    if "content" in found:
-        found["content"] = found.content.str.lower()
-    return found
-
-
 def _named(table, facts, name, notes):
     """What file names tell, and codes in words."""
     if facts.pattern:
-        groups = _found(facts.pattern, table.image)
+        groups = named_groups(facts.pattern, table.image)
         silent = groups.isna().all(axis=1)
         if silent.any():
             raise ValueError(
@@ -282,7 +165,7 @@ def _named(table, facts, name, notes):
                     f"{name}: {source} of {where} is {table[source][row]}; known are "
                     f"{', '.join(words)}"
                 )
-            table[new] = _first_filled(_filled_up(table, new, ""), mapped, new, notes)
+            table[new] = first_filled(filled_up(table, new, ""), mapped, new, notes)
     if "image" in table:
         return table
     return table.assign(image=_written(facts.images[0], table, name))
@@ -302,7 +185,7 @@ def _vote(table, facts, name):
         mean = counts @ values / n
         spread = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(axis=1) / (n - 1))
     if facts.votes in table:
-        _agree(table, facts.votes, pd.Series(mean), f"{name}: the mean vote")
+        check_agreement(table, facts.votes, pd.Series(mean), f"{name}: the mean vote")
     std = facts.choices()[facts.votes].std
     table[facts.votes] = table.get(facts.votes, mean)
     if std not in table and (n > 1.5).all():  # counts, not shares
@@ -351,7 +234,7 @@ def _labelled(table, facts, label, name, notes):
 
 
 def _split(table, facts, name):
-    named = _filled_up(table, "official_split", "")
+    named = filled_up(table, "official_split", "")
     parts = named.str.lower().map(PARTS)
     if parts.isna().any():
         row = parts.isna().idxmax()
@@ -386,13 +269,13 @@ def _placed(table, facts, files, root, name, notes):
     if facts.reference:
         wanted = _written(facts.reference, table, name)
     else:
-        wanted = _filled_up(table, "reference", "")
+        wanted = filled_up(table, "reference", "")
     wanted = _plain(wanted, starts, name)
     located = files.locate(wanted, under=under)
     reference = pd.Series([found or path for found, path in zip(located, wanted, strict=True)])
     if facts.content:
         table["content"] = _written(facts.content, table, name)
-    content = _filled_up(table, "content", reference.where(reference != "", table.image))
+    content = filled_up(table, "content", reference.where(reference != "", table.image))
 
     def in_project(paths):
         return [path and posixpath.normpath(f"{folder}/{path}") for path in paths]

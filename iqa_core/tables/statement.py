@@ -34,9 +34,9 @@ def stated(data: pd.DataFrame, *runs: dict, **known) -> pd.DataFrame:
 
 def _listed(column, facts, method):
     """The different values of a fact, of the trainings of a method or else of all."""
-    own = [fact for fact in facts if fact.get("method") == method] or facts
+    trainings = [fact for fact in facts if fact.get("method") == method] or facts
     values = []
-    for fact in own:
+    for fact in trainings:
         value = fact.get(column)
         if column == "seeds" and value is None:
             value = fact.get("seed")

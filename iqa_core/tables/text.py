@@ -54,8 +54,8 @@ def readable(data: pd.DataFrame) -> pd.DataFrame:
     family = FAMILY if data.attrs.get("set") == "demo" else ()
     methods = [_shown_name(method, family) for method in data.method]
     shown = pd.DataFrame({"label": data.label, "method": methods})
-    told = [name for name in STATED if name in data]
-    shown[told] = data[told]
+    columns = [name for name in STATED if name in data]
+    shown[columns] = data[columns]
     for title, name in TITLES.items():
         if name in data:
             shown[title] = [cell(row, name) for row in rows]

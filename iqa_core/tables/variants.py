@@ -87,8 +87,8 @@ def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
         shown.loc[shown.variant == BLIND, STATISTICS["specific"]] = "nothing left"
     sd = [f"{sd:.3f}" if np.isfinite(sd) else "--" for sd in means.seed_sd]
     shown.insert(4, "sd over seeds", sd)
-    told = means[[name for name in STATED if name in means]]
-    return pd.concat([shown, told], axis=1).set_index(["label", "variant"])
+    stated = means[[name for name in STATED if name in means]]
+    return pd.concat([shown, stated], axis=1).set_index(["label", "variant"])
 
 
 def seed_differences(
