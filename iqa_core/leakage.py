@@ -8,7 +8,7 @@ of two pictures is 1 - the largest product of their hashes, over one of them mir
 either of them cut by 3 % on each side or not: 0 for the same picture, about 1 for unrelated ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,29 @@ def leakage(
     For leaks between data sets give their tables one after the other, one set as train and val, the
     other as test, without `content` where both sets name contents alike.
     """
+    return leakages(table, {"": split}, root=root, processes=processes, progress=progress)[""]
+
+
+def leakages(
+    table: pd.DataFrame,
+    splits: Mapping[str, pd.Series | pd.DataFrame],
+    *,
+    root: Path = Path("."),
+    processes: int = -1,
+    progress: bool = True,
+) -> dict[str, pd.DataFrame]:
+    """`leakage` of each of several splits of one table, by the splits' names; every picture is read
+    once.
+    """
+    parts = {name: _parts(table, split) for name, split in splits.items()}
+    named = table.image[pd.DataFrame(parts, table.index).notna().any(axis=1)].unique()
+    paths = [Path(root) / image for image in named]
+    hashes = dict(zip(named, _hashes(paths, processes=processes, progress=progress), strict=True))
+    return {name: _leaks(table, part, hashes, progress) for name, part in parts.items()}
+
+
+def _parts(table, split):
+    """The part of each row of the table, NaN for none, from either form of a split."""
     if not isinstance(split, pd.DataFrame):
         if len(split) != len(table):
             raise ValueError(
@@ -65,17 +88,22 @@ def leakage(
                 f"every row"
             )
         split = pd.DataFrame({"image": table.image.to_numpy(), "split": np.asarray(split)}).dropna()
+    return part_of(split, table)
+
+
+def _leaks(table, part, hashes, progress):
+    """`leakage` of one split, from the hash of each image."""
     content = table.content.fillna(table.image) if "content" in table else table.image
-    columns = {"image": table.image, "split": part_of(split, table), "content": content}
-    rows = pd.DataFrame(columns).dropna()
+    rows = pd.DataFrame({"image": table.image, "split": part, "content": content}).dropna()
     rows["part"] = rows.split.map(PARTS.index)
     rows = rows.sort_values("part", kind="stable", ignore_index=True)
 
-    part, content = rows.part.to_numpy(), pd.factorize(rows.content)[0]
-    first, second, distance, plain = _search(
-        [Path(root) / image for image in rows.image],
-        lambda i, j: (part[i] != part[j]) & (content[i] != content[j]),
-        processes=processes,
+    number, content = rows.part.to_numpy(), pd.factorize(rows.content)[0]
+    hashed = np.array([hashes[image] for image in rows.image]).reshape(-1, len(CUTS), KEPT**2)
+    first, second, distance = _near(
+        hashed,
+        lambda i, j: (number[i] != number[j]) & (content[i] != content[j]),
+        largest=LARGEST,
         progress=progress,
     )
     image, part_name = rows.image.to_numpy(), rows.split.to_numpy()
@@ -88,7 +116,7 @@ def leakage(
     shared = shared.assign(kind="content", distance=np.nan)[near.columns]
     found = [frame for frame in (shared, near) if len(frame)]
     pairs = pd.concat(found or [near], ignore_index=True)
-    pairs.attrs["plain"] = rows.image.to_numpy()[plain].tolist()
+    pairs.attrs["plain"] = image[_plain(hashed)].tolist()
     return pairs
 
 
@@ -116,23 +144,18 @@ def duplicates(
     """
     paths = [Path(path) for path in paths]
     number = np.arange(len(paths)) if group is None else pd.factorize(np.asarray(group, object))[0]
-    first, second, distance, plain = _search(
-        paths,
-        lambda i, j: number[i] != number[j],
-        largest=largest,
-        processes=processes,
-        progress=progress,
+    hashes = _hashes(paths, processes=processes, progress=progress)
+    first, second, distance = _near(
+        hashes, lambda i, j: number[i] != number[j], largest=largest, progress=progress
     )
     names = np.array([path.as_posix() for path in paths], object)
     pairs = pd.DataFrame({"image": names[first], "image2": names[second], "distance": distance})
-    pairs.attrs["plain"] = names[plain].tolist()
+    pairs.attrs["plain"] = names[_plain(hashes)].tolist()
     return pairs
 
 
-def _search(paths, wanted, *, largest=LARGEST, processes, progress):
-    """Numbers i < j and distances of pairs of files, nearest first, for which `wanted(i, j)` is
-    true; numbers of plain ones.
-    """
+def _hashes(paths, *, processes, progress):
+    """Hashes (n, cuts, 256) of files; those of plain pictures are zero."""
     absent = [path for path in paths if not path.exists()]
     if absent:
         raise FileNotFoundError(
@@ -145,13 +168,17 @@ def _search(paths, wanted, *, largest=LARGEST, processes, progress):
     if broken:
         raise ValueError(f"{name_some(broken)}; `python -m iqa_core data check` lists all")
     none = np.empty((0, len(CUTS), KEPT**2), np.float32)
-    hashes = np.concatenate([none, *(of_chunk for of_chunk, _ in done)])
-    plain = np.flatnonzero(~hashes.any(axis=(1, 2)))
-    return *_near(hashes, wanted, largest=largest, progress=progress), plain
+    return np.concatenate([none, *(of_chunk for of_chunk, _ in done)])
+
+
+def _plain(hashes):
+    return np.flatnonzero(~hashes.any(axis=(1, 2)))
 
 
 def _near(hashes, wanted, *, largest, progress):
-    """The same from hashes (n, cuts, 256), a block of rows at a time."""
+    """Numbers i < j and distances of pairs of hashes (n, cuts, 256), nearest first, for which
+    `wanted(i, j)` is true; found a block of rows at a time.
+    """
     whole, cut = np.ascontiguousarray(hashes.swapaxes(0, 1))
     rows = max(1, BLOCK // max(1, len(hashes)))
     starts = range(0, len(hashes), rows)

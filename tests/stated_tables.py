@@ -49,7 +49,7 @@ def faults(root, experiment):
             for name in STATED
             if name not in cells and not re.search(rf"^(.*, )?{name}: \S", printed, re.MULTILINE)
         ]
-        ranks_methods = {"method", "variant"} & {*cells} and "than" not in cells
+        ranks_methods = {"method", "variant", "trained"} & {*cells} and "than" not in cells
         if ranks_methods and not any(BLIND in cell for cell in cells):
             missing.append(f"the {BLIND} row")
         if missing:

@@ -336,6 +336,24 @@ def test_left_out_types_are_tested_alone(tested, table):
     ]
 
 
+def test_the_rule_that_sees_no_pixel_is_one_more_row_where_it_is_defined(tested, table, part):
+    blind = tables.blind_predictions(table, part)
+    rule = pd.Series(content_blind(table, part)[:, 0], index=table.image)
+    assert set(blind.image) == set(table.image[part == "test"])
+    assert blind.set_index("image").predicted.equals(rule[blind.image])
+    rows = tables.transfers(tables.on_left_out(pd.concat([tested, blind]), table, ["jpeg"]))
+    row = rows.set_index("trained").loc["content-blind"]
+    runs = one(blind, table, "content-blind", 0)
+    has = (runs.distortion == "jpeg") | (runs.distortion2 == "jpeg")
+    assert row.content_srcc == pytest.approx(within(runs[has]).mean())
+    assert np.isnan(row.trainings) and row.seen and rows.trainings[0] == 3
+    figure, _ = figures.transfer_matrix(rows.iloc[::-1])
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == ["full", "fusion", "single", "content blind"]
+    unlike = table.assign(distortion=table.content.where(part == "test", table.distortion))
+    assert tables.blind_predictions(unlike, part).empty, "the rule is of crossed sets"
+
+
 def test_transfer_to_a_set_without_contents_is_over_images(tested, table):
     here = (
         tested[tested.variant == "full"]

@@ -62,11 +62,13 @@ def test_every_table_of_the_ablations_is_there(root):
     shuffle, left_out, transfer = (read[name] for name in names[2:])
     assert len(shuffle) == 2 and (shuffle.draws == 3).all(), "a row a label"
     assert (shuffle.most != 0).any(), "other weights give other scores"
-    assert left_out.seen.tolist() == [True, False]
-    assert transfer.tested.tolist() == ["demo", "photos", "demo:random80-0"]
+    assert left_out.trained.tolist() == ["all-types", "without-motion_blur", "content-blind"]
+    assert left_out.seen.tolist() == [True, False, True]
+    assert transfer.trained.tolist() == ["demo", "content-blind", "demo", "demo"]
+    assert transfer.tested.tolist() == ["demo", "demo", "photos", "demo:random80-0"]
     table = pd.read_csv(root / "data/tables/demo.csv", keep_default_na=False)
     tested = splits.make_split(table, "random80-0").split == "test"
-    assert transfer.n[1:].tolist() == [8, tested.sum()]
+    assert transfer.n[2:].tolist() == [8, tested.sum()]
     for name in ("ladder", "gates", "settings", "left_out", "transfer"):
         assert (root / f"figures/tiny-04_ablations-{name}.pdf").stat().st_size > 100
 

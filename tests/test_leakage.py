@@ -5,7 +5,7 @@ from conftest import REPOSITORY
 from PIL import Image, ImageOps
 
 from iqa_core import leakage as module
-from iqa_core.leakage import duplicates, leakage
+from iqa_core.leakage import duplicates, leakage, leakages
 
 QUIET = {"processes": 1, "progress": False}
 
@@ -71,6 +71,17 @@ def test_every_planted_duplicate_is_found_and_nothing_else(root, plant):
     assert (pairs.kind == "duplicate").all() and (pairs.split2 == "test").all()
     assert pairs.split.value_counts().to_dict() == {"train": 20, "val": 8}
     assert pairs.distance.is_monotonic_increasing and pairs.distance.max() < 0.05
+
+
+def test_several_splits_of_a_table_are_searched_at_once(root):
+    names = originals(root)
+    table, split = of(names[:20], names[20:], [f"{name[:-4]}-copy.png" for name in names[20:]])
+    clean = split.where(~table.image.str.endswith("-copy.png"))
+    clean[clean[clean == "val"].index[:4]] = "test"
+    both = leakages(table, {"a": split, "b": clean}, root=root, **QUIET)
+    assert [len(pairs) for pairs in both.values()] == [8, 0]
+    for name, of_one in (("a", split), ("b", clean)):
+        pd.testing.assert_frame_equal(both[name], leakage(table, of_one, root=root, **QUIET))
 
 
 def test_val_equal_to_test_is_named(root):

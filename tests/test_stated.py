@@ -28,6 +28,9 @@ def test_a_row_is_of_the_trainings_of_its_method_else_of_all(results):
     assert data.seeds.tolist() == ["0, 1", "5, 6", "0, 1, 5, 6"]
     assert data.split.tolist() == ["s1, s2", "s1", "s1, s2"]
     assert data.crops.tolist() == ["4", "1", "4, 1"]
+    pair = pd.DataFrame({"variant": ["a"], "than": ["b"], "n": 9, "unit": "image"})
+    both = [{**run, "variant": run["method"]} for run in RUNS]
+    assert tables.stated(pair, *both, {"variant": "c", "seed": 7}).seeds.tolist() == ["0, 1, 5, 6"]
     assert "seeds" not in results, "the table that was given stays as it is"
 
 

@@ -55,6 +55,12 @@ class Job:
         """Of an image in evaluation."""
         return _network(self).contract.crops
 
+    @property
+    def facts(self) -> dict:
+        """What the numbers of its predictions are of, for `tables.stated`."""
+        named = {"variant": self.variant, "split": self.split}
+        return named | {"seed": self.seed, "crops": self.crops}
+
     def build(self, record: runs.Run) -> nn.Module:
         """Its network before the training, of which the run takes note."""
         return study.build_network(

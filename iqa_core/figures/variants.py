@@ -58,13 +58,14 @@ def transfer_matrix(data: pd.DataFrame, *, trained: str = "trained on", tested: 
     """SRCC averaged over the trainings, with its 95 % interval; rows are what a model was trained
     on, columns what it was tested on. Within contents (t over contents) where all that was tested
     has contents of three images or more, else over all images (bootstrap of contents or images).
-    Cells with a frame: the training had no such images. n: images, of the set trained on those of
-    its test part alone.
+    Cells with a frame: the training had no such images. content-blind: the rule that is told the
+    version and sees no pixel. n: images, of the set trained on those of its test part alone.
 
     data              as `tables.transfers` gives it
     trained, tested   names of the axes
     """
-    rows, columns = list(data.trained.unique()), list(data.tested.unique())
+    rows = sorted(data.trained.unique(), key=lambda name: name == BLIND)  # that last
+    columns = list(data.tested.unique())
     within = "content_srcc" in data and data.content_srcc.notna().all()
     statistic = "content_srcc" if within else "srcc"
     values = data.pivot(index="trained", columns="tested", values=statistic)

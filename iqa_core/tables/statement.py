@@ -12,8 +12,8 @@ STATED = ("n", "unit", "units", "split", "seeds", "crops")
 def stated(data: pd.DataFrame, *runs: dict, **known) -> pd.DataFrame:
     """The table with those of the columns n, unit, split, seeds and crops that it lacks.
 
-    runs    what params.json says of each training behind the table; a row whose `method` is that
-            of some of them is of these alone
+    runs    what params.json says of each training behind the table; a row whose `method`,
+            `variant` or `than` is the method or variant of some of them is of these alone
     known   columns that no run tells, as n and unit
 
     ValueError for a table that tells no n or unit, and is told none.
@@ -25,16 +25,17 @@ def stated(data: pd.DataFrame, *runs: dict, **known) -> pd.DataFrame:
             'number of images, unit as "content" or "image"'
         )
     facts = [{**run.get("parameters", {}), **run} for run in runs]
-    methods = data["method"] if "method" in data else pd.Series(None, data.index, dtype=object)
+    names = data.reindex(columns=["method", "variant", "than"]).to_numpy().tolist()
     for column in ("split", "seeds", "crops"):
         if column not in data:
-            data[column] = [_listed(column, facts, method) for method in methods]
+            data[column] = [_listed(column, facts, of_row) for of_row in names]
     return data
 
 
-def _listed(column, facts, method):
-    """The different values of a fact, of the trainings of a method or else of all."""
-    trainings = [fact for fact in facts if fact.get("method") == method] or facts
+def _listed(column, facts, names):
+    """The different values of a fact, of the trainings that a row names or else of all."""
+    trainings = [fact for fact in facts if fact.get("variant", fact.get("method")) in names]
+    trainings = trainings or facts
     values = []
     for fact in trainings:
         value = fact.get(column)

@@ -2,7 +2,20 @@
 
 import pandas as pd
 
+from .cells import BLIND, blind_rule, crossed
 from .trainings import mean_agreement, predictions_of
+
+
+def blind_predictions(table: pd.DataFrame, part: pd.Series) -> pd.DataFrame:
+    """The content-blind rule's predictions of the test images of `part`, as those of one more
+    variant: columns variant, seed, image, predicted, label. No rows where they are not crossed, and
+    none for a version that the training lacks.
+    """
+    test = table[part == "test"]
+    if not crossed(test):
+        return pd.DataFrame(columns=["variant", "seed", "image", "predicted", "label"])
+    rows = test[["image", "label"]].assign(variant=BLIND, seed=0)
+    return rows.merge(blind_rule(table, part).rename("predicted"), on="image").dropna()
 
 
 def on_left_out(tested: pd.DataFrame, table: pd.DataFrame, kinds: list[str]) -> pd.DataFrame:
@@ -27,7 +40,7 @@ def on_left_out(tested: pd.DataFrame, table: pd.DataFrame, kinds: list[str]) -> 
 
 def transfers(tested: pd.DataFrame) -> pd.DataFrame:
     """One row for what was trained on and what was tested: agreement averaged over trainings, with
-    the columns of `ablations`.
+    the columns of `ablations`; the content-blind rule has no number of trainings.
 
     tested   columns trained, tested, seed, image, predicted, label, optionally content, split
              (empty: all images of a set) and seen: whether the training had such images, else
@@ -43,4 +56,5 @@ def transfers(tested: pd.DataFrame) -> pd.DataFrame:
         if "split" in group:
             row["split"] = group.split.fillna("all images").iloc[0]
         rows.append(row | agreement)
-    return pd.DataFrame(rows)
+    data = pd.DataFrame(rows)
+    return data.assign(trainings=data.trainings.mask(data.trained == BLIND))
