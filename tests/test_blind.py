@@ -365,12 +365,12 @@ def simulations(monkeypatch):
 @pytest.mark.parametrize("contents", [7, 20, 28])
 @pytest.mark.parametrize("population", ["another photograph's scores", "looks", "looks unevenly"])
 def test_the_content_specific_interval_covers_95_percent(simulations, population, contents):
-    covered = simulations.cover_specific(population, contents, 600)
+    covered = simulations.cover_specific(population, contents, 7, 600)
     assert 0.92 <= covered["interval"]["value"] <= 0.98  # .93 to .97; .009 is a Monte-Carlo error
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("contents", [7, 28])
 def test_the_permutation_test_keeps_its_size(simulations, contents):
-    found = simulations.cover_specific("another photograph's scores", contents, 600)["p below .05"]
+    found = simulations.cover_specific("another photograph's scores", contents, 7, 600)["p below .05"]
     assert found["value"] <= 0.05 + 3 * 0.009
