@@ -469,7 +469,7 @@ def test_images_without_their_reference_are_left_out_as_absent_images_are(absent
     folder = folder_of(tmp_path, "mine")
     referenced(folder, {"a.png", "b.png", "c.png", "r.png", "s.png"} - {absent})
     pairs = datasets.load_table("mine", root=tmp_path).iloc[:2]
-    told = rf"(?s)1 of 4 images are missing.*`without_absent: true`.*{absent}"
+    told = rf"(?s)1 of 4 images are missing.*`--set without_absent=true`.*{absent}"
     with pytest.raises(FileNotFoundError, match=told):
         measuring.measurable(pairs, ["psnr"], root=tmp_path)
     table = datasets.load_table("mine", root=tmp_path, without_absent=True)

@@ -280,6 +280,10 @@ def test_a_table_tells_its_columns_and_distortions(project):
     (folder / "own.csv").write_text('image,label,sharpness,distortion\n"a,b.png",1,2,smoke\n')
     of_set = {"data_set": "own", "split": "own-rotation1"}
     check(TRAIN, project.root, **of_set, scale_label="sharpness")
+    (project.root / "data/splits").mkdir()
+    (project.root / "data/splits/demo-rotation1.csv").write_text("image,split\nc.png,test\n")
+    with pytest.raises(ValueError, match="rotation1 divides other images .* makes own-<scheme>"):
+        check(TRAIN, project.root, **of_set | {"split": "demo-rotation1"})
     with pytest.raises(KeyError, match="scale_label: .*There are image, label, sharpness, disto"):
         check(TRAIN, project.root, **of_set, scale_label="mos")
     with pytest.raises(KeyError, match="left_out: there is no 'fog'. There are smoke"):

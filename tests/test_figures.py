@@ -129,6 +129,10 @@ def test_a_verdict_is_what_the_content_specific_correlation_says(table, split, t
         found = results.assign(specific=value, specific_low=0.1, specific_high=0.4, specific_p=p)
         (told,) = tables.verdicts(found.assign(specific_least_p=0.001), "HyperIQA")
         assert said in told and blind in told and f"{value:.3f} [0.100, 0.400], p = {p}" in told
+        assert "leaves it open" not in told
+    wide = found.assign(specific=0.2, specific_low=-0.1, specific_p=0.01, specific_least_p=0.001)
+    (told,) = tables.verdicts(wide, "HyperIQA")
+    assert told.endswith("judges pictures; of others the interval, over 3, leaves it open.")
     (told,) = tables.verdicts(results, "HyperIQA")
     assert "too few contents, p is 0.17 at best" in told  # three have six orders
     (told,) = tables.verdicts(results.assign(specific=np.nan), "HyperIQA")
@@ -353,7 +357,7 @@ def test_exported_figures_hold_the_plotted_numbers_and_the_caption(table, split,
     assert len(points) == len(shown)
     assert sorted(plotted[:, 0]) == pytest.approx(sorted(points.predicted))
     np.testing.assert_allclose(lines[-2].get_ydata(), data[data.kind == "logistic"].label)
-    assert "5-parameter logistic" in (tmp_path / "s.tex").read_text()
+    assert "monotone logistic of 4 parameters" in (tmp_path / "s.tex").read_text()
     first = (tmp_path / "s.svg").read_bytes()
     figures.export(figures.scatter, shown, folder=tmp_path, name="s")
     assert (tmp_path / "s.svg").read_bytes() == first, "the same numbers must give the same file"

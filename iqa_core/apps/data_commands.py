@@ -87,7 +87,7 @@ def check_data(
 
     problems = check(name, root=project_root())
     for problem, rows in problems.groupby("problem", sort=False):
-        choice = ", which notebook 01 leaves out where `without_absent: true`"
+        choice = ", which notebook 01 leaves out by `--set without_absent=true`"
         print(f"{problem}: {len(rows)}{choice if problem == 'missing' else ''}")
         for row in rows.head(most).itertuples():
             print(f"  {row.image} {row.detail}".rstrip())
@@ -133,6 +133,9 @@ def distort_data(
         masks=masks,
         seed=seed,
     )
-    print(f"{len(table)} images listed in {out / 'images.csv'}")
+    print(
+        f"{len(table)} images listed in {out / 'images.csv'}; with a column label, as labels.csv "
+        "in data/raw/<name>, they are a set"
+    )
     if refused:
         raise typer.Exit(1)

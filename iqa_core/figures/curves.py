@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from .registry import figure
 
@@ -28,6 +29,8 @@ def training_curves(histories: dict[str, pd.DataFrame]):
     by_content = all("val_content_srcc" in history for history in histories.values())
     score = "validation SRCC\nwithin contents" if by_content else "validation SRCC"
     right.set(xlabel="epoch", ylabel=score)
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     fig.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncol=4)
     data = pd.concat([history.assign(run=run) for run, history in histories.items()])
     return fig, data[["run", "epoch", "step", "train_l1", "val_l1", "val_score"]]

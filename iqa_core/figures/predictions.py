@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .. import tables
-from ..metrics import logistic5
+from ..metrics import logistic4
 from ..stats import own_contents, srcc
 from .pictures import bare, described, show_image
 from .registry import figure
@@ -25,8 +25,9 @@ def content_colours(table: pd.DataFrame) -> tuple[pd.Series, list]:
 
 @figure
 def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str = "label"):
-    """Predicted against true labels of the test images, with the 5-parameter logistic fitted to
-    them (line) and equality (dotted). Colours are the contents, or black where images share none.
+    """Predicted against true labels of the test images, with the monotone logistic of 4 parameters
+    fitted to them (line) and equality (dotted). Colours are the contents, or black where images
+    share none.
 
     predictions   columns predicted, `label` and, optionally, content
     """
@@ -37,7 +38,7 @@ def scatter(predictions: pd.DataFrame, *, label: str = "label", label_name: str 
         colour = palette[number % len(palette)]
         axes.plot(rows.predicted, rows[label], ".", ms=3.5, alpha=0.7, color=colour)
     line = np.linspace(predicted.min(), predicted.max(), 200)
-    fitted = logistic5(predicted, truth)(line)
+    fitted = logistic4(predicted, truth)(line)
     axes.plot(line, fitted, color="black")
     axes.plot(line, line, color="black", ls=":", lw=1)
     both = np.concatenate([predicted, truth])

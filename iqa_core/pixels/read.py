@@ -120,7 +120,7 @@ def image_sizes(paths: Sequence[Path]) -> pd.DataFrame:
     """
     missing = [str(path) for path in paths if not Path(path).exists()]
     if missing:
-        what = "missing; notebook 01 goes on without them where `without_absent: true`"
+        what = "missing; notebook 01 goes on without them by `--set without_absent=true`"
         raise FileNotFoundError(_first(missing, what, len(paths)))
     sizes, refused = [], []
     for path in paths:
@@ -135,8 +135,8 @@ def image_sizes(paths: Sequence[Path]) -> pd.DataFrame:
 
 def _first(messages, what, count):
     lines = [
-        f"{len(messages)} of {count} images are {what}; `python -m iqa_core data check <set>` "
-        f"lists all:",
+        f"{len(messages)} of {count} images are {what}; `python -m iqa_core data check`, with "
+        f"the set's name, lists all:",
         *messages[:3],
     ]
     if len(messages) > 3:

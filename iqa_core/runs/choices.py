@@ -190,7 +190,14 @@ def _schemes(value, context):
 
 def _split(value, context):
     folder, data_set = context.root / "data/splits", context.values["data_set"]
-    if (folder / f"{value}.csv").is_file():
+    file, table = folder / f"{value}.csv", context.root / f"data/tables/{data_set}.csv"
+    if file.is_file():
+        if table.is_file() and not _images(file) & _images(table):
+            own = sorted(path.stem for path in folder.glob(f"{data_set}-*.csv"))
+            raise ValueError(
+                f"{value} divides other images than those of {data_set}; there are "
+                f"{', '.join(own) or 'none of these'}, and notebook 01 makes {data_set}-<scheme>"
+            )
         return
     known = sorted(path.stem for path in folder.glob("*.csv"))
     hint = nearest(value, known) or "."
@@ -201,6 +208,11 @@ def _split(value, context):
         _scheme(value.removeprefix(f"{data_set}-"), context)
     except (KeyError, ValueError) as error:
         raise FileNotFoundError(f"{missing}; notebook 01 cannot make it: {error.args[0]}") from None
+
+
+def _images(file):
+    with file.open(encoding="utf-8", newline="") as rows:
+        return {row["image"] for row in csv.DictReader(rows)}
 
 
 def _resize(value, context):

@@ -42,7 +42,7 @@ def _row(name: str, facts: dict, folder: Path) -> dict:
         "state": ", ".join(states) or "finished",
         "method": facts.get("method") or "",
         "split": facts.get("split") or facts.get("set") or "",
-        "headline": f"{key} {metrics[key]:.3g}" if key else "",
+        "headline": f"{key} {_shown(metrics[key])}" if key else "",
         "date": str(facts.get("date", ""))[:16].replace("T", " "),
         "bytes": size_of(folder),
     }
@@ -129,11 +129,12 @@ def _scalars(metrics: dict) -> dict:
 
 
 def _pairs(values: dict) -> str:
-    shown = [
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in values.items()
-    ]
+    shown = [f"{key} {_shown(value)}" for key, value in values.items()]
     return ", ".join(shown) or "none"
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def differences(one: str, other: str) -> list[tuple[str, str, str]]:
@@ -155,7 +156,7 @@ def _flat(folder: Path) -> dict:
     for group in ("files", "sets", "code", "versions"):
         flat |= {f"{group}: {name}": value for name, value in facts.get(group, {}).items()}
     for key, value in _scalars(_metrics(folder)).items():
-        flat[f"result: {key}"] = f"{value:.4g}" if isinstance(value, float) else value
+        flat[f"result: {key}"] = _shown(value)
     return flat
 
 

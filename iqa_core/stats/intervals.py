@@ -206,16 +206,15 @@ def correlation_interval(value: float, error: float, units: int) -> tuple[float,
 
     Student's t with units - 1 degrees of freedom on Fisher's z scale, where correlations are nearly
     symmetric; it cannot leave [-1, 1]. `error` is the standard error of z = atanh(correlation):
-    `standard_error(..., fisher=True)`, or that of the correlation over 1 - value^2. value +-1 is
-    its own interval; an error that is not finite or fewer than two units: NaN. What it covers
-    beside plainer ones: docs/statistics.md.
+    `standard_error(..., fisher=True)`, or that of the correlation over 1 - value^2. NaN for fewer
+    than two units, an error that is 0 or not finite, and value +-1: where nothing differs between
+    units, nothing tells how much others would. What it covers beside plainer ones:
+    docs/statistics.md.
 
     Source: Fisher 1921, Metron 1(4), 3.
     """
-    if units < 2 or not np.isfinite([value, error]).all():
+    if units < 2 or not np.isfinite([value, error]).all() or error == 0 or abs(value) >= 1:
         return np.nan, np.nan
-    if abs(value) >= 1:
-        return float(value), float(value)
     centre, half = np.arctanh(value), stdtrit(units - 1, 0.975) * error
     return float(np.tanh(centre - half)), float(np.tanh(centre + half))
 

@@ -70,9 +70,11 @@ def with_interval(name: str, value: float, interval: tuple[float, float]) -> dic
 
 
 def cell(row: dict, name: str) -> str:
-    """A value of a row with its interval as text, "0.512 [0.430, 0.581]"; -- where there is
-    none.
+    """A value of a row with its interval as text, "0.512 [0.430, 0.581]"; -- for what there is
+    not.
     """
     if pd.isna(row.get(name)):
         return "--"
+    if pd.isna(row[name + "_low"]):
+        return f"{row[name]:.3f} [--]"
     return f"{row[name]:.3f} [{row[name + '_low']:.3f}, {row[name + '_high']:.3f}]"

@@ -45,7 +45,11 @@ def _verdict(row, of_label):
         return f"{sentence}too few contents, p is {row['specific_least_p']:.2g} at best."
     looks = row["specific_p"] < 0.05 and row["specific"] > 0
     shown = "shows" if looks else "does not show"
-    return f"{sentence}on these contents that {shown} that this network judges pictures."
+    sentence += f"on these contents that {shown} that this network judges pictures"
+    # p is of these contents, the interval of what others would give.
+    if looks and not row["specific_low"] > 0:
+        sentence += f"; of others the interval, over {row['specific_contents']:.0f}, leaves it open"
+    return f"{sentence}."
 
 
 def readable(data: pd.DataFrame) -> pd.DataFrame:
