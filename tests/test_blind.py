@@ -366,7 +366,7 @@ def simulations(monkeypatch):
 @pytest.mark.parametrize("population", ["another photograph's scores", "looks", "looks unevenly"])
 def test_the_content_specific_interval_covers_95_percent(simulations, population, contents):
     covered = simulations.cover_specific(population, contents, 7, 600)
-    # .93 to .97, and .92 with seven contents that are looked at unevenly; .01 is Monte Carlo's error
+    # .93 to .97, but .92 with seven contents looked at unevenly; .01 is Monte Carlo's error
     least = 0.91 if (population, contents) == ("looks unevenly", 7) else 0.92
     assert least <= covered["interval"]["value"] <= 0.98
 
