@@ -10,22 +10,23 @@ from .registry import figure
 @figure
 def training_curves(histories: dict[str, pd.DataFrame]):
     """Training: mean absolute error, in label units, on training crops since the row before
-    (dashed) and on the validation images (solid), and the validation SRCC that chooses the weights
-    (mean over contents where the set has them). A circle marks the chosen row.
+    (dashed, hollow) and on the validation images (solid), and the validation SRCC that chooses the
+    weights (mean over contents where the set has them). A circle marks the chosen row.
 
     histories   run name -> its history.csv
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
     for number, (run, history) in enumerate(histories.items()):
         colour = f"C{number}"
-        left.plot(history.epoch, history.train_l1, color=colour, ls="--", marker=".")
+        left.plot(history.epoch, history.train_l1, color=colour, ls="--", marker="o", ms=4, mfc="w")
         left.plot(history.epoch, history.val_l1, color=colour, marker=".")
         name = run.rpartition("/")[2].rpartition("--")[2]
         right.plot(history.epoch, history.val_score, color=colour, marker=".", label=name)
         best = history.loc[history.val_score.idxmax()]
         right.plot(best.epoch, best.val_score, "o", ms=8, mfc="none", color=colour)
-    left.set(xlabel="epoch", ylabel="mean absolute error", ylim=(0, None))
-    left.set_title("dashed: training crops, solid: validation", loc="left", fontsize=8)
+    top = 1.08 * max(line.get_ydata().max() for line in left.lines)
+    left.set(xlabel="epoch", ylabel="mean absolute error", ylim=(0, top))
+    left.set_title("hollow: training crops, solid: validation", loc="left", fontsize=8)
     by_content = all("val_content_srcc" in history for history in histories.values())
     score = "validation SRCC\nwithin contents" if by_content else "validation SRCC"
     right.set(xlabel="epoch", ylabel=score)
