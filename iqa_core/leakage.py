@@ -72,14 +72,14 @@ def leakages(
     """`leakage` of each of several splits of one table, by the splits' names; every picture is read
     once.
     """
-    parts = {name: _parts(table, split) for name, split in splits.items()}
+    parts = {name: _parts(table, split, name) for name, split in splits.items()}
     named = table.image[pd.DataFrame(parts, table.index).notna().any(axis=1)].unique()
     paths = [Path(root) / image for image in named]
     hashes = dict(zip(named, _hashes(paths, processes=processes, progress=progress), strict=True))
     return {name: _leaks(table, part, hashes, progress) for name, part in parts.items()}
 
 
-def _parts(table, split):
+def _parts(table, split, name):
     """The part of each row of the table, NaN for none, from either form of a split."""
     if not isinstance(split, pd.DataFrame):
         if len(split) != len(table):
@@ -88,7 +88,7 @@ def _parts(table, split):
                 f"every row"
             )
         split = pd.DataFrame({"image": table.image.to_numpy(), "split": np.asarray(split)}).dropna()
-    return part_of(split, table)
+    return part_of(split, table, name=name or "the split")
 
 
 def _leaks(table, part, hashes, progress):

@@ -312,11 +312,11 @@ def test_what_a_shuffle_costs(tested, table):
     assert row.low < row.lost < row.high and row.units == 144
 
 
-def test_left_out_types_are_tested_alone(tested, table):
+def test_left_out_types_are_tested_alone(tested, table, part):
     named = tested[tested.variant != "single"].replace(
         {"variant": {"fusion": "all-types", "full": "without-jpeg"}}
     )
-    found = tables.on_left_out(named, table, ["jpeg", "blur"])
+    found = tables.on_left_out(named, table, ["jpeg", "blur"], part=part)
     rows = tables.transfers(found).set_index(["trained", "tested"])
     has = table[(table.distortion == "jpeg") | (table.distortion2 == "jpeg")]
     assert rows.n["without-jpeg", "jpeg"] == has.image.isin(tested.image).sum()
@@ -341,27 +341,35 @@ def test_the_rule_that_sees_no_pixel_is_one_more_row_where_it_is_defined(tested,
     rule = pd.Series(content_blind(table, part)[:, 0], index=table.image)
     assert set(blind.image) == set(table.image[part == "test"])
     assert blind.set_index("image").predicted.equals(rule[blind.image])
-    rows = tables.transfers(tables.on_left_out(pd.concat([tested, blind]), table, ["jpeg"]))
+    rows = tables.transfers(tables.on_left_out(tested, table, ["jpeg"], part=part))
     row = rows.set_index("trained").loc["content-blind"]
     runs = one(blind, table, "content-blind", 0)
     has = (runs.distortion == "jpeg") | (runs.distortion2 == "jpeg")
     assert row.content_srcc == pytest.approx(within(runs[has]).mean())
-    assert np.isnan(row.trainings) and row.seen and rows.trainings[0] == 3
+    assert pd.isna(row.trainings) and row.seen and rows.trainings[0] == 3
     figure, _ = figures.transfer_matrix(rows.iloc[::-1])
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert names == ["full", "fusion", "single", "content blind"]
     unlike = table.assign(distortion=table.content.where(part == "test", table.distortion))
-    assert tables.blind_predictions(unlike, part).empty, "the rule is of crossed sets"
+    none = tables.blind_predictions(unlike, part)
+    assert none.empty, "the rule is of crossed sets"
+    assert (pd.concat([tested, none]).dtypes == tested[[*tested]].dtypes).all()
 
 
-def test_transfer_to_a_set_without_contents_is_over_images(tested, table):
-    here = (
-        tested[tested.variant == "full"]
-        .assign(trained="a", tested="a")
-        .merge(table[["image", "content"]])
-    )
-    there = here.assign(tested="b", content=None, predicted=-here.predicted)
-    rows = tables.transfers(pd.concat([here, there])).set_index("tested")
+def test_a_cell_without_an_interval_says_so(tested, table):
+    perfect = tested[tested.variant == "full"].assign(trained="a", tested="a", seen=True)
+    perfect = perfect.assign(predicted=perfect.label).merge(table[["image", "content"]])
+    figure, _ = figures.transfer_matrix(tables.transfers(perfect))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1.00\n[--]"]
+
+
+def test_transfer_to_a_set_without_contents_is_over_images(tested, table, part):
+    full = tested[tested.variant == "full"]
+    there = full.assign(tested="b", content=None, predicted=-full.predicted, split=None)
+    plain = table.drop(columns="level")  # not crossed, so no rule stands beside it
+    rows = tables.on_other_sets(tested.assign(split="s"), there, plain, part, "a")
+    rows = tables.transfers(rows).set_index("tested")
+    assert rows.split.to_dict() == {"a": "s", "b": "all images"}
     assert (
         rows.srcc["b"] == pytest.approx(-rows.srcc["a"])
         and np.isnan(rows.contents["b"])

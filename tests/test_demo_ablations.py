@@ -64,6 +64,7 @@ def test_every_table_of_the_ablations_is_there(root):
     assert (shuffle.most != 0).any(), "other weights give other scores"
     assert left_out.trained.tolist() == ["all-types", "without-motion_blur", "content-blind"]
     assert left_out.seen.tolist() == [True, False, True]
+    assert left_out.split.tolist() == ["all-types", "without-motion_blur", "all-types"]
     assert transfer.trained.tolist() == ["demo", "content-blind", "demo", "demo"]
     assert transfer.tested.tolist() == ["demo", "demo", "photos", "demo:random80-0"]
     table = pd.read_csv(root / "data/tables/demo.csv", keep_default_na=False)

@@ -129,10 +129,12 @@ def test_a_verdict_is_what_the_content_specific_correlation_says(table, split, t
         found = results.assign(specific=value, specific_low=0.1, specific_high=0.4, specific_p=p)
         (told,) = tables.verdicts(found.assign(specific_least_p=0.001), "HyperIQA")
         assert said in told and blind in told and f"{value:.3f} [0.100, 0.400], p = {p}" in told
-        assert "leaves it open" not in told
+        assert "holds 0" not in told
     wide = found.assign(specific=0.2, specific_low=-0.1, specific_p=0.01, specific_least_p=0.001)
     (told,) = tables.verdicts(wide, "HyperIQA")
-    assert told.endswith("judges pictures; of others the interval, over 3, leaves it open.")
+    assert told.endswith("; its interval, of 3 contents, holds 0, so others may not show it.")
+    (told,) = tables.verdicts(wide.assign(specific_low=np.nan), "HyperIQA")
+    assert "0.200 [--]" in told and told.endswith("judges pictures.")
     (told,) = tables.verdicts(results, "HyperIQA")
     assert "too few contents, p is 0.17 at best" in told  # three have six orders
     (told,) = tables.verdicts(results.assign(specific=np.nan), "HyperIQA")

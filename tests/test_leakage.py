@@ -79,6 +79,8 @@ def test_several_splits_of_a_table_are_searched_at_once(root):
     clean = split.where(~table.image.str.endswith("-copy.png"))
     clean[clean[clean == "val"].index[:4]] = "test"
     both = leakages(table, {"a": split, "b": clean}, root=root, **QUIET)
+    with pytest.raises(ValueError, match="b has no val"):
+        leakages(table, {"a": split, "b": split.replace("val", "test")}, root=root, **QUIET)
     assert [len(pairs) for pairs in both.values()] == [8, 0]
     for name, of_one in (("a", split), ("b", clean)):
         pd.testing.assert_frame_equal(both[name], leakage(table, of_one, root=root, **QUIET))

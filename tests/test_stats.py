@@ -186,6 +186,13 @@ def test_a_mean_over_contents_of_perfect_values_has_no_interval():
     assert result["value"] == 1 and np.isnan(result["interval"]).all()
 
 
+def test_contents_that_agree_to_rounding_have_no_interval():
+    once = np.array([1, 2, 3, 4]), np.array([2, 1, 3, 4])  # an SRCC of .8, not exact in binary
+    x, y = (np.tile(values, 6) for values in once)
+    result = stats.over_contents(srcc, x, y, content=np.arange(24) // 4)
+    assert result["value"] == pytest.approx(0.8) and np.isnan(result["interval"]).all()
+
+
 # ---- what the intervals cover
 
 

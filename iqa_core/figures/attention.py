@@ -12,6 +12,7 @@ from PIL import Image
 
 from .. import tables
 from ..pixels import read_image
+from ..tables.cells import bracketed
 from ..tables.images import STAGES
 from .pictures import bare, show_image
 from .predictions import content_colours
@@ -92,13 +93,11 @@ def entropy_scatter(weights: pd.DataFrame, *, label_name: str = "label"):
     for axes in (whole, closer):
         axes.set_xlabel(label_name)
     agreement = tables.entropy_agreement(weights)
-    low, high = agreement["interval"]
-    pooled = f"SRCC {agreement['srcc']:.2f} [{low:.2f}, {high:.2f}]"
-    whole.set_title(f"n = {len(weights)}, {pooled}", loc="left")
+    pooled = bracketed(agreement["srcc"], agreement["interval"], digits=2)
+    whole.set_title(f"n = {len(weights)}, SRCC {pooled}", loc="left")
     title = "the same, closer"
-    if agreement["within"] is not None:
-        low, high = agreement["within"]["interval"]
-        title = f"SRCC within contents {agreement['within']['srcc']:.2f} [{low:.2f}, {high:.2f}]"
+    if (within := agreement["within"]) is not None:
+        title = f"SRCC within contents {bracketed(within['srcc'], within['interval'], digits=2)}"
     closer.set_title(title, loc="left")
     columns = {"label": weights.label, "entropy": weights.entropy, "content": contents}
     return fig, pd.DataFrame(columns)

@@ -24,8 +24,9 @@ def training_curves(histories: dict[str, pd.DataFrame]):
         right.plot(history.epoch, history.val_score, color=colour, marker=".", label=name)
         best = history.loc[history.val_score.idxmax()]
         right.plot(best.epoch, best.val_score, "o", ms=8, mfc="none", color=colour)
-    top = 1.08 * max(line.get_ydata().max() for line in left.lines)
-    left.set(xlabel="epoch", ylabel="mean absolute error", ylim=(0, top))
+    left.margins(y=0.2)  # room above the highest mark
+    left.set(xlabel="epoch", ylabel="mean absolute error")
+    left.set_ylim(bottom=0)
     left.set_title("hollow: training crops, solid: validation", loc="left", fontsize=8)
     by_content = all("val_content_srcc" in history for history in histories.values())
     score = "validation SRCC\nwithin contents" if by_content else "validation SRCC"

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..tables.cells import BLIND, STATISTICS
+from ..tables.cells import BLIND, STATISTICS, bracketed
 from .registry import figure
 
 
@@ -74,8 +74,8 @@ def transfer_matrix(data: pd.DataFrame, *, trained: str = "trained on", tested: 
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for cell in data.to_dict("records"):
         x, y = columns.index(cell["tested"]), rows.index(cell["trained"])
-        value, low, high = (cell[statistic + end] for end in ("", "_low", "_high"))
-        text = f"{value:.2f}\n[{low:.2f}, {high:.2f}]"
+        value, *interval = (cell[statistic + end] for end in ("", "_low", "_high"))
+        text = bracketed(value, interval, digits=2).replace(" [", "\n[")
         colour = "white" if value > 0.6 else "black"
         axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=colour)
         if not cell["seen"]:

@@ -192,7 +192,8 @@ def _split(value, context):
     folder, data_set = context.root / "data/splits", context.values["data_set"]
     file, table = folder / f"{value}.csv", context.root / f"data/tables/{data_set}.csv"
     if file.is_file():
-        if table.is_file() and not _images(file) & _images(table):
+        divided, of_set = _images(file), _images(table)
+        if divided and of_set and not divided & of_set:
             own = sorted(path.stem for path in folder.glob(f"{data_set}-*.csv"))
             raise ValueError(
                 f"{value} divides other images than those of {data_set}; there are "
@@ -211,8 +212,13 @@ def _split(value, context):
 
 
 def _images(file):
-    with file.open(encoding="utf-8", newline="") as rows:
-        return {row["image"] for row in csv.DictReader(rows)}
+    """The images that a table or split names; none where that cannot be told, which is for who
+    reads it whole to say.
+    """
+    if not file.is_file():
+        return set()
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as rows:
+        return {row["image"] for row in csv.DictReader(rows) if "image" in row}
 
 
 def _resize(value, context):

@@ -8,6 +8,7 @@ it was. docs/runs.md tells the story in one place."""
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -277,7 +278,8 @@ def _headline(metrics: dict) -> str:
         if not isinstance(value, int | float) or key.endswith(("_low", "_high")):
             continue
         low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
-        interval = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
+        is_known = low is not None and math.isfinite(low)
+        interval = f" [{low:.3f}, {high:.3f}]" if is_known else ""
         number = f"{value:.3f}" if isinstance(value, float) else str(value)
         words.append(f"{key} {number}{interval}")
     return ", ".join(words[:4])

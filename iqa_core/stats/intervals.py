@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 # above this many rows bootstraps draw less often, so that an interval stays a matter of a minute
 FEW_ROWS = 50_000
+ROUNDING = 1e-12  # of correlations and their errors
 
 
 # ---- arrays in
@@ -207,13 +208,15 @@ def correlation_interval(value: float, error: float, units: int) -> tuple[float,
     Student's t with units - 1 degrees of freedom on Fisher's z scale, where correlations are nearly
     symmetric; it cannot leave [-1, 1]. `error` is the standard error of z = atanh(correlation):
     `standard_error(..., fisher=True)`, or that of the correlation over 1 - value^2. NaN for fewer
-    than two units, an error that is 0 or not finite, and value +-1: where nothing differs between
-    units, nothing tells how much others would. What it covers beside plainer ones:
+    than two units, an error that is 0 or not finite, and value +-1, up to rounding: where nothing
+    differs between units, nothing tells how much others would. What it covers beside plainer ones:
     docs/statistics.md.
 
     Source: Fisher 1921, Metron 1(4), 3.
     """
-    if units < 2 or not np.isfinite([value, error]).all() or error == 0 or abs(value) >= 1:
+    if units < 2 or not np.isfinite([value, error]).all():
+        return np.nan, np.nan
+    if error < ROUNDING or abs(value) > 1 - ROUNDING:
         return np.nan, np.nan
     centre, half = np.arctanh(value), stdtrit(units - 1, 0.975) * error
     return float(np.tanh(centre - half)), float(np.tanh(centre + half))

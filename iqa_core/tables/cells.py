@@ -70,11 +70,15 @@ def with_interval(name: str, value: float, interval: tuple[float, float]) -> dic
 
 
 def cell(row: dict, name: str) -> str:
-    """A value of a row with its interval as text, "0.512 [0.430, 0.581]"; -- for what there is
-    not.
+    """A value of a row with its interval as text, "0.512 [0.430, 0.581]"; -- where there is
+    none.
     """
     if pd.isna(row.get(name)):
         return "--"
-    if pd.isna(row[name + "_low"]):
-        return f"{row[name]:.3f} [--]"
-    return f"{row[name]:.3f} [{row[name + '_low']:.3f}, {row[name + '_high']:.3f}]"
+    return bracketed(row[name], (row[f"{name}_low"], row[f"{name}_high"]))
+
+
+def bracketed(value: float, interval: tuple[float, float], *, digits: int = 3) -> str:
+    """A value and its interval as text, "0.512 [0.430, 0.581]", or "1.000 [--]" without one."""
+    ends = ", ".join(f"{end:.{digits}f}" for end in interval)
+    return f"{value:.{digits}f} [{'--' if pd.isna(interval[0]) else ends}]"

@@ -13,7 +13,8 @@ def stated(data: pd.DataFrame, *runs: dict, **known) -> pd.DataFrame:
     """The table with those of the columns n, unit, split, seeds and crops that it lacks.
 
     runs    what params.json says of each training behind the table; a row whose `method`,
-            `variant` or `than` is the method or variant of some of them is of these alone
+            `variant` or `than` is the method or variant of some of them is of these alone; that
+            of a rule or measure, which none of them made, says what it stands beside
     known   columns that no run tells, as n and unit
 
     ValueError for a table that tells no n or unit, and is told none.

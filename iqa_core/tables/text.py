@@ -47,8 +47,9 @@ def _verdict(row, of_label):
     shown = "shows" if looks else "does not show"
     sentence += f"on these contents that {shown} that this network judges pictures"
     # p is of these contents, the interval of what others would give.
-    if looks and not row["specific_low"] > 0:
-        sentence += f"; of others the interval, over {row['specific_contents']:.0f}, leaves it open"
+    if looks and row["specific_low"] <= 0:
+        contents = f"{row['specific_contents']:.0f} contents"
+        sentence += f"; its interval, of {contents}, holds 0, so others may not show it"
     return f"{sentence}."
 
 

@@ -12,22 +12,28 @@ def blind_predictions(table: pd.DataFrame, part: pd.Series) -> pd.DataFrame:
     none for a version that the training lacks.
     """
     test = table[part == "test"]
-    if not crossed(test):
-        return pd.DataFrame(columns=["variant", "seed", "image", "predicted", "label"])
     rows = test[["image", "label"]].assign(variant=BLIND, seed=0)
+    if not crossed(test):
+        return rows.head(0).assign(predicted=0.0)
     return rows.merge(blind_rule(table, part).rename("predicted"), on="image").dropna()
 
 
-def on_left_out(tested: pd.DataFrame, table: pd.DataFrame, kinds: list[str]) -> pd.DataFrame:
+def on_left_out(
+    tested: pd.DataFrame, table: pd.DataFrame, kinds: list[str], *, part: pd.Series
+) -> pd.DataFrame:
     """Predictions of the images that have each of `kinds` of distortion, one kind after the other.
 
-    tested   columns variant, seed, image, predicted, label.
+    tested   columns variant, seed, image, predicted, label, split.
     table    columns image, distortion and, optionally, distortion2, content: an image has a kind
              as its first or second distortion.
+    part     of each table row in the split `all-types`, by whose training images the content-blind
+             rule is one more variant.
 
     Returns rows for `transfers` (columns trained, tested and seen: False for that of the variant
     `without-<kind>`) and, as its column variant names training and kind, for `seed_differences`.
     """
+    blind = blind_predictions(table, part).assign(split="all-types")
+    tested = pd.concat([tested, blind])
     parts = []
     for kind in kinds:
         has_kind = table.reindex(columns=["distortion", "distortion2"]).eq(kind).any(axis=1)
@@ -38,23 +44,39 @@ def on_left_out(tested: pd.DataFrame, table: pd.DataFrame, kinds: list[str]) -> 
     return pd.concat(parts)
 
 
+def on_other_sets(
+    tested: pd.DataFrame, elsewhere: pd.DataFrame, table: pd.DataFrame, part: pd.Series, name: str
+) -> pd.DataFrame:
+    """Rows for `transfers` of the full model: on the test images of its own set, beside the
+    content-blind rule, and on other sets.
+
+    tested      as for `on_left_out`, of one split, whose `part` of each row of `table` it is
+    elsewhere   columns tested, seed, image, predicted, label, content; no columns for no sets
+    name        of its own set
+    """
+    own = tested[tested.variant == "full"].assign(variant=name)
+    own = pd.concat([own, blind_predictions(table, part).assign(split=own.split.iloc[0])])
+    own = own.merge(table.reindex(columns=["image", "content"]), on="image")
+    rows = [own.assign(tested=name, seen=True), elsewhere.assign(variant=name, seen=False)]
+    return pd.concat(rows).rename(columns={"variant": "trained"})
+
+
 def transfers(tested: pd.DataFrame) -> pd.DataFrame:
     """One row for what was trained on and what was tested: agreement averaged over trainings, with
     the columns of `ablations`; the content-blind rule has no number of trainings.
 
-    tested   columns trained, tested, seed, image, predicted, label, optionally content, split
-             (empty: all images of a set) and seen: whether the training had such images, else
-             whether both are of one name.
+    tested   columns trained, tested, seen (whether the training had such images), seed, image,
+             predicted, label and, optionally, content and split (empty: all images of a set).
     """
     rows = []
     for (trained, name), group in tested.groupby(["trained", "tested"], sort=False):
         truth = group.drop_duplicates("image").set_index("image")
         predictions = predictions_of(group, trained, column="trained")
         agreement, _ = mean_agreement(predictions, truth, "label")
-        seen = group.seen.iloc[0] if "seen" in group else trained == name
-        row = {"trained": trained, "tested": name, "seen": bool(seen)}
+        row = {"trained": trained, "tested": name, "seen": bool(group.seen.iloc[0])}
         if "split" in group:
             row["split"] = group.split.fillna("all images").iloc[0]
         rows.append(row | agreement)
     data = pd.DataFrame(rows)
-    return data.assign(trainings=data.trainings.mask(data.trained == BLIND))
+    trainings = data.trainings.astype("Int64").mask(data.trained == BLIND)
+    return data.assign(trainings=trainings)
