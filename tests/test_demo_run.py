@@ -91,6 +91,7 @@ def test_smart_iqa_found_what_to_compare_with_by_itself(root):
     assert "data/runs/tiny/02_train_baseline/predictions.csv" in facts["files"]
 
 
+@pytest.mark.slow
 def test_other_measures_cost_no_training(root):
     first = runs.finished("tiny/02_train_baseline")
     values = yaml.safe_dump(STORY["02_train_baseline"] | {"measures": ["psnr"]})
@@ -150,20 +151,28 @@ CHANGES = {  # file: what is added, the notebooks that are stale, the trainings 
 }
 
 
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package, one for all changes: what stays the same is read once."""
+    return shutil.copytree(sources.PACKAGE, tmp_path_factory.mktemp("copy") / "iqa_core")
+
+
 @pytest.mark.parametrize("file", CHANGES)
-def test_code_makes_stale_what_reaches_it(root, tmp_path, monkeypatch, file):
+def test_code_makes_stale_what_reaches_it(root, package, monkeypatch, file):
     trained = {number: training_code(name) for number, name in TRAININGS.items()}
-    shutil.copytree(sources.PACKAGE, tmp_path / "iqa_core")
-    monkeypatch.setattr(sources, "PACKAGE", tmp_path / "iqa_core")
+    monkeypatch.setattr(sources, "PACKAGE", package)
     assert set(stale(root).values()) == {""}
     added, notebooks, trainings = CHANGES[file]
-    path = tmp_path / "iqa_core" / file.strip()
+    path = package / file.strip()
     text = path.read_text()
     changed = {"docstring": text.replace('"""', '"""More: ', 1), "comment": f"# more\n\n\n{text}"}
     path.write_text(changed.get(added, f"{text}{added}"))
-    reasons = {stem[:2]: why for stem, why in stale(root).items() if why}
+    try:
+        reasons = {stem[:2]: why for stem, why in stale(root).items() if why}
+        again = [n for n, name in TRAININGS.items() if training_code(name) != trained[n]]
+    finally:
+        path.write_text(text)
     assert reasons == dict.fromkeys(notebooks.split(), f"iqa_core/{file.strip()} changed")
-    again = [n for n, name in TRAININGS.items() if training_code(name) != trained[n]]
     assert again == trainings.split()
 
 

@@ -178,7 +178,7 @@ def test_sizes_are_told_from_headers_or_the_file_is_named(tmp_path):
         image_sizes(paths)
     with pytest.raises(
         FileNotFoundError,
-        match="1 of 2 images are missing; .* data check <set>` lists all:\n.*none.png$",
+        match="1 of 2 images are missing; .* data check`, .* lists all:\n.*none.png$",
     ):
         image_sizes([paths[0], tmp_path / "none.png"])
 
