@@ -472,6 +472,7 @@ def test_every_command_is_run_once_whatever_becomes_of_the_others(four_cores, ca
     assert "outcome" not in "".join(printed), "that is for the caller"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sweep.cores() < 2, reason="two runs at once need two cores")
 def test_what_runs_side_by_side_is_given_what_was_asked(project, capfd):
     """Overrides of any type, only those that a notebook declares; --resume; a process that dies."""
