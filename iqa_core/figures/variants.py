@@ -31,6 +31,7 @@ def variant_points(data: pd.DataFrame, variants: list[str], *, label: str = "lab
             _points(axes, place, data[data.variant == name], statistic)
         axes.set(xlabel=STATISTICS[statistic], ylim=(len(names) - 0.4, -0.6))
         axes.grid(axis="y", visible=False)
+        axes.locator_params(axis="x", nbins=6)
     first = data.iloc[0]
     contents = f", {first.contents:.0f} contents" if pd.notna(first.contents) else ""
     grid[0][0].set_yticks(range(len(names)), names)
@@ -59,7 +60,8 @@ def transfer_matrix(data: pd.DataFrame, *, trained: str = "trained on", tested: 
     on, columns what it was tested on. Within contents (t over contents) where all that was tested
     has contents of three images or more, else over all images (bootstrap of contents or images).
     Cells with a frame: the training had no such images. content-blind: the rule that is told the
-    version and sees no pixel. n: images, of the set trained on those of its test part alone.
+    version and sees no pixel. [--]: all contents alike, so no interval. n: images, of the set
+    trained on those of its test part alone.
 
     data              as `tables.transfers` gives it
     trained, tested   names of the axes
