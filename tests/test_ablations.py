@@ -353,7 +353,7 @@ def test_the_rule_that_sees_no_pixel_is_one_more_row_where_it_is_defined(tested,
     unlike = table.assign(distortion=table.content.where(part == "test", table.distortion))
     none = tables.blind_predictions(unlike, part)
     assert none.empty, "the rule is of crossed sets"
-    assert (pd.concat([tested, none]).dtypes == tested[[*tested]].dtypes).all()
+    assert (pd.concat([tested, none]).dtypes == tested.dtypes).all()
 
 
 def test_a_cell_without_an_interval_says_so(tested, table):

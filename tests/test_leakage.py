@@ -6,6 +6,7 @@ from PIL import Image, ImageOps
 
 from iqa_core import leakage as module
 from iqa_core.leakage import duplicates, leakage, leakages
+from iqa_core.pixels import read_image
 
 QUIET = {"processes": 1, "progress": False}
 
@@ -73,12 +74,16 @@ def test_every_planted_duplicate_is_found_and_nothing_else(root, plant):
     assert pairs.distance.is_monotonic_increasing and pairs.distance.max() < 0.05
 
 
-def test_several_splits_of_a_table_are_searched_at_once(root):
+def test_several_splits_of_a_table_are_searched_at_once(root, monkeypatch):
     names = originals(root)
     table, split = of(names[:20], names[20:], [f"{name[:-4]}-copy.png" for name in names[20:]])
     clean = split.where(~table.image.str.endswith("-copy.png"))
     clean[clean[clean == "val"].index[:4]] = "test"
-    both = leakages(table, {"a": split, "b": clean}, root=root, **QUIET)
+    read = []
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_image", lambda path: read.append(path) or read_image(path))
+        both = leakages(table, {"a": split, "b": clean}, root=root, **QUIET)
+    assert len(read) == len(table), "every picture is read once"
     with pytest.raises(ValueError, match="b has no val"):
         leakages(table, {"a": split, "b": split.replace("val", "test")}, root=root, **QUIET)
     assert [len(pairs) for pairs in both.values()] == [8, 0]

@@ -194,10 +194,10 @@ def _split(value, context):
     if file.is_file():
         divided, of_set = _images(file), _images(table)
         if divided and of_set and not divided & of_set:
-            own = sorted(path.stem for path in folder.glob(f"{data_set}-*.csv"))
+            usable = sorted(path.stem for path in folder.glob(f"{data_set}-*.csv"))
             raise ValueError(
                 f"{value} divides other images than those of {data_set}; there are "
-                f"{', '.join(own) or 'none of these'}, and notebook 01 makes {data_set}-<scheme>"
+                f"{', '.join(usable) or 'none of these'}, and notebook 01 makes {data_set}-<scheme>"
             )
         return
     known = sorted(path.stem for path in folder.glob("*.csv"))

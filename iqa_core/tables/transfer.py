@@ -54,10 +54,10 @@ def on_other_sets(
     elsewhere   columns tested, seed, image, predicted, label, content; no columns for no sets
     name        of its own set
     """
-    own = tested[tested.variant == "full"].assign(variant=name)
-    own = pd.concat([own, blind_predictions(table, part).assign(split=own.split.iloc[0])])
-    own = own.merge(table.reindex(columns=["image", "content"]), on="image")
-    rows = [own.assign(tested=name, seen=True), elsewhere.assign(variant=name, seen=False)]
+    full = tested[tested.variant == "full"].assign(variant=name)
+    here = pd.concat([full, blind_predictions(table, part).assign(split=full.split.iloc[0])])
+    here = here.merge(table.reindex(columns=["image", "content"]), on="image")
+    rows = [here.assign(tested=name, seen=True), elsewhere.assign(variant=name, seen=False)]
     return pd.concat(rows).rename(columns={"variant": "trained"})
 
 
