@@ -25,7 +25,7 @@ from iqa_core.runs.parameters import declared_parameters
 from iqa_core.training import Recipe
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-PREPARE, TRAIN, SMART, ABLATE, LOOK, EXPORT = (path.stem for path in NOTEBOOKS)
+PREPARE, TRAIN, SMART, ABLATE, LOOK, SCORE, EXPORT = (path.stem for path in NOTEBOOKS)
 
 
 def declared(stem):
@@ -213,6 +213,21 @@ WRONG = [
     (ABLATE, "transfer", ["kadid10k:content"], ValueError, "no split scheme 'content'"),
     (TRAIN, "monitor", ["spak:qalign"], KeyError, "no data set 'spak'; did you mean 'spaq'?"),
     (TRAIN, "monitor", ["spaq:"], ValueError, "no split scheme ''"),
+    (
+        SCORE,
+        "paths",
+        ["data/dem"],
+        FileNotFoundError,
+        "data/dem is not there; paths are meant from",
+    ),
+    (SCORE, "reference", "absent.png", FileNotFoundError, "absent.png is not there"),
+    (SCORE, "photo", "data/demo/be.png", FileNotFoundError, "data/demo/be.png is not there"),
+    (SCORE, "videos", ["absent.mp4"], FileNotFoundError, "absent.mp4 is not there"),
+    (SCORE, "scorers", ["psrn"], KeyError, "'psrn'; did you mean 'psnr'? There are haarpsi"),
+    (SCORE, "scorers", ["demo/.."], ValueError, "'..' names a folder"),
+    (SCORE, "distortions", ["jpg"], KeyError, "there is no 'jpg'; did you mean 'jpeg'?"),
+    (SCORE, "frames", 0, ValueError, "greater than 0"),
+    (SCORE, "clip_frames", 1, ValueError, "greater than or equal to 2"),
 ]
 
 

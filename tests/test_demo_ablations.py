@@ -25,6 +25,11 @@ STUDY = {
         "left_out": ["motion_blur"],
         "transfer": ["photos", "demo:random80-0"],
     },
+    "09_score_images_video": {
+        "paths": ["data/demo/[ab]*.png"],
+        "clip_frames": 8,
+        "distortions": ["jpeg"],
+    },
     "05_visualize_attention": {"further": 1, "others": ["tiny/04_ablations/full-seed0"]},
 }
 
@@ -33,6 +38,7 @@ STUDY = {
 def root(tmp_path_factory):
     with tiny_project.project(tmp_path_factory.mktemp("project"), photos=16, every=11) as root:
         tiny_project.prepare(root)
+        (root / "data/demo/weak_scorer").symlink_to(REPOSITORY / "data/demo/weak_scorer")
         names = [f"data/demo/{photo.name}" for photo in sorted((root / "data/demo").glob("*.png"))]
         photos = pd.DataFrame({"image": names[:8], "label": range(8), "label_kind": "mos"})
         tiny_project.save_table(photos, root, "photos")

@@ -2,15 +2,17 @@
 or whole images.
 """
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from iqa_core.evaluation import predict
+from iqa_core.evaluation import predict, prepared
 from iqa_core.metrics import fit_scale
-from iqa_core.models import Contract
+from iqa_core.models import Contract, create_model
 from iqa_core.pixels import read_image, resize
 
 
@@ -83,18 +85,109 @@ def test_the_wider_view_goes_with_every_crop():
     assert torch.equal(second[0], second[3])
 
 
-def test_whole_images_of_mixed_sizes_come_as_a_list_and_of_one_size_as_a_batch():
+def test_whole_images_come_in_batches_of_one_size_and_go_back_to_their_places():
     model = Recorder(crop=None)
-    images = [picture(20, 30), picture(40, 25), picture(20, 30)]
-    mixed = predict(model, images)
-    assert [tuple(image.shape) for image in model.seen[0][0]] == [
-        (3, 20, 30),
-        (3, 40, 25),
-        (3, 20, 30),
+    images = [picture(20, 30), picture(40, 25, 1), picture(20, 30, 2), picture(20, 30, 3)]
+    expected = [image.mean() / 255 for image in images]
+    np.testing.assert_allclose(predict(model, images, batch_size=2), expected, atol=1e-6)
+    assert [tuple(first.shape) for first, _ in model.seen] == [
+        (2, 3, 20, 30),
+        (1, 3, 20, 30),
+        (1, 3, 40, 25),
     ]
-    np.testing.assert_allclose(mixed, [image.mean() / 255 for image in images], atol=1e-6)
-    predict(model, [images[0], images[2]])
-    assert model.seen[1][0].shape == (2, 3, 20, 30)
+    for order in ([3, 1, 0, 2], [1, 2, 3, 0]):
+        found = predict(model, [images[i] for i in order])
+        np.testing.assert_allclose(found, np.array(expected)[order], atol=1e-6)
+
+
+def test_a_batch_of_whole_images_has_no_more_pixels_than_the_budget(monkeypatch):
+    monkeypatch.setattr("iqa_core.evaluation.WHOLE", 1300)
+    model = Recorder(crop=None)
+    predict(model, [picture(20, 30, i) for i in range(3)] + [picture(60, 60)])
+    assert [len(first) for first, _ in model.seen] == [2, 1, 1]
+
+
+class Narrow(Recorder):
+    """Holds at most `room` pixels at a time, as a GPU does."""
+
+    def __init__(self, room, **contract):
+        super().__init__(**contract)
+        self.room = room
+
+    def forward(self, first):
+        if first[:, 0].numel() > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(first)
+
+
+def test_where_memory_lacks_the_batch_is_halved_and_predictions_stay():
+    images = [picture(40, 50, i) for i in range(5)]
+    for contract in (dict(crop=16, crops=9), dict(crop=None)):
+        model = Narrow(2500, **contract)
+        found = predict(model, images, batch_size=16)
+        np.testing.assert_allclose(found, predict(Recorder(**contract), images), atol=1e-6)
+        assert 1 <= max(len(first) for first, _ in model.seen) <= 9
+    model = Narrow(100, crop=16, crops=4).train()
+    with pytest.raises(torch.OutOfMemoryError, match="one view at a time is too large for the GPU"):
+        predict(model, images)
+    assert model.training
+
+
+PREPARED = {  # small networks: batch norms, depthwise ones, group norms, attention
+    "hyperiqa": dict(backbone="resnet18"),
+    "musiq": dict(scales=[64], width=64, depth=2, heads=2, mlp=96),
+    "maniqa": dict(backbone="vit_tiny_patch16_224", crop=64),
+}
+
+
+@pytest.fixture(scope="module", params=PREPARED)
+def network(request):
+    torch.manual_seed(0)
+    model = create_model(request.param, **PREPARED[request.param], pretrained=False)
+    for name, tensor in model.named_parameters():
+        if "head." in name or "gn3" in name:  # MUSIQ's start at zero
+            nn.init.normal_(tensor, std=0.1)
+        if name == "fc_score.3.bias":  # MANIQA's ReLU may start dead
+            nn.init.ones_(tensor)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    model.contract.offset, model.contract.scale = 3.0, 10.0
+    return model.train()
+
+
+PHOTOGRAPHS = [np.linspace(0, 255, 230 * 240 * 3).reshape(230, 240, 3).astype(np.uint8)]
+PHOTOGRAPHS += [picture(230, 240), picture(240, 260, 1), np.full((230, 240, 3), 80, np.uint8)]
+
+
+def test_a_prepared_model_predicts_the_same(network):
+    before = copy.deepcopy(network.state_dict())
+    scorer = prepared(network)
+    expected = predict(network, PHOTOGRAPHS, batch_size=3)
+    found = predict(scorer, PHOTOGRAPHS, batch_size=3)
+    spread = max(expected.std(), 1e-2)
+    assert network.training and np.abs(found - expected).max() < 1e-4 * spread
+    assert scorer.contract == network.contract and not scorer.training
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in scorer.modules())
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_bfloat16_is_near_and_its_scores_are_not_rounded(network):
+    scorer = prepared(network, precision="bf16")
+    expected, found = predict(network, PHOTOGRAPHS), predict(scorer, PHOTOGRAPHS)
+    assert 0 < np.abs(found - expected).max() < 0.1 * expected.std() + 1e-2
+    np.testing.assert_array_equal(found, predict(network, PHOTOGRAPHS, precision="bf16"))
+    scores = torch.tensor((found - 3) / 10, dtype=torch.float32)
+    assert not torch.equal(scores, scores.bfloat16().float())
+    np.testing.assert_array_equal(predict(copy.deepcopy(scorer), PHOTOGRAPHS), found)
+
+
+def test_an_unknown_precision_is_refused():
+    for call in (prepared, lambda model, precision: predict(model, [], precision=precision)):
+        with pytest.raises(ValueError, match="precision is 'fp16'; there are fp32, bf16"):
+            call(Recorder(), precision="fp16")
 
 
 def test_references_that_lack_or_do_not_fit_are_refused():

@@ -4,6 +4,7 @@ the command line.
 
 import argparse
 import inspect
+import json
 import pickle
 import re
 from pathlib import Path
@@ -708,3 +709,23 @@ def test_two_entries_for_one_place_are_refused():
         match=r"several of its entries have one place: fc5b_fc\.bias, hyper\.bias\.5\.bias",
     ):
         weights.from_published("hyperiqa", state, **SMALL)
+
+
+def test_a_head_alone_is_kept_beside_the_backbone_of_imagenet(tmp_path):
+    model = create_model("smart_iqa", backbone="tf_efficientnet_lite0").eval()
+    whole, head = tmp_path / "whole", tmp_path / "head"
+    for folder, alone in ((whole, False), (head, True)):
+        folder.mkdir()
+        weights.save(model, folder, head_alone=alone)
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (whole, head)]
+    assert sizes[1] < 0.2 * sizes[0]
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        known, found = model(images), weights.load(head)(images)
+    # float16 keeps 11 bits of each weight
+    assert found.numpy() == pytest.approx(known.numpy(), abs=1e-2 * known.abs().max().item())
+    facts = json.loads((head / "model.json").read_text())
+    facts["imagenet_backbone"] = "0" * 16
+    (head / "model.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"on the backbone 0{16}, but \w{16} is installed"):
+        weights.load(head)

@@ -9,7 +9,13 @@ from typing import Annotated
 
 import typer
 
-from iqa_core.apps import data_commands, run_commands, weight_commands
+from iqa_core.apps import (
+    data_commands,
+    run_commands,
+    score_commands,
+    video_commands,
+    weight_commands,
+)
 from iqa_core.apps.printing import MISTAKES, verbs_below
 
 app = verbs_below(
@@ -17,7 +23,12 @@ app = verbs_below(
     weights=weight_commands.group,
     data=data_commands.group,
     runs=run_commands.group,
+    video=video_commands.group,
 )
+
+
+score = app.command("score")(score_commands.score_command)
+scale = app.command("scale")(score_commands.scale_command)
 
 
 @app.callback()

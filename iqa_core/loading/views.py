@@ -259,4 +259,5 @@ def floats(view, device, dtype):
     """A batch or list of uint8 images in [0, 1] on a device; frozen crops as they are."""
     if isinstance(view, list):
         return [floats(image, device, dtype) for image in view]
-    return view.to(device).to(dtype) / (255 if view.dtype == torch.uint8 else 1)
+    found = view.to(device).to(dtype)
+    return found.div_(255) if view.dtype == torch.uint8 else found

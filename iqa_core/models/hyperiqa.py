@@ -19,6 +19,7 @@ from torch import nn
 
 from . import Contract
 from .arguments import NonNegativeInt, PyramidName
+from .layers import no_autocast
 from .pyramid import SIDES, OnPooledStages, Pyramid
 
 TARGET = (224, 112, 56, 28, 14, 1)  # widths of the target network
@@ -95,7 +96,11 @@ class HyperIQA(OnPooledStages):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, 224, 224) in [0, 1], or features (b, n) -> scores (b,)."""
         maps = self.pooled(images)
-        return judge(self.local(maps[:4]), *self.hyper(maps[7]))
+        # Weights that were themselves generated from bfloat16 would multiply its rounding: with
+        # initial weights scores then erred by half their deviation, so by a thirtieth.
+        with no_autocast(images):
+            maps = [stage.to(images.dtype) for stage in maps]
+            return judge(self.local(maps[:4]), *self.hyper(maps[7]))
 
 
 class LocalDistortionAware(nn.Module):
@@ -229,6 +234,10 @@ class LightHyperIQA(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, h, w) in [0, 1] -> scores (b,)."""
         maps = [self.backbone.normalise(images), *self.backbone(images)]
+        with no_autocast(images):  # as for the published head
+            return self._judged([stage.to(images.dtype) for stage in maps])
+
+    def _judged(self, maps):
         pooled = [torch.cat([m.mean((2, 3)), m.var((2, 3)).add(1e-6).sqrt()], 1) for m in maps]
         pooled = [self.dropout(norm(p)) for norm, p in zip(self.standardise, pooled, strict=True)]
         vector = torch.cat([layer(p) for layer, p in zip(self.project, pooled, strict=True)], 1)

@@ -19,7 +19,7 @@ from torch import nn
 
 from . import Contract
 from .arguments import PositiveInt, TransformerName
-from .layers import Normalise
+from .layers import Normalise, no_autocast
 from .pyramid import timm_model
 
 BLOCKS = (6, 7, 8, 9)  # of the transformer, counted from 0; the last is the last that is run
@@ -125,10 +125,11 @@ class MANIQA(nn.Module):
         maps = self.swintransformer1(self.conv1(maps))
         maps = self.tablock2(maps.flatten(2)).unflatten(2, self.grid)
         maps = self.swintransformer2(self.conv2(maps))
-        tokens = maps.flatten(2).transpose(1, 2)
-        score = self.fc_score(tokens)[..., 0]
-        weight = self.fc_weight(tokens)[..., 0]
-        return (score * weight).sum(1) / weight.sum(1)
+        with no_autocast(images):  # bfloat16 has 8 bits, too few for a score
+            tokens = maps.flatten(2).transpose(1, 2).to(images.dtype)
+            score = self.fc_score(tokens)[..., 0]
+            weight = self.fc_weight(tokens)[..., 0]
+            return (score * weight).sum(1) / weight.sum(1)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised (b, 3, crop, crop) -> what four blocks give for the patches, before any norm:
@@ -184,12 +185,14 @@ class ChannelAttention(nn.Module):
 
     def forward(self, channels):
         query, key, value = self.c_q(channels), self.c_k(channels), self.c_v(channels)
-        if self.fused_attn:
+        # In bfloat16 explicit logits in the hundreds would be rounded to whole numbers.
+        if self.fused_attn or query.dtype == torch.bfloat16:
             mixed = nn.functional.scaled_dot_product_attention(
                 query[:, None], key[:, None], value[:, None]
             )[:, 0]
         else:
-            mixed = (query @ key.transpose(1, 2) * key.shape[-1] ** -0.5).softmax(-1) @ value
+            logits = query @ key.transpose(1, 2)
+            mixed = logits.mul_(key.shape[-1] ** -0.5).softmax(-1) @ value
         # tokens x channels, read as channels x tokens: the code's
         scrambled = mixed.transpose(1, 2).reshape(channels.shape)
         return self.dropout(scrambled) + channels

@@ -172,8 +172,10 @@ class MUSIQ(nn.Module):
     def forward(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> scores (b,)."""
         if self.head.out_features == 1:
-            return self.head(self.features(images))[:, 0]
-        return mean_vote(self.distribution(images))
+            return self._head(self.features(images))[:, 0]
+        votes = self.distribution(images)
+        with no_autocast(votes):
+            return mean_vote(votes)
 
     def distribution(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> probabilities (b, bins) of the labels 1 to `bins`; ValueError for a model with
@@ -181,7 +183,11 @@ class MUSIQ(nn.Module):
         """
         if self.head.out_features == 1:
             raise ValueError("this MUSIQ predicts a score, no distribution; build it with bins=10")
-        return self.head(self.features(images)).softmax(1)
+        return self._head(self.features(images)).softmax(1)
+
+    def _head(self, features):
+        with no_autocast(features):  # bfloat16 has 8 bits: a score of 60 would move by 0.25
+            return self.head(features.to(self.head.weight.dtype))
 
     def features(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> what the head reads (b, width)."""
@@ -319,10 +325,11 @@ class PatchResNet(nn.Module):
         self.block = Bottleneck(64, 256, correction=correction) if block else nn.Identity()
 
     def forward(self, patches):
-        # TensorFlow's SAME padding at an even size and stride 2 has more after than before; 0 is no
-        # maximum after a ReLU
+        # TensorFlow's SAME padding at an even size and stride 2 has more after than before. CPUs
+        # pool 5 times faster with channels last, and group norms are 6 times faster without.
         maps = self.norm(self.root(nn.functional.pad(patches, (2, 3, 2, 3)))).relu()
-        return self.block(nn.functional.max_pool2d(nn.functional.pad(maps, (0, 1, 0, 1)), 3, 2))
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        return self.block(nn.functional.max_pool2d(maps, 3, 2, ceil_mode=True).contiguous())
 
 
 class Bottleneck(nn.Module):

@@ -186,6 +186,7 @@ def fold_batch_norm(body: nn.Module) -> None:
     """
     pairs = list(conv_norm_pairs(body))
     images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    images = images.to(next(body.parameters()))
     training = body.training
     before = body.eval()(images)
     if any(conv.out_channels != norm.num_features for _, _, conv, norm in pairs):

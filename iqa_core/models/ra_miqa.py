@@ -23,7 +23,7 @@ from torch import nn
 
 from . import Contract, published
 from .arguments import TimmName, TransformerName
-from .layers import Normalise
+from .layers import Normalise, no_autocast
 from .pyramid import timm_model
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,9 @@ class RAMIQA(nn.Module):
             + self.pos_embed
         )
         tokens = self.backbone.norm(self.backbone.blocks(self.backbone.norm_pre(tokens)))
-        return self.regress(torch.cat([tokens[:, 1], tokens[:, 0]], dim=1))[:, 0]
+        with no_autocast(view):  # bfloat16 has 8 bits, too few for a score
+            read = torch.cat([tokens[:, 1], tokens[:, 0]], dim=1).to(view.dtype)
+            return self.regress(read)[:, 0]
 
     @torch.no_grad()
     def summary(self, context: torch.Tensor) -> torch.Tensor:

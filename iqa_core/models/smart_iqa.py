@@ -22,6 +22,7 @@ from . import Contract
 from .arguments import Chance, PyramidName
 from .hyperiqa import PUBLISHED as HYPERIQA
 from .hyperiqa import HyperNetwork, LocalDistortionAware, judge
+from .layers import no_autocast
 from .pyramid import OnPooledStages, Pyramid
 
 SIZES = {  # size: (backbone, dropout, drop path, options of timm's Swin)
@@ -155,9 +156,11 @@ class SmartIQA(OnPooledStages):
         of the gate's.
         """
         maps = self.pooled(images)
-        fused = self.fuse(maps[4:], weights)
         dropout = self.dropout if self.training else 0.0
-        return judge(self.local(maps[:4]), *self.hyper(fused), dropout=dropout)
+        with no_autocast(images):  # as HyperIQA
+            maps = [stage.to(images.dtype) for stage in maps]
+            fused = self.fuse(maps[4:], weights)
+            return judge(self.local(maps[:4]), *self.hyper(fused), dropout=dropout)
 
     def fuse(self, stages: list[torch.Tensor], weights: torch.Tensor | None = None) -> torch.Tensor:
         """Four maps (b, c, 7, 7) -> what the hyper-network reads: each times its weight,

@@ -2,6 +2,7 @@
 model.json.
 """
 
+import hashlib
 import inspect
 import json
 import os
@@ -28,6 +29,7 @@ COMPUTED = (
     "normalise.mean",
     "normalise.std",
 )
+BACKBONE = "backbone."  # how the keys of a backbone begin
 MODEL_FILES = {"model.safetensors", "model.json"}
 
 
@@ -239,15 +241,32 @@ def _origin(row, file):
     return origin
 
 
-def save(model: nn.Module, folder: Path) -> None:
+def save(model: nn.Module, folder: Path, *, head_alone: bool = False) -> None:
     """Write model.safetensors and model.json (name, arguments, contract with its label scale) into
     `folder`.
+
+    head_alone   the backbone is that of ImageNet, as `create_model` makes it: it is left out, all
+                 else is kept in float16, and model.json holds the backbone's hash
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    facts = model.config | {"contract": asdict(model.contract)}
+    if head_alone:
+        facts["imagenet_backbone"] = _hash_of_backbone(tensors)
+        tensors = {
+            key: value.half() if value.is_floating_point() else value
+            for key, value in tensors.items()
+            if not key.startswith(BACKBONE)
+        }
     # the library's own writer makes a file that only its owner can read
     (folder / "model.safetensors").write_bytes(to_bytes(tensors))
-    facts = model.config | {"contract": asdict(model.contract)}
     (folder / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _hash_of_backbone(tensors):
+    digest = hashlib.sha256()
+    for key in sorted(key for key in tensors if key.startswith(BACKBONE)):
+        digest.update(key.encode() + tensors[key].numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def load(folder: Path) -> nn.Module:
@@ -261,8 +280,12 @@ def load(folder: Path) -> nn.Module:
         )
     try:
         facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        model = create_model(facts["name"], **facts["arguments"], pretrained=False)
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        tensors = load_file(folder / "model.safetensors")
+        backbone = facts.get("imagenet_backbone")
+        model = create_model(facts["name"], **facts["arguments"], pretrained=bool(backbone))
+        if backbone:
+            tensors |= _backbone_of(model, backbone)
+        model.load_state_dict(tensors)
         model.contract = model.contract.changed(**facts["contract"])
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         why = f"{type(error).__name__}: {str(error)[:200]}"
@@ -270,3 +293,14 @@ def load(folder: Path) -> nn.Module:
             f"{folder} is damaged, or of another version of this code; make it again ({why})"
         ) from error
     return model.eval()
+
+
+def _backbone_of(model, digest):
+    """The backbone that a model started with; ValueError where it is another than that beside which
+    the head learnt.
+    """
+    tensors = {key: value for key, value in model.state_dict().items() if key.startswith(BACKBONE)}
+    found = _hash_of_backbone(tensors)
+    if found != digest:
+        raise ValueError(f"its head was trained on the backbone {digest}, but {found} is installed")
+    return tensors

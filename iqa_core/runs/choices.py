@@ -7,6 +7,7 @@ imported, so that `run` refuses in a second what would fail minutes later. Field
 """
 
 import csv
+import glob
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from iqa_core.datasets import label_names, module_of
 from iqa_core.files import read_json
 from iqa_core.full_reference import list_measures
 from iqa_core.hints import nearest
-from iqa_core.models import Contract, grids, list_models
+from iqa_core.models import Contract, grids, list_models, published
 from iqa_core.models.arguments import POOLED_CROP, arguments_of, wanted_for_frozen_crops
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 from iqa_core.runs.variants import CHANGEABLE, merged
@@ -341,6 +342,30 @@ def _set_or_run(value, context):
     check(value, context)
 
 
+def _path(value, context):
+    """Pictures, videos, folders, lists; patterns and addresses are looked at when they are used."""
+    if glob.has_magic(value) or "://" in value or (context.root / value).exists():
+        return
+    raise FileNotFoundError(f"{value} is not there; paths are meant from the project's folder")
+
+
+def _scorer(value, context):
+    if (context.root / "data/raw/weights" / value / "model.json").is_file():
+        return
+    if "/" in value:
+        _run(value, context)
+        return
+    shipped = [file.parent.name for file in context.root.glob("data/demo/*/model.json")]
+    weights = [row.name for row in published.rows() if row.model]
+    _is_one_of(value, [*list_measures(), *shipped, *weights])
+
+
+def _operator(value, context):
+    from iqa_core.distortions import list_distortions  # two seconds, for who needs it
+
+    _is_one_of(value, list_distortions())
+
+
 FREE_TEXT = {"label_name", "shown_method"}  # of axes; of what finished runs alone can tell
 CHECKS = {
     "experiment": _each(_folder),
@@ -374,4 +399,12 @@ CHECKS = {
     "shuffle": _shuffle,
     "left_out": _each(_distortion),
     "transfer": _each(_set_or_run),
+    "paths": _each(_path),
+    "reference": _each(_path),
+    "photo": _each(_path),
+    "videos": _each(_path),
+    "scorers": _each(_scorer),
+    "distortions": _each(_operator),
+    "frames": _of(PositiveInt),
+    "clip_frames": _of(Annotated[int, Field(ge=2)]),
 }

@@ -357,12 +357,13 @@ def load_model(run: str | Path):
     """The best weights of a finished run as a module in evaluation mode; by `<experiment>/<run>` or
     by folder.
 
-    Also published weights that `weights convert` brought here: by their name in data/raw/weights,
-    or by folder."""
+    Also published weights that `weights convert` brought here, by their name in data/raw/weights or
+    by folder, and the scorer that comes with the workbook, weak_scorer.
+    """
     from ..models import published, weights
 
     # a folder of converted weights has no params.json, as a run has
-    for folder in (published.folder() / run, Path(run)):
+    for folder in (published.folder() / run, project_root() / "data/demo" / run, Path(run)):
         if (folder / "model.json").is_file() and not (folder / "params.json").is_file():
             return weights.load(folder)
     if str(run) in {row.name for row in published.rows()}:

@@ -1,0 +1,295 @@
+"""What gives images a number, by name, and what is known of the number.
+
+A name is that of a finished run (demo/02_train_baseline), of published weights that are here
+(`weights list`), of the scorer that comes with the workbook (`SHIPPED`), a folder with model.json,
+or a full-reference measure (psnr).
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from iqa_core import __version__
+from iqa_core.files import file_hash, project_root, read_json
+from iqa_core.full_reference import REGISTRY, fr_measure, list_measures
+from iqa_core.hints import nearest
+from iqa_core.models import published
+
+SHIPPED = "weak_scorer"
+TASKS = ("cls", "det", "ins")
+METRIC_TYPES = ("composite", "consistency", "accuracy")
+SCALES = ("predicted", "fitted")
+FOR_MACHINES = (
+    "predicts how well vision models do on the picture, which is not how people like it; scores of "
+    "two tasks do not compare"
+)
+NO_BF16 = {  # models that bfloat16, with its 8 bits, does not suit, and why
+    "ckdn": "it subtracts features that are nearly equal",
+    "maniqa": "which channel its softmax chooses can hang on the last bit",
+    "miqa_baseline": "its score itself would have 8 bits",
+}
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Gives images a number.
+
+    judge       (images, references or None) -> (n,): lists of uint8 RGB images (h, w, 3);
+                ValueError for an image that cannot be judged
+    reference   what it compares with: "pristine", "degraded", or "" for a scorer of single images
+    facts       what its numbers mean, as plain values: name, what, trained_on, units, low, high,
+                higher_is_better, error (of its own test: rmse, n, on), crops, scale, precision,
+                weights, caution; None where something is not known
+    files       that it was made of; none for a measure
+    """
+
+    name: str
+    judge: Callable = field(repr=False)
+    reference: str
+    facts: dict
+    files: tuple[Path, ...] = ()
+
+
+def sentence(facts: dict) -> str:
+    """What a number of a scorer means, on one line, out of its facts."""
+    parts = [f"{facts['what']}: {facts['units']}{_between(facts['low'], facts['high'])}"]
+    parts.append("higher is better" if facts["higher_is_better"] else "LOWER is better")
+    if error := facts["error"]:
+        parts.append(
+            f"typical error {error['rmse']:.2g} (RMSE of {error['n']} images, {error['on']})"
+        )
+    if facts["scale"] == "fitted":
+        parts.append("on the fitted scale")
+    if facts["caution"]:
+        parts.append(facts["caution"])
+    return "; ".join(parts)
+
+
+def _between(low, high):
+    if low is None:
+        return ""
+    return f" from {low:g} up" if high is None else f" from {low:g} to {high:g}"
+
+
+def open_scorer(
+    name: str,
+    *,
+    task: str = "",
+    metric_type: str = "",
+    scale: str = "predicted",
+    crops: int | None = None,
+    precision: str = "fp32",
+) -> Scorer:
+    """The scorer of a name, on the GPU where there is one.
+
+    task, metric_type   of published weights for machines: with the model ra_miqa they name
+                        ra_miqa-<metric_type>-<task>; composite where only the task is given
+    scale               "predicted": in the units of the labels that it learnt, the number to cite;
+                        "fitted": through the monotone map that a run fitted on val
+    crops               in place of those of its contract
+    precision           "fp32", or "bf16", faster, off by a little; not for models in `NO_BF16`
+
+    KeyError for an unknown name or choice; FileNotFoundError for weights that are not here;
+    ValueError for a choice that this scorer does not have.
+    """
+    _check_choice("scale", scale, SCALES)
+    name = _with_task(name, task, metric_type)
+    if name in REGISTRY:
+        for option, given, usual in (
+            ("scale", scale, "predicted"),
+            ("crops", crops, None),
+            ("precision", precision, "fp32"),
+        ):
+            if given != usual:
+                raise ValueError(f"{name} is a measure: it has no choice of {option}")
+        return _measure(name)
+    return _network(name, scale=scale, crops=crops, precision=precision)
+
+
+def _check_choice(option, value, known):
+    if value not in known:
+        hint = nearest(value, known)
+        raise KeyError(f"{option} is {value!r}; there are {', '.join(known)}{hint}")
+
+
+def _with_task(name, task, metric_type):
+    """The name of published weights for machines, where a task is given."""
+    if not (task or metric_type):
+        return name
+    metric_type = metric_type or "composite"
+    task = task or "cls"
+    _check_choice("task", task, TASKS)
+    _check_choice("metric-type", metric_type, METRIC_TYPES)
+    with_tasks = [row.name for row in published.rows() if row.task]
+    wanted = f"{name}-{metric_type}-{task}"
+    if wanted not in with_tasks:
+        models = sorted({row.rsplit("-", 2)[0] for row in with_tasks})
+        raise ValueError(
+            f"{name} has no weights for the task {task}, {metric_type}: task and metric-type go "
+            f"with {', '.join(models)}; `python -m iqa_core weights list --model miqa` shows all"
+        )
+    return wanted
+
+
+def _measure(name):
+    measure = REGISTRY[name]
+    better = measure.higher_is_better
+    ends = (None, measure.identity) if better else (measure.identity, None)
+    facts = {
+        "name": name,
+        "what": f"{name.upper()}, full-reference measure ({measure.protocol})",
+        "trained_on": None,
+        "units": "dB" if name == "psnr" else "its own units",
+        "low": ends[0],
+        "high": ends[1],
+        "higher_is_better": better,
+        "error": None,
+        "crops": "the whole image",
+        "scale": "predicted",
+        "precision": "fp32",
+        "weights": None,
+        "caution": None,
+        "iqa_core": __version__,
+    }
+
+    def judge(images, references):
+        pairs = zip(images, references, strict=True)
+        return np.array([fr_measure(name, image, reference) for image, reference in pairs])
+
+    return Scorer(name, judge, "pristine", facts)
+
+
+def _network(name, *, scale, crops, precision):
+    import torch
+
+    from iqa_core import evaluation, runs
+
+    folder = _folder_of(name)
+    network = runs.load_model(folder or name)
+    contract = network.contract
+    if scale == "fitted" and not contract.calibration:
+        raise ValueError(
+            f"{name} has no fitted scale: runs of training notebooks have one; leave --scale out"
+        )
+    if crops is not None and not contract.crop:
+        raise ValueError(f"{name} reads whole images: it has no choice of crops")
+    if precision == "bf16" and (why := NO_BF16.get(network.config["name"])):
+        raise ValueError(f"{name} is not scored in bf16, for {why}; use fp32")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = evaluation.prepared(network, precision=precision).to(device)
+    facts = _facts_of(name, folder, network, scale=scale)
+    facts |= {"crops": _crops(contract, crops), "scale": scale, "precision": precision}
+    facts |= {"iqa_core": __version__}
+
+    def judge(images, references):
+        return evaluation.predict(
+            network, images, reference=references, crops=crops, scaled=scale == "fitted"
+        )
+
+    files = tuple(folder / name for name in ("model.json", "model.safetensors")) if folder else ()
+    return Scorer(name, judge, contract.reference or "", facts, files)
+
+
+def _folder_of(name):
+    """The folder of a scorer that is no name of published weights; None for such a name."""
+    from iqa_core import runs
+
+    shipped = project_root() / "data/demo" / name
+    if (shipped / "model.json").is_file():
+        return shipped
+    if name in {row.name for row in published.rows()}:
+        return published.folder() / name if (published.folder() / name).is_dir() else None
+    for folder in (Path(name), project_root() / "data/runs" / name, published.folder() / name):
+        if (folder / "model.json").is_file():
+            return folder
+    trained = runs.all_runs("model.json")
+    known = [SHIPPED, *list_measures(), *trained, *(row.name for row in published.rows())]
+    hint = nearest(name, known, most=3) or "."
+    raise KeyError(
+        f"there is no scorer {name!r}{hint} There are {SHIPPED}, the measures "
+        f"{', '.join(list_measures())}, the runs {', '.join(trained[:8]) or '(none yet)'}, and "
+        "published weights (`python -m iqa_core weights list`)"
+    )
+
+
+def _facts_of(name, folder, network, *, scale):
+    contract = network.contract
+    facts = {
+        "name": name,
+        "what": str(network.config["name"]),
+        "trained_on": None,
+        "units": contract.units,
+        "low": contract.low,
+        "high": contract.high,
+        "higher_is_better": True,
+        "error": None,
+        "weights": file_hash(folder / "model.safetensors") if folder else None,
+        "caution": None,
+    }
+    if folder and (folder / "card.json").is_file():
+        facts |= read_json(folder / "card.json")["facts"]
+    elif folder and (folder / "params.json").is_file():
+        facts |= _facts_of_run(folder, contract, scale=scale)
+    else:
+        facts |= _facts_of_published(name, contract)
+    return facts
+
+
+def _facts_of_run(folder, contract, *, scale):
+    """What a run recorded: its set, its label's range, and how far off it was on its test."""
+    import pandas as pd
+
+    from iqa_core import datasets
+    from iqa_core.metrics import apply_scale
+
+    record = read_json(folder / "params.json")
+    tested = pd.read_csv(folder / "predictions.csv")
+    tested = tested[tested.split == "test"]
+    predicted = tested.predicted
+    if scale == "fitted":
+        predicted = apply_scale(contract.calibration, predicted)
+    rmse = float(np.sqrt(np.mean((predicted - tested.label) ** 2)))
+    facts = {
+        "what": record.get("method", record["model"]),
+        "trained_on": f"train part of {record['split']} ({record['set']}, {record['label_kind']})",
+        "error": {"rmse": rmse, "n": len(tested), "on": f"test part of {record['split']}"},
+    }
+    try:
+        described = datasets.describe(record["set"], root=project_root())
+        facts |= {key: described[key] for key in ("units", "low", "high")}
+    except (KeyError, ValueError, FileNotFoundError):  # a set that has gone since
+        facts |= {"low": float(tested.label.min()), "high": float(tested.label.max())}
+    if record["label_kind"] == "pseudo_mos":
+        facts["caution"] = "its labels are those of measures, not of people"
+    return facts
+
+
+def _facts_of_published(name, contract):
+    row = {row.name: row for row in published.rows()}.get(name)
+    if row is None:
+        return {"trained_on": contract.source, "caution": "nothing is known here of its test"}
+    title = " ".join(filter(None, [row.model, row.task, row.label]))
+    return {
+        "what": f"published {title}",
+        "trained_on": row.trained_on,
+        "caution": FOR_MACHINES if row.task else None,
+    }
+
+
+def _crops(contract, crops):
+    """How a scorer looks at an image, in words."""
+    resize = f"resized to {contract.resize}, then " if contract.resize else ""
+    if not contract.crop:
+        return f"{resize}the whole image"
+    count = contract.crops if crops is None else crops
+    many = "as few as cover it" if count is None else str(count)
+    averaged = "" if count == 1 else ", on an even grid, averaged"
+    return f"{resize}{many} crop{'' if count == 1 else 's'} of {contract.crop} pixels{averaged}"
+
+
+def settings_of(scorers: Sequence[Scorer]) -> str:
+    """All that the numbers of some scorers depend on, as text that is the same for the same."""
+    return json.dumps([scorer.facts for scorer in scorers], sort_keys=True)
