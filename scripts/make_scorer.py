@@ -253,8 +253,8 @@ def card_text(card: dict, names: list[str]) -> str:
         "ImageNet backbone EfficientNet-Lite0, which its package brings. The idea is DeepFL-IQA's "
         "(Lin, Hosu, Saupe 2020, arXiv:2001.08113).",
         "",
-        f"*What it learnt.* The {facts['trained_on']} (12 distortions, one or two at a time, and the "
-        "photographs themselves with 100). The label is the mean rank of two full-reference "
+        f"*What it learnt.* The {facts['trained_on']} (12 distortions, one or two at a time, and "
+        "the photographs themselves with 100). The label is the mean rank of two full-reference "
         "measures, MDSI and HaarPSI: no person gave an opinion.",
         "",
         "*Range and direction.* 0 to 100, higher is better; the photographs themselves, "

@@ -156,7 +156,7 @@ def _streamed(wave, names, options, workers, wants_reference) -> Iterator[dict]:
     share = threads if workers * threads < cores else cores / (workers + 1)
     stream = ray.data.from_items(chunks, override_num_blocks=len(chunks))
     # Half a core, for it waits as well; with the needs of a scorer it would be merged into that.
-    stream = stream.map(_decoded, num_cpus=share / 2, fn_args=[wants_reference])
+    stream = stream.map(_decoded, num_cpus=min(share, 1) / 2, fn_args=[wants_reference])
     stream = stream.map(
         _Actor,
         fn_constructor_args=[names, options, threads],

@@ -159,9 +159,8 @@ def _identity(path):
 
 def _blocks_scored(table, scorers, progress, *, kept=0) -> Iterator[list[dict]]:
     """The rows of each block, scored. The next block is decoded meanwhile."""
-    bar = tqdm(
-        total=kept + len(table), initial=kept, unit=" images", disable=not progress, mininterval=2
-    )
+    total, hidden = kept + len(table), not progress or len(table) < 2
+    bar = tqdm(total=total, initial=kept, unit=" images", disable=hidden, mininterval=2)
     wants_reference = any(scorer.reference for scorer in scorers)
     with bar, ThreadPoolExecutor(_readers()) as pool:
         waiting = None
