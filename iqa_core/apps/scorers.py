@@ -55,12 +55,11 @@ class Scorer:
 
 def sentence(facts: dict) -> str:
     """What a number of a scorer means, on one line, out of its facts."""
-    parts = [f"{facts['what']}: {facts['units']}{_between(facts['low'], facts['high'])}"]
+    range_of_scores = _between(facts["low"], facts["high"])
+    parts = [f"{facts['name']}, {facts['what']}: {facts['units']}{range_of_scores}"]
     parts.append("higher is better" if facts["higher_is_better"] else "LOWER is better")
     if error := facts["error"]:
-        parts.append(
-            f"typical error {error['rmse']:.2g} (RMSE of {error['n']} images, {error['on']})"
-        )
+        parts.append(f"typical error {error['rmse']:.2g} (RMSE, {error['n']} images {error['on']})")
     if facts["scale"] == "fitted":
         parts.append("on the fitted scale")
     if facts["caution"]:
@@ -140,7 +139,7 @@ def _measure(name):
     ends = (None, measure.identity) if better else (measure.identity, None)
     facts = {
         "name": name,
-        "what": f"{name.upper()}, full-reference measure ({measure.protocol})",
+        "what": f"full-reference measure ({measure.protocol})",
         "trained_on": None,
         "units": "dB" if name == "psnr" else "its own units",
         "low": ends[0],
@@ -255,7 +254,7 @@ def _facts_of_run(folder, contract, *, scale):
     facts = {
         "what": record.get("method", record["model"]),
         "trained_on": f"train part of {record['split']} ({record['set']}, {record['label_kind']})",
-        "error": {"rmse": rmse, "n": len(tested), "on": f"test part of {record['split']}"},
+        "error": {"rmse": rmse, "n": len(tested), "on": f"of the test part of {record['split']}"},
     }
     try:
         described = datasets.describe(record["set"], root=project_root())

@@ -149,11 +149,11 @@ def clip_scores(frames: pd.DataFrame, facts: dict):
     frames   columns clip, seconds, score and amount (0 to 1)
     facts    of the scorer
     """
-    clips = list(dict.fromkeys(frames.clip))
+    clips = list(dict.fromkeys(frames["clip"]))
     size = (1.9 * len(clips), 2.3)
     fig, grid = plt.subplots(1, len(clips), figsize=size, sharey=True, squeeze=False)
     for axes, clip in zip(grid[0], clips, strict=True):
-        rows = frames[frames.clip == clip]
+        rows = frames[frames["clip"] == clip]
         behind = axes.twinx()
         behind.fill_between(rows.seconds, rows.amount, color="0.9", lw=0)
         behind.set(ylim=(0, 1.02), yticks=[])
