@@ -230,8 +230,8 @@ def card_of(table, tested, unseen, original_scores) -> dict:
             "on": f"of {contents} photographs that it had not seen",
         },
         "caution": (
-            "taught by measures, not by people: it sorts versions of a picture, not pictures by how "
-            "they are liked"
+            "taught by measures, not by people: it sorts versions of a picture, not pictures by "
+            "how they are liked"
         ),
     }
     rows = [{"photographs": "the training's, by rotations"} | row for row in agreement(tested)]
@@ -300,6 +300,8 @@ def card_text(card: dict, names: list[str]) -> str:
         "On the demo's own photographs it sees its training data. Of your photographs as well, "
         "`python scripts/make_scorer.py FOLDER --out data/raw/weights/mine` makes one of your own, "
         "`python -m iqa_core score --model mine` uses it.",
+        "",
+        "*Licence.* MIT, as the code; the backbone beside it is Apache-2.0.",
         "",
     ]
     return "\n".join(lines)
