@@ -63,7 +63,11 @@ def photographs(folders: list[Path]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     for path in list_images(folders).image:
-        picture = Image.fromarray(read_image(Path(path)))
+        try:
+            picture = Image.fromarray(read_image(Path(path)))
+        except ValueError as error:
+            print(f"left out: {error}", flush=True)
+            continue
         if picture.width < SIZE[0] or picture.height < SIZE[1]:
             print(f"left out, smaller than 512 x 384: {path}", flush=True)
             continue
@@ -227,7 +231,7 @@ def card_of(table, tested, unseen, original_scores) -> dict:
         "error": {
             "rmse": error,
             "n": len(tested),
-            "on": f"of {contents} photographs that it had not seen",
+            "on": f"of {contents} photographs, each by a head that had not seen it",
         },
         "caution": (
             "taught by measures, not by people: it sorts versions of a picture, not pictures by "
@@ -240,14 +244,13 @@ def card_of(table, tested, unseen, original_scores) -> dict:
     return {"facts": facts, "agreement": rows, "score_of_originals": original_scores}
 
 
-def card_text(card: dict, names: list[str]) -> str:
+def card_text(card: dict, names: list[str], *, title: str) -> str:
     """The card as a page."""
     facts = card["facts"]
     lines = [
-        "# weak_scorer",
+        f"# {title}",
         "",
-        "Made by `scripts/make_scorer.py`; do not edit. It is what `python -m iqa_core score` uses "
-        "when no model is named.",
+        "Made by `scripts/make_scorer.py`; do not edit.",
         "",
         "*What it is.* A weakly supervised scorer: SMART-IQA's head, float16, on the fixed "
         "ImageNet backbone EfficientNet-Lite0, which its package brings. The idea is DeepFL-IQA's "
@@ -299,7 +302,7 @@ def card_text(card: dict, names: list[str]) -> str:
         "",
         "On the demo's own photographs it sees its training data. Of your photographs as well, "
         "`python scripts/make_scorer.py FOLDER --out data/raw/weights/mine` makes one of your own, "
-        "`python -m iqa_core score --model mine` uses it.",
+        "`python -m iqa_core score PICTURES --model mine` uses it.",
         "",
         "*Licence.* MIT, as the code; the backbone beside it is Apache-2.0.",
         "",
@@ -337,8 +340,9 @@ def main() -> None:
 
     card = card_of(table, tested, unseen, scores)
     write_json(arguments.out / "card.json", card)
-    write_text(arguments.out / "CARD.md", card_text(card, names))
-    print(card_text(card, names))
+    text = card_text(card, names, title=arguments.out.name)
+    write_text(arguments.out / "CARD.md", text)
+    print(text)
 
 
 if __name__ == "__main__":

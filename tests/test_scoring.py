@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import REPOSITORY
 from PIL import Image
 
@@ -20,10 +21,11 @@ from iqa_core.apps import scoring
 from iqa_core.apps.kept_rows import KeptRows
 from iqa_core.apps.listing import list_images
 from iqa_core.apps.score_pictures import draw_scores
-from iqa_core.apps.scorers import SHIPPED, open_scorer, sentence
+from iqa_core.apps.scorers import NO_BF16, SHIPPED, Scorer, judged, open_scorer, sentence
 from iqa_core.figures.colours import score_colour
 from iqa_core.figures.scores import annotated
 from iqa_core.full_reference import fr_measure
+from iqa_core.models import create_model, list_models, module_of
 from iqa_core.pixels import read_image
 
 PHOTO = REPOSITORY / "data/demo/bee.png"
@@ -188,6 +190,11 @@ def test_choices_are_refused_with_what_there_is():
         open_scorer(SHIPPED, scale="fitted")
     with pytest.raises(ValueError, match="psnr is a measure: it has no choice of crops"):
         open_scorer("psnr", crops=4)
+    with pytest.raises(ValueError, match="psnr is a measure: it has no choice of precision"):
+        scoring.open_scorers(["psnr", "ssim"], precision="bf16")
+    assert len(scoring.open_scorers(["psnr", SHIPPED], crops=4)) == 2
+    with pytest.raises(ValueError, match="3 crops make no grid"):
+        open_scorer(SHIPPED, crops=3)
     with pytest.raises(ValueError, match="precision is 'fp8'"):
         open_scorer(SHIPPED, precision="fp8")
     with pytest.raises(ValueError, match="psnr compares with the pristine picture: give"):
@@ -209,6 +216,16 @@ def test_tasks_name_the_weights_for_machines():
         open_scorer(SHIPPED, task="det")
 
 
+@pytest.mark.parametrize("name", sorted({*list_models()} - {*NO_BF16}))
+def test_scores_in_bf16_are_no_bf16_numbers(name):
+    """8 bits are enough for features, not for a score."""
+    network = create_model(name, **module_of(name).TEST_KWARGS[0], pretrained=False)
+    network = evaluation.prepared(network, precision="bf16")
+    sides = [network.contract.crop or 64] + [side for side in [network.contract.context] if side]
+    with torch.inference_mode(), evaluation.computing(network):
+        assert network(*(torch.rand(2, 3, side, side) for side in sides)).dtype == torch.float32
+
+
 # ---- results that are kept
 
 
@@ -223,10 +240,10 @@ def test_results_are_written_with_what_they_mean(photos, tmp_path, ending):
     else:
         rows = pd.read_csv(file) if ending == "csv" else pd.read_parquet(file)
     pd.testing.assert_frame_equal(rows, scores, check_dtype=False)
-    about = json.loads((tmp_path / "scores.about.json").read_text())
+    about = json.loads((tmp_path / f"scores.{ending}.about.json").read_text())
     assert (about["images"], about["scored"], about["failures"]) == (40, 40, 0)
     assert about["scorers"][0]["higher_is_better"] is True
-    assert not (tmp_path / "scores.failures.csv").exists()
+    assert not (tmp_path / f"scores.{ending}.failures.csv").exists()
 
 
 class Stop(Exception):
@@ -292,12 +309,12 @@ def test_other_settings_than_those_of_the_kept_rows_are_refused(photos, tmp_path
     with pytest.raises(ValueError, match="it scores psnr, now ssim is asked for"):
         scoring.score(photos, "ssim", reference=reference, save_results=file, progress=False)
     lines = tmp_path / ".scores.csv.rows"
-    lines.write_text(lines.read_text().replace('"dB"', '"bel"', 1))
-    with pytest.raises(ValueError, match=r"psnr: units was 'bel', is 'dB'.*remove .*\.rows"):
+    lines.write_text(lines.read_text().replace('"fp32"', '"fp16"', 1))
+    with pytest.raises(ValueError, match=r"psnr: precision was 'fp16', is.*remove .*\.rows") as no:
         psnr_of(photos, save_results=file)
-    lines.unlink()  # the advice
-    assert len(psnr_of(photos, save_results=file)) == 40
-    settings = lines.read_text().splitlines()[0]
+    lines.unlink()  # the advice, while a traceback is kept, as Jupyter does
+    assert len(psnr_of(photos, save_results=file)) == 40, no
+    settings = json.dumps(json.loads(lines.read_text().splitlines()[0])["settings"])
     with KeptRows(file, settings), pytest.raises(ValueError, match="another process is writing"):
         psnr_of(photos, save_results=file)
 
@@ -309,12 +326,45 @@ def test_failures_are_listed_and_tried_again(photos, tmp_path):
     broken.write_bytes(whole[:300])
     scores = psnr_of(photos, save_results=file)
     assert len(scores) == 39
-    failures = pd.read_csv(tmp_path / "scores.failures.csv", keep_default_na=False)
+    failures = pd.read_csv(tmp_path / "scores.csv.failures.csv", keep_default_na=False)
     assert failures.image.tolist() == [str(broken)]
     assert "cannot be decoded" in failures.reason[0]
     broken.write_bytes(whole)
     assert len(psnr_of(photos, save_results=file)) == 40
-    assert not (tmp_path / "scores.failures.csv").exists()
+    assert not (tmp_path / "scores.csv.failures.csv").exists()
+
+
+def test_another_reference_is_another_score(photos, tmp_path):
+    file, other = tmp_path / "scores.csv", tmp_path / "other.png"
+    Image.new("RGB", (64, 48)).save(other)
+    before = psnr_of(photos, save_results=file)
+    kwargs = {"save_results": file, "progress": False}
+    after = scoring.score(photos, "psnr", reference=other, **kwargs)
+    assert (after.psnr < before.psnr - 1).all()
+    shutil.copy(photos.parent / "reference.png", other)  # the same name, other pixels
+    again = scoring.score(photos, "psnr", reference=other, **kwargs)
+    assert again.psnr.tolist() == before.psnr.tolist()
+
+
+def test_a_file_that_holds_something_else_is_never_overwritten(photos, tmp_path):
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"image,mos\n{photos / 'a/00.png'},3\n")
+    for paths in (mine, photos):
+        with pytest.raises(ValueError, match="holds no scores of ours: give another file"):
+            scoring.score(paths, SHIPPED, save_results=mine)
+    assert mine.read_text().startswith("image,mos")
+
+
+def test_a_picture_that_is_too_large_for_memory_is_a_failure(photos):
+    def judge(images, references):
+        if any(image.shape[0] > 100 for image in images):
+            raise torch.OutOfMemoryError("one view at a time is too large")
+        return np.array([image.mean() for image in images])
+
+    images = [np.full((40 + 70 * (n == 2), 50, 3), n, np.uint8) for n in range(4)]
+    found = judged(Scorer("fake", judge, "", {}), images)
+    assert [score for score, _ in found] == [0, 1, None, 3]
+    assert found[2][1] == "one view at a time is too large"
 
 
 # ---- the command line

@@ -141,6 +141,7 @@ def folder(tmp_path_factory):
     (folder / "around").symlink_to(folder)
     (folder / "._plain.jpg").write_bytes(b"what another system leaves")
     (folder / "notes.txt").write_text("no picture")
+    (folder / os.fsdecode(b"bad\xe9.jpg")).write_bytes(b"damaged")
     if os.geteuid():  # to root nothing is closed
         (folder / "closed.jpg").write_bytes(encoded("JPEG"))
         (folder / "closed.jpg").chmod(0)
@@ -156,6 +157,7 @@ def test_every_good_picture_is_scored_and_every_bad_one_named(folder, tmp_path):
     }
     wanted = {name for name, (_, reason) in BAD.items() if reason}
     wanted |= {"closed.jpg"} if os.geteuid() else set()
+    wanted.add("bad\\xe9.jpg")  # in words: its name is no UTF-8
     assert failures.keys() == wanted
     for name, (_, reason) in BAD.items():
         if reason:

@@ -91,5 +91,5 @@ def test_killed_and_left_alone_come_to_the_same_file(photos, tmp_path):
     process = begun(photos, killed)
     process.wait()
     assert killed.read_bytes() == alone.read_bytes()
-    failures = [path.with_name("scores.failures.csv").read_bytes() for path in (killed, alone)]
+    failures = [path.with_name("scores.csv.failures.csv").read_bytes() for path in (killed, alone)]
     assert failures[0] == failures[1]

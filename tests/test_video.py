@@ -251,6 +251,27 @@ def test_damaged_packets_are_left_out_and_counted(tmp_path, ending, codec):
     assert pd.read_csv(done["csv"]).frame.tolist() == [frame.index for frame in frames]
 
 
+@pytest.mark.parametrize("ending", ["mkv", "webm"])
+def test_a_file_that_was_cut_off_says_so(tmp_path, ending):
+    codec = {"webm": "libvpx"}.get(ending, "libx264")
+    whole = clip(tmp_path / f"a.{ending}", frames=80, codec=codec)
+    assert analysed(whole, n=3)["video"]["seconds_lacking"] == 0
+    cut = tmp_path / f"cut.{ending}"
+    cut.write_bytes(whole.read_bytes()[: round(0.5 * whole.stat().st_size)])
+    facts = analysed(cut, n=3)["video"]
+    assert facts["seconds_lacking"] == pytest.approx(4 - facts["duration"], abs=0.1)
+    assert facts["seconds_lacking"] > 1
+
+
+@pytest.mark.parametrize("audio", ["aac", "mp2"])
+def test_damaged_sound_costs_no_frame(tmp_path, audio):
+    path = damaged(clip(tmp_path / "a.ts", size=(96, 128), gop=1, audio=audio), length=20000)
+    done = video.annotate(path, scorer(), tmp_path / "out.mp4", progress=False)
+    assert done["scores"]["n"] > 5
+    with av.open(done["csv"].replace(".csv", ".mp4")) as made:
+        assert made.streams.audio
+
+
 def test_files_without_frames_are_refused(tmp_path):
     text = tmp_path / "text.mp4"
     text.write_text("no video\n" * 200)
@@ -548,6 +569,7 @@ def test_what_an_analysis_tells(plain):
         "duration": 1.0,
         "frames": 20,
         "corrupt_packets": 0,
+        "seconds_lacking": 0.0,
     }
     assert done["sampling"] == {"frames": "uniform", "n": 5, "taken": 5}
     assert done["scorer"]["units"] == "share of white"

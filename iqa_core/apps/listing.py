@@ -101,7 +101,10 @@ def _stored(address):
     """Pictures below an address, or the one that it is."""
     from fsspec.core import url_to_fs
 
-    system, start = url_to_fs(address)
+    try:
+        system, start = url_to_fs(address)
+    except (ImportError, ValueError) as error:  # a store whose package is not installed
+        raise ValueError(f"{address} cannot be opened: {error}") from error
     names = sorted(
         name for name in system.find(start) if os.path.splitext(name)[1].lower() in ENDINGS
     )
@@ -112,7 +115,12 @@ def _stored(address):
 
 
 def _listed(file):
-    rows = pd.read_csv(file, comment="#", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        start = 0
+        while lines.readline().startswith("#"):  # comments stand above the columns
+            start = lines.tell()
+        lines.seek(start)
+        rows = pd.read_csv(lines, dtype=str, keep_default_na=False)
     if "image" not in rows:
         raise ValueError(
             f"{file} has no column image, but {', '.join(rows)}; name the column of paths `image`, "

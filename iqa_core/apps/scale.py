@@ -52,12 +52,12 @@ def scale(
     """
     names = [model] if isinstance(model, str) else list(model)
     table = list_images([paths] if isinstance(paths, str | Path) else paths, reference=reference)
+    table = table.map(lambda path: os.path.abspath(path) if path and "://" not in path else path)
     scorers = scoring.open_scorers(names, **options)
     scoring.check_references(scorers, table, given=reference is not None)
     shards = [table[start : start + per_shard] for start in range(0, len(table), per_shard)]
     _check_manifest(Path(out), shards, settings_of(scorers), per_shard)
     missing = [number for number in range(len(shards)) if not _part(out, number).is_file()]
-    columns = [scorer.name for scorer in scorers]
     wants_reference = any(scorer.reference for scorer in scorers)
     left = sum(len(shards[number]) for number in missing)
     bar = dict(total=len(table), initial=len(table) - left, unit=" images", disable=not progress)
@@ -66,7 +66,7 @@ def scale(
             wave = {number: shards[number] for number in missing[start : start + WAVE]}
             stream = _streamed(wave, names, options, workers, wants_reference)
             for number, rows in _whole_shards(stream, wave, bar):
-                _write(_part(out, number), rows, columns)
+                _write(_part(out, number), rows, scorers)
     return _summary(out, shards)
 
 
@@ -114,12 +114,12 @@ def _check_manifest(out, shards, settings, per_shard):
         )
 
 
-def _write(file, rows, columns):
+def _write(file, rows, scorers):
     """A shard as Parquet, whole or not at all."""
     values = {"image": [scoring.readable(row["image"]) for row in rows]}
     for name in ("width", "height"):
         values[name] = pd.array([row.get(name) for row in rows], dtype="Int64")
-    for name in columns:
+    for name in [scorer.name for scorer in scorers]:
         values[name] = np.array([row["scores"].get(name, np.nan) for row in rows], dtype=float)
     told = [[": ".join(filter(None, failure)) for failure in row["failures"]] for row in rows]
     values["failure"] = ["; ".join(reasons) for reasons in told]
@@ -151,8 +151,9 @@ def _streamed(wave, names, options, workers, wants_reference) -> Iterator[dict]:
             pairs = shard[start : start + CHUNK].to_numpy().tolist()
             chunks.append({"shard": number, "pairs": pickle.dumps(pairs)})
     cores, gpus = (ray.cluster_resources().get(kind, 0) for kind in ("CPU", "GPU"))
+    smallest = min(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"])
     # A core is left to decoding; where there are no more, all take turns on them.
-    threads = 1 if gpus else max(1, int(cores - 1) // workers)
+    threads = 1 if gpus else max(1, int(min((cores - 1) // workers, smallest - 1)))
     share = threads if workers * threads < cores else cores / (workers + 1)
     stream = ray.data.from_items(chunks, override_num_blocks=len(chunks))
     # Half a core, for it waits as well; with the needs of a scorer it would be merged into that.

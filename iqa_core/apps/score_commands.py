@@ -58,14 +58,16 @@ def score_command(
     )
     _print_scores(scores)
     if save_results:
-        print(f"{save_results}: {len(scores)} rows; {save_results.stem}.about.json tells what of")
+        print(f"{save_results}: {len(scores)} rows; {save_results.name}.about.json tells what of")
+    failures = scores.attrs["failures"]
+    if failures:
+        _print_failures(failures, save_results)
     if visualize:
         from iqa_core.apps.score_pictures import draw_scores
 
         for path in draw_scores(scores, visualize):
             print(path)
-    if failures := scores.attrs["failures"]:
-        _print_failures(failures, save_results)
+    if failures:
         raise typer.Exit(1)
 
 
@@ -97,7 +99,7 @@ def _print_failures(failures, save_results) -> None:
         print(f"not scored{by}: {failure['image']}: {failure['reason']}")
     if len(failures) > SHOWN:
         print(f"and {len(failures) - SHOWN} more")
-    where = f", listed in {save_results.with_suffix('.failures.csv')}" if save_results else ""
+    where = f", listed in {save_results}.failures.csv" if save_results else ""
     print(f"{len(failures)} failures{where}")
 
 

@@ -16,7 +16,7 @@ from iqa_core import __version__
 from iqa_core.files import file_hash, project_root, read_json
 from iqa_core.full_reference import REGISTRY, fr_measure, list_measures
 from iqa_core.hints import nearest
-from iqa_core.models import published
+from iqa_core.models import grids, published
 
 SHIPPED = "weak_scorer"
 TASKS = ("cls", "det", "ins")
@@ -26,8 +26,11 @@ FOR_MACHINES = (
     "predicts how well vision models do on the picture, which is not how people like it; scores of "
     "two tasks do not compare"
 )
+# the facts on which a number depends; the others only tell of it
+OF_NUMBERS = ("name", "protocol", "weights", "crops", "scale", "precision", "iqa_core")
 NO_BF16 = {  # models that bfloat16, with its 8 bits, does not suit, and why
     "ckdn": "it subtracts features that are nearly equal",
+    "iqt": "its score itself would have 8 bits",
     "maniqa": "which channel its softmax chooses can hang on the last bit",
     "miqa_baseline": "its score itself would have 8 bits",
 }
@@ -51,6 +54,27 @@ class Scorer:
     reference: str
     facts: dict
     files: tuple[Path, ...] = ()
+
+
+def judged(
+    scorer: Scorer, images: Sequence[np.ndarray], references: Sequence[np.ndarray] | None = None
+) -> list[tuple[float | None, str]]:
+    """(score, "") of each image, or (None, why there is none): of several that cannot be judged
+    together each is judged alone, so that one does not spoil the others.
+    """
+    if not images:
+        return []
+    try:
+        scores = [float(score) for score in scorer.judge(images, references)]
+    except (ValueError, MemoryError, RuntimeError) as error:  # torch's for too little memory too
+        if len(images) == 1:
+            return [(None, str(error))]
+        beside = [None] * len(images) if references is None else [[one] for one in references]
+        pairs = zip(images, beside, strict=True)
+        return [judged(scorer, [image], other)[0] for image, other in pairs]
+    return [
+        (score, "") if np.isfinite(score) else (None, f"its score is {score}") for score in scores
+    ]
 
 
 def sentence(facts: dict) -> str:
@@ -140,6 +164,7 @@ def _measure(name):
     facts = {
         "name": name,
         "what": f"full-reference measure ({measure.protocol})",
+        "protocol": measure.protocol,
         "trained_on": None,
         "units": "dB" if name == "psnr" else "its own units",
         "low": ends[0],
@@ -167,7 +192,7 @@ def _network(name, *, scale, crops, precision):
     from iqa_core import evaluation, runs
 
     folder = _folder_of(name)
-    network = runs.load_model(folder or name)
+    network = runs.load_model(folder.resolve() if folder else name)
     contract = network.contract
     if scale == "fitted" and not contract.calibration:
         raise ValueError(
@@ -175,6 +200,8 @@ def _network(name, *, scale, crops, precision):
         )
     if crops is not None and not contract.crop:
         raise ValueError(f"{name} reads whole images: it has no choice of crops")
+    if crops is not None:
+        grids(crops)  # refuses a number that makes no grid
     if precision == "bf16" and (why := NO_BF16.get(network.config["name"])):
         raise ValueError(f"{name} is not scored in bf16, for {why}; use fp32")
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -241,29 +268,53 @@ def _facts_of_run(folder, contract, *, scale):
     """What a run recorded: its set, its label's range, and how far off it was on its test."""
     import pandas as pd
 
-    from iqa_core import datasets
     from iqa_core.metrics import apply_scale
 
     record = read_json(folder / "params.json")
     tested = pd.read_csv(folder / "predictions.csv")
     tested = tested[tested.split == "test"]
-    predicted = tested.predicted
+    predicted, label = tested.predicted, ""
     if scale == "fitted":
         predicted = apply_scale(contract.calibration, predicted)
-    rmse = float(np.sqrt(np.mean((predicted - tested.label) ** 2)))
+        label = record["parameters"].get("scale_label", "label")
     facts = {
         "what": record.get("method", record["model"]),
         "trained_on": f"train part of {record['split']} ({record['set']}, {record['label_kind']})",
-        "error": {"rmse": rmse, "n": len(tested), "on": f"of the test part of {record['split']}"},
     }
-    try:
-        described = datasets.describe(record["set"], root=project_root())
-        facts |= {key: described[key] for key in ("units", "low", "high")}
-    except (KeyError, ValueError, FileNotFoundError):  # a set that has gone since
-        facts |= {"low": float(tested.label.min()), "high": float(tested.label.max())}
+    facts |= _range_of_label(record["set"], label, tested.label)
+    if label in ("", "label"):  # predictions.csv has no other
+        rmse = float(np.sqrt(np.mean((predicted - tested.label) ** 2)))
+        on = f"of the test part of {record['split']}"
+        facts["error"] = {"rmse": rmse, "n": len(tested), "on": on}
     if record["label_kind"] == "pseudo_mos":
         facts["caution"] = "its labels are those of measures, not of people"
     return facts
+
+
+def _range_of_label(data_set, label, values):
+    """Units and ends of a label: by its name where the set describes it, else the narrowest of the
+    set's labels that hold the test's values.
+    """
+    from iqa_core import datasets
+
+    try:
+        labels = datasets.describe(data_set, root=project_root())["labels"]
+    except (KeyError, ValueError, FileNotFoundError):  # a set that has gone since
+        labels = {}
+    if label not in ("", "label", *labels):
+        return {"units": f"the scale of {label}", "low": None, "high": None}
+    known = [labels[label]] if label in labels else list(labels.values())
+    holding = [
+        one
+        for one in known
+        if one["low"] is not None and one["low"] <= values.min() and values.max() <= one["high"]
+    ]
+    if label in labels:
+        holding = known
+    if not holding:
+        return {"low": float(values.min()), "high": float(values.max())}
+    narrowest = min(holding, key=lambda one: (one["high"] or 0) - (one["low"] or 0))
+    return {key: narrowest[key] for key in ("units", "low", "high")}
 
 
 def _facts_of_published(name, contract):
@@ -291,4 +342,5 @@ def _crops(contract, crops):
 
 def settings_of(scorers: Sequence[Scorer]) -> str:
     """All that the numbers of some scorers depend on, as text that is the same for the same."""
-    return json.dumps([scorer.facts for scorer in scorers], sort_keys=True)
+    kept = [{key: scorer.facts.get(key) for key in OF_NUMBERS} for scorer in scorers]
+    return json.dumps(kept, sort_keys=True)

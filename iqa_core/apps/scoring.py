@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from tqdm.auto import tqdm
 
 from iqa_core.apps.kept_rows import KeptRows, check_results, write_results
 from iqa_core.apps.listing import is_address, list_images
-from iqa_core.apps.scorers import SHIPPED, Scorer, open_scorer, sentence, settings_of
+from iqa_core.apps.scorers import SHIPPED, Scorer, judged, open_scorer, sentence, settings_of
 from iqa_core.pixels import image_size, read_image
 
 BLOCK = 32  # pictures that are decoded and scored together, at most
@@ -58,10 +59,11 @@ def score(
     there is none, for other settings than those of the rows that are kept, and for results that
     cannot be written as that kind of file.
     """
-    if save_results is not None:
-        check_results(Path(save_results))
     names = [model] if isinstance(model, str) else list(model)
-    table = list_images([paths] if isinstance(paths, str | Path) else paths, reference=reference)
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if save_results is not None:
+        check_results(Path(save_results), paths)
+    table = list_images(paths, reference=reference)
     options = dict(task=task, metric_type=metric_type, scale=scale, crops=crops)
     scorers = open_scorers(names, precision=precision, **options)
     check_references(scorers, table, given=reference is not None)
@@ -69,27 +71,29 @@ def score(
         rows = [row for block in _blocks_scored(table, scorers, progress) for row in block]
         return _assembled(table, scorers, rows)
     with KeptRows(Path(save_results), settings_of(scorers)) as kept:
-        missing = _not_kept(table, kept)
+        missing = _not_kept(table, kept, scorers)
         for block in _blocks_scored(missing, scorers, progress, kept=len(table) - len(missing)):
             kept.add(block)
         scores = _assembled(table, scorers, kept)
         failures = pd.DataFrame(scores.attrs["failures"], columns=list(Failure._fields))
         about = {key: value for key, value in scores.attrs.items() if key != "failures"}
-        about |= {"images": len(table), "scored": len(scores), "failures": len(failures)}
+        about |= {"begun": kept.begun, "images": len(table)}
+        about |= {"scored": len(scores), "failures": len(failures)}
         write_results(Path(save_results), scores, failures, about)
     return scores
 
 
 def open_scorers(names: Sequence[str], *, precision: str = "fp32", **options) -> list[Scorer]:
-    """The scorers of some names, each once; measures have no options, so they get none.
+    """The scorers of some names, each once. Beside networks, measures go without the options that
+    they do not have; alone they refuse them.
 
     Errors as `scorers.open_scorer`.
     """
     from iqa_core.full_reference import REGISTRY
 
-    scorers = []
+    scorers, all_measures = [], all(name in REGISTRY for name in names)
     for name in dict.fromkeys(names):
-        if name in REGISTRY and len(names) > 1:
+        if name in REGISTRY and not all_measures:
             scorers.append(open_scorer(name))
         else:
             scorers.append(open_scorer(name, precision=precision, **options))
@@ -121,7 +125,7 @@ def check_references(scorers: Sequence[Scorer], table: pd.DataFrame, *, given: b
 class Picture(NamedTuple):
     """A picture that was read, or why it was not."""
 
-    row: dict  # image, bytes, changed, and width and height where it was read
+    row: dict  # image, files (what tells whether they changed), width and height where it was read
     pixels: np.ndarray | None
     reference: np.ndarray | None
     reason: str  # why it, or its reference, could not be read; "" where both were
@@ -135,26 +139,52 @@ class Failure(NamedTuple):
     reason: str
 
 
-def _not_kept(table, kept: Iterable[dict]) -> pd.DataFrame:
-    """The rows of a table that have no number yet, or one of a file that has changed since. Those
-    that failed before come last, so that blocks are the same as without the stop.
+class Failures(list):
+    """Failures as dicts. pandas copies what is in `attrs` at every step; these stay one list."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def _not_kept(table, kept: Iterable[dict], scorers) -> pd.DataFrame:
+    """The rows of a table that have no number yet, or one of a file or reference that has changed
+    since. Those that failed before come last, so that blocks are the same as without the stop.
     """
     done, failed = {}, set()
     for row in kept:
-        done[row["image"]] = (row["bytes"], row["changed"])
+        done[row["image"]] = row["files"]
         (failed.add if row["failures"] else failed.discard)(row["image"])
-    is_new = [done.get(image) != _identity(image) for image in table.image]
+    wanted = any(scorer.reference for scorer in scorers)
+    pairs = zip(table.image, table.reference, strict=True)
+    is_new = [done.get(image) != _files(image, other if wanted else "") for image, other in pairs]
     again = table.image.isin(failed) & ~np.array(is_new, dtype=bool)
     return pd.concat([table[is_new], table[again]])
 
 
+def _files(image, reference):
+    """What tells whether an image, and its reference, are the same still."""
+    return [*_identity(image), reference, *(_identity(reference) if reference else [])]
+
+
 def _identity(path):
-    """Size, bytes, and time of the last change, ns, of a file; None twice where it is not there."""
+    """Size, bytes, and time of the last change, ns, of a file; of an address what its store tells
+    of it; None twice where it is not there.
+    """
+    if is_address(path):
+        import fsspec
+
+        try:
+            system, name = fsspec.core.url_to_fs(path)
+            facts = system.info(name)
+        except Exception:  # every store has errors of its own; reading it will tell
+            return [None, None]
+        changed = next((facts[key] for key in ("ETag", "etag", "mtime") if key in facts), None)
+        return [facts.get("size"), str(changed)]
     try:
         status = os.stat(path)
     except OSError:
-        return None, None
-    return status.st_size, status.st_mtime_ns
+        return [None, None]
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _blocks_scored(table, scorers, progress, *, kept=0) -> Iterator[list[dict]]:
@@ -164,7 +194,7 @@ def _blocks_scored(table, scorers, progress, *, kept=0) -> Iterator[list[dict]]:
     wants_reference = any(scorer.reference for scorer in scorers)
     with bar, ThreadPoolExecutor(_readers()) as pool:
         waiting = None
-        for block in _blocks(table):
+        for block in _blocks(table, wants_reference):
             reading = [pool.submit(read_picture, *row, wants_reference) for row in block]
             if waiting is not None:
                 yield scored([one.result() for one in waiting], scorers)
@@ -182,21 +212,28 @@ def _readers():
     return os.cpu_count() or 1 if torch.cuda.is_available() else 1
 
 
-def _blocks(table) -> Iterator[list[tuple[str, str]]]:
-    """(image, reference) of a table in blocks that fit into memory, by the sizes in the headers."""
-    block, pixels = [], 0
-    for row in zip(table.image, table.reference, strict=True):
-        size = _pixels_of(row[0])
+def _blocks(table, wants_reference) -> Iterator[list[tuple[str, str]]]:
+    """(image, reference) of a table in blocks that fit into memory, by the sizes in the headers; a
+    reference that follows itself is held once.
+    """
+    block, pixels, before = [], 0, ""
+    for image, reference in zip(table.image, table.reference, strict=True):
+        size = _pixels_of(image)
+        if wants_reference and reference not in ("", before):
+            size += _pixels_of(reference)
         if block and (len(block) == BLOCK or pixels + size > PIXELS):
             yield block
             block, pixels = [], 0
-        block.append(row)
+        block.append((image, reference))
         pixels += size
+        before = reference
     if block:
         yield block
 
 
 def _pixels_of(path):
+    if is_address(path):
+        return PIXELS / BLOCK  # not known before it is fetched
     try:
         _check_kind(path)
         width, height = image_size(Path(path))
@@ -206,28 +243,38 @@ def _pixels_of(path):
 
 
 def _check_kind(path):
-    """ValueError for what is no file: reading a pipe would wait for ever."""
+    """ValueError for what is no file: reading a pipe would wait for ever. PermissionError for a
+    folder that cannot be opened.
+    """
     mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        os.listdir(path)
+        raise ValueError("it is a folder, no file")
     if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-        raise ValueError(f"it is {what}, no file")
+        raise ValueError("it is a pipe, socket or device, no file")
 
 
 def read_picture(image: str, reference: str, wants_reference: bool) -> Picture:
     """A picture and, where it is wanted, its reference, or why they cannot be read."""
-    size, changed = _identity(image)
-    row = {"image": image, "bytes": size, "changed": changed}
+    reference = reference if wants_reference else ""
+    row = {"image": image, "files": _files(image, reference)}
     try:
         pixels = _pixels(image)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         return Picture(row, None, None, _reason(error))
     row |= {"width": pixels.shape[1], "height": pixels.shape[0]}
-    if not (wants_reference and reference):
+    if not reference:
         return Picture(row, pixels, None, "")
     try:
-        return Picture(row, pixels, _pixels(reference), "")
-    except (ValueError, OSError) as error:
+        return Picture(row, pixels, _reference(reference, *_identity(reference)), "")
+    except (ValueError, OSError, MemoryError) as error:
         return Picture(row, pixels, None, f"its reference: {_reason(error)}")
+
+
+@lru_cache(maxsize=2)
+def _reference(path, size, changed):
+    """The pixels of a reference, of which many pictures in a row may have the same."""
+    return _pixels(path)
 
 
 def _pixels(path):
@@ -238,10 +285,18 @@ def _pixels(path):
     import fsspec
 
     with tempfile.NamedTemporaryFile(suffix=Path(path).suffix) as copy:
-        with fsspec.open(path) as source:
-            shutil.copyfileobj(source, copy)
+        try:
+            with fsspec.open(path) as source:
+                shutil.copyfileobj(source, copy)
+        except Exception as error:  # every store has errors of its own
+            raise ValueError(
+                f"{path} cannot be fetched: {type(error).__name__}: {error}"
+            ) from error
         copy.flush()
-        return read_image(Path(copy.name))
+        try:
+            return read_image(Path(copy.name))
+        except ValueError as error:
+            raise ValueError(str(error).replace(copy.name, path)) from error
 
 
 def _reason(error):
@@ -249,7 +304,7 @@ def _reason(error):
         return "there is no such file"
     if isinstance(error, OSError):
         return f"{type(error).__name__}: {error.strerror}"
-    return str(error)
+    return readable(str(error)) or type(error).__name__
 
 
 def scored(pictures: list[Picture], scorers: Sequence[Scorer]) -> list[dict]:
@@ -259,7 +314,7 @@ def scored(pictures: list[Picture], scorers: Sequence[Scorer]) -> list[dict]:
         unread = [("", picture.reason)] if picture.pixels is None else []
         rows.append(picture.row | {"scores": {}, "failures": unread})
     for scorer in scorers:
-        judged = []
+        places = []
         for place, picture in enumerate(pictures):
             if picture.pixels is None:
                 continue
@@ -267,26 +322,15 @@ def scored(pictures: list[Picture], scorers: Sequence[Scorer]) -> list[dict]:
                 reason = picture.reason or "it has no reference"
                 rows[place]["failures"].append((scorer.name, reason))
             else:
-                judged.append(place)
-        for place, value in _judge(scorer, pictures, judged):
-            if isinstance(value, str):
-                rows[place]["failures"].append((scorer.name, value))
+                places.append(place)
+        images = [pictures[place].pixels for place in places]
+        references = [pictures[place].reference for place in places] if scorer.reference else None
+        for place, (value, reason) in zip(places, judged(scorer, images, references), strict=True):
+            if value is None:
+                rows[place]["failures"].append((scorer.name, readable(reason)))
             else:
                 rows[place]["scores"][scorer.name] = float(f"{value:.7g}")  # of float32
     return rows
-
-
-def _judge(scorer, pictures, places) -> list[tuple[int, float | str]]:
-    """(place, score, or why there is none) of the pictures at some places."""
-    images = [pictures[place].pixels for place in places]
-    references = [pictures[place].reference for place in places] if scorer.reference else None
-    try:
-        return list(zip(places, scorer.judge(images, references), strict=True)) if places else []
-    except ValueError as error:
-        if len(places) == 1:
-            return [(places[0], str(error))]
-    # One of them cannot be judged: which one is found out one by one.
-    return [found for place in places for found in _judge(scorer, pictures, [place])]
 
 
 # ---- results
@@ -319,7 +363,7 @@ def _assembled(table, scorers, rows: Iterable[dict]) -> pd.DataFrame:
     scores = scores.astype({"width": int, "height": int})
     date = datetime.now().astimezone().isoformat(timespec="seconds")
     scores.attrs = {"scorers": [scorer.facts for scorer in scorers], "date": date}
-    scores.attrs["failures"] = failures
+    scores.attrs["failures"] = Failures(failures)
     return scores
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from iqa_core.apps.scorers import Scorer
+from iqa_core.apps.scorers import judged as judge_images
 from iqa_core.apps.video_frames import Frame, Video
 from iqa_core.apps.video_panel import BACKGROUND, HEIGHT, Panel
 from iqa_core.apps.video_sound import Sound
@@ -257,23 +258,11 @@ def _judged_rows(frames: list[Frame], scorer):
     if not frames:
         return []
     judged = []
-    scores = _judge([frame.image for frame in frames], scorer)
+    scores = judge_images(scorer, [frame.image for frame in frames])
     for frame, (score, reason) in zip(frames, scores, strict=True):
         row = {"frame": frame.index, "seconds": round(frame.seconds, 6), "score": score}
         judged.append((row, reason))
     return judged
-
-
-def _judge(images, scorer):
-    try:
-        scores = [float(score) for score in scorer.judge(images, None)]
-    except ValueError as error:
-        if len(images) == 1:
-            return [(None, str(error))]
-        return [_judge([image], scorer)[0] for image in images]  # perhaps only some cannot
-    return [
-        (score, "") if np.isfinite(score) else (None, f"its score is {score}") for score in scores
-    ]
 
 
 class _Layout:

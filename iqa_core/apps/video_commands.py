@@ -120,6 +120,8 @@ def _lost(done) -> str:
     words = ""
     if packets := done["video"]["corrupt_packets"]:
         words += f"; {packets} corrupt packets"
+    if seconds := done["video"]["seconds_lacking"]:
+        words += f"; it is cut off, {seconds:.1f} s of what its header tells are not there"
     if frames := done["not_judged"]["frames"]:
         words += f"; {frames} frames without a score ({done['not_judged']['reason']})"
     return words
@@ -133,7 +135,7 @@ def _each(videos, act) -> None:
     for name, path in videos.items():
         try:
             act(name, path)
-        except (ValueError, OSError, FFmpegError) as error:
+        except (ValueError, OSError, FFmpegError, MemoryError, RuntimeError) as error:
             failures[path] = str(error)
     for path, error in failures.items():
         print(f"failed: {error}" if str(path) in error else f"failed: {path}: {error}")

@@ -37,6 +37,7 @@ class Video:
                         end
     frames_total        packets with a frame
     variable            whether frames follow each other at uneven times
+    lacks               seconds that its header tells and that are not there: it is cut off
     corrupt_packets     of the latest reading: damaged, or not decodable and left out
     time_base, start    seconds of a tick (Fraction); seconds of the file's start on its own clock
 
@@ -91,6 +92,10 @@ class Video:
             self.start = first * self.time_base
         self.seconds = float(end * self.time_base - self.start)
         self.fps = float(len(times) / ((end - first) * self.time_base))
+        told = Fraction(container.duration or 0, 10**6)
+        self.lacks = max(0.0, float(told) - self.seconds)
+        if self.lacks < max(1.0, 0.05 * self.seconds):  # what headers round, or sound is longer
+            self.lacks = 0.0
         steps = np.diff(self._times)
         usual = np.median(steps) if len(steps) else step
         self.variable = bool((abs(steps - usual) > max(2, 0.05 * usual)).any())
@@ -161,6 +166,7 @@ class Video:
             "duration": self.seconds,
             "frames": self.frames_total,
             "corrupt_packets": self.corrupt_packets,
+            "seconds_lacking": self.lacks,
         }
 
 

@@ -51,10 +51,27 @@ class Sound:
     def close(self) -> None:
         self._container.close()
 
+    def _packets(self, source):
+        """Packets of the sound, up to where the file cannot be read any further."""
+        packets = self._container.demux(source)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                self._say_damaged()
+                return
+            if packet is None:
+                return
+            yield packet
+
+    def _say_damaged(self):
+        if "damaged" not in self.how:
+            self.how += ", with gaps where it is damaged"
+
     def _copy(self, source, target) -> Iterator[float]:
         start = round(self._start / source.time_base)
         before = -math.inf
-        for packet in self._container.demux(source):
+        for packet in self._packets(source):
             if packet.size == 0 or packet.dts is None or packet.dts <= before:
                 continue  # the last one, which is empty, or out of order, which no MP4 takes
             before = packet.dts
@@ -62,7 +79,10 @@ class Sound:
             packet.pts = packet.dts if packet.pts is None else packet.pts - start
             packet.stream = target
             time = float(packet.dts * source.time_base)
-            self._out.mux(packet)
+            try:
+                self._out.mux(packet)
+            except av.FFmpegError:  # a gap in the sound
+                self._say_damaged()
             yield time
 
     def _encode(self, source, target) -> Iterator[float]:
@@ -70,10 +90,11 @@ class Sound:
         target.layout = layout
         format = target.codec_context.format
         resampler = av.AudioResampler(format, layout, RATE, frame_size=1024)  # AAC takes no other
-        for packet in self._container.demux(source):
+        for packet in self._packets(source):
             try:
                 frames = packet.decode()
             except av.FFmpegError:  # a gap in the sound
+                self._say_damaged()
                 continue
             for frame in frames:
                 if frame.pts is not None:

@@ -84,7 +84,7 @@ def score_histogram(scores: pd.DataFrame):
 
     scores   as `apps.scoring.score` makes them
     """
-    scorers = scores.attrs["scorers"]
+    scorers = [facts for facts in scores.attrs["scorers"] if scores[facts["name"]].notna().any()]
     size = (3.6 * len(scorers), 2.6)
     fig, grid = plt.subplots(1, len(scorers), figsize=size, squeeze=False, layout="constrained")
     rows = []
