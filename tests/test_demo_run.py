@@ -16,8 +16,9 @@ import yaml
 from conftest import REPOSITORY
 
 from iqa_core import distortions, runs
-from iqa_core.apps import execute, planning
+from iqa_core.apps import execute, planning, scoring
 from iqa_core.evaluation import predict
+from iqa_core.metrics import apply_scale
 from iqa_core.pixels import read_image
 from iqa_core.runs import resume, sources
 from iqa_core.training.prepare import FIT
@@ -57,6 +58,25 @@ def test_the_run_s_model_predicts_what_its_file_says(root):
     model = runs.load_model("tiny/02_train_baseline")
     assert predict(model, images) == pytest.approx(rows.predicted.to_numpy(), abs=1e-3)
     assert set(rows.split) == {"val", "test"}
+
+
+def test_a_run_scores_with_its_range_and_its_own_error(root):
+    run = "tiny/02_train_baseline"
+    rows = pd.read_csv(root / f"data/runs/{run}/predictions.csv")
+    tested = rows[rows.split == "test"]
+    paths = [root / image for image in tested.image[:3]]
+    scores = scoring.score(paths, run, progress=False)
+    assert scores[run].to_numpy() == pytest.approx(tested.predicted[:3].to_numpy(), abs=1e-2)
+    (facts,) = scores.attrs["scorers"]
+    assert (facts["low"], facts["high"]) == (0, 100)
+    assert facts["error"]["n"] == len(tested)
+    wanted = ((tested.predicted - tested.label) ** 2).mean() ** 0.5
+    assert facts["error"]["rmse"] == pytest.approx(wanted)
+    assert "demo-rotation1" in facts["trained_on"] and "not of people" in facts["caution"]
+    fitted = scoring.score(paths, run, scale="fitted", progress=False)
+    calibration = runs.load_model(run).contract.calibration
+    known = apply_scale(calibration, scores[run].to_numpy())
+    assert fitted[run].to_numpy() == pytest.approx(known, abs=1e-2)
 
 
 def test_figures_come_in_every_format_with_their_numbers(root):

@@ -163,12 +163,13 @@ def test_every_good_picture_is_scored_and_every_bad_one_named(folder, tmp_path):
         if reason:
             assert reason in failures[name], name
     known = {name.replace("\\xe9.png", "caf\\xe9.png") for name in GOOD}
-    assert {os.path.relpath(image, folder) for image in scores.image} == known
-    assert np.isfinite(scores[SHIPPED]).all()
+    good = scores[np.isfinite(scores[SHIPPED])]
+    assert {os.path.relpath(image, folder) for image in good.image} == known
+    assert len(scores) == len(known) + len(wanted), "a failure keeps its row"
     assert len(GOOD) + len(BAD) > 40
     # Nothing is made up: what differs in the container alone has one score.
     by_name = scores.set_index(scores.image.map(os.path.basename))[SHIPPED]
-    assert by_name["plain.png"] == by_name["png_called.jpg"] == by_name["plain.bmp"]
-    assert by_name["plain.png"] == by_name["link.png"] == by_name["caf\\xe9.png"]
+    for name in ("png_called.jpg", "plain.bmp", "link.png", "caf\\xe9.png"):
+        assert by_name[name] == pytest.approx(by_name["plain.png"], abs=1e-3), name
     again = scoring.score(folder, SHIPPED, save_results=out, progress=False)
     assert again.equals(scores)

@@ -41,6 +41,8 @@ def list_images(
     # Objects, for text of pandas' own kind cannot hold a name that is no UTF-8.
     table = pd.DataFrame(rows, columns=[*COLUMNS, "below"], dtype=object).drop_duplicates("image")
     if reference is not None:
+        if (table.reference != "").any():
+            raise ValueError("the list has a column reference already; leave --reference out")
         found = _references(table, Path(reference))
         table["reference"] = pd.Series(found, table.index, dtype=object)
     return table[COLUMNS].reset_index(drop=True)
@@ -120,11 +122,15 @@ def _listed(file):
         while lines.readline().startswith("#"):  # comments stand above the columns
             start = lines.tell()
         lines.seek(start)
-        rows = pd.read_csv(lines, dtype=str, keep_default_na=False)
+        try:
+            rows = pd.read_csv(lines, dtype=str, keep_default_na=False)
+        except pd.errors.EmptyDataError:
+            raise ValueError(f"{file} is empty: a list has a column image") from None
     if "image" not in rows:
+        separated = "; it seems to be separated by ; and not by ," if ";" in rows.columns[0] else ""
         raise ValueError(
-            f"{file} has no column image, but {', '.join(rows)}; name the column of paths `image`, "
-            "that of references, if any, `reference`"
+            f"{file} has no column image, but {', '.join(rows)}{separated}; name the "
+            "column of paths `image`, that of references, if any, `reference`"
         )
     folders = [file.parent, Path.cwd(), project_root()]
     for row in rows.to_dict("records"):
@@ -134,12 +140,12 @@ def _listed(file):
 
 
 def _found(name, folders):
-    """A path of a list where it is, or should be."""
+    """A path of a list where it is; as it stands in the list where it is nowhere."""
     if is_address(name):
         return name
     places = [os.path.join(folder, name) for folder in folders]
-    place = next(filter(os.path.exists, places), places[0])
-    return os.path.relpath(place) if not os.path.isabs(name) else name
+    place = next(filter(os.path.exists, places), name)
+    return place if os.path.isabs(name) or place == name else os.path.relpath(place)
 
 
 def _references(table, reference):
@@ -155,4 +161,11 @@ def _references(table, reference):
     found = []
     for name in table.below:
         found.append(by_name.get(name) or by_stem.get(os.path.splitext(name)[0], ""))
+    if not any(found):
+        first = os.path.splitext(table.below.iloc[0])[0]
+        raise FileNotFoundError(
+            f"--reference {reference} has none of the {len(table)} pictures' names: the first was "
+            f"looked for as {first} with any ending; where names differ give a CSV list with "
+            "columns image and reference"
+        )
     return found

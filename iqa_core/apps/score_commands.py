@@ -45,17 +45,23 @@ def score_command(
     from iqa_core.apps import scoring
     from iqa_core.apps.scorers import SHIPPED
 
-    scores = scoring.score(
-        paths,
-        model or [SHIPPED],
-        reference=reference,
-        task=task,
-        metric_type=metric_type,
-        scale=scale,
-        crops=crops,
-        precision=precision,
-        save_results=save_results,
-    )
+    try:
+        scores = scoring.score(
+            paths,
+            model or [SHIPPED],
+            reference=reference,
+            task=task,
+            metric_type=metric_type,
+            scale=scale,
+            crops=crops,
+            precision=precision,
+            save_results=save_results,
+        )
+    except KeyboardInterrupt:
+        kept = "what was scored is kept: the same command goes on from there"
+        lost = "nothing is kept; with --save-results it would be"
+        print(f"stopped; {kept if save_results else lost}")
+        raise typer.Exit(130) from None
     _print_scores(scores)
     if save_results:
         print(f"{save_results}: {len(scores)} rows; {save_results.name}.about.json tells what of")
@@ -81,7 +87,7 @@ def _print_scores(scores) -> None:
     if 0 < len(scores) <= SHOWN:
         table = table_of("image", *names, right=tuple(names))
         for row in scores.to_dict("records"):
-            values = [f"{row[name]:.4g}" for name in names]
+            values = ["" if row[name] != row[name] else f"{row[name]:.4g}" for name in names]
             table.add_row(escape(row["image"]), *values)
         print_table(table)
     for row in summary(scores).to_dict("records"):
@@ -100,7 +106,7 @@ def _print_failures(failures, save_results) -> None:
     if len(failures) > SHOWN:
         print(f"and {len(failures) - SHOWN} more")
     where = f", listed in {save_results}.failures.csv" if save_results else ""
-    print(f"{len(failures)} failures{where}")
+    print(f"{len(failures)} failure{'' if len(failures) == 1 else 's'}{where}")
 
 
 def scale_command(

@@ -84,6 +84,7 @@ def sentence(facts: dict) -> str:
     parts.append("higher is better" if facts["higher_is_better"] else "LOWER is better")
     if error := facts["error"]:
         parts.append(f"typical error {error['rmse']:.2g} (RMSE, {error['n']} images {error['on']})")
+    parts.append(facts["crops"])
     if facts["scale"] == "fitted":
         parts.append("on the fitted scale")
     if facts["caution"]:
@@ -207,6 +208,8 @@ def _network(name, *, scale, crops, precision):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = evaluation.prepared(network, precision=precision).to(device)
     facts = _facts_of(name, folder, network, scale=scale)
+    if crops not in (None, contract.crops):
+        facts["error"] = None  # which was measured with the contract's crops
     facts |= {"crops": _crops(contract, crops), "scale": scale, "precision": precision}
     facts |= {"iqa_core": __version__}
 
@@ -231,6 +234,11 @@ def _folder_of(name):
     for folder in (Path(name), project_root() / "data/runs" / name, published.folder() / name):
         if (folder / "model.json").is_file():
             return folder
+    if any(row.task and row.name.startswith(f"{name}-") for row in published.rows()):
+        raise KeyError(
+            f"{name} has weights for several tasks: give --task {' | '.join(TASKS)} and "
+            f"--metric-type {' | '.join(METRIC_TYPES)}"
+        )
     trained = runs.all_runs("model.json")
     known = [SHIPPED, *list_measures(), *trained, *(row.name for row in published.rows())]
     hint = nearest(name, known, most=3) or "."

@@ -52,14 +52,16 @@ def score(
     save_results    a .csv, .json or .parquet: written with what the numbers mean beside it; started
                     again with the same settings, pictures that have their row are not scored again
 
-    Pictures that cannot be read or judged have no number; `attrs` of the table holds them as
-    "failures" (image, scorer, reason), and as "scorers" what each column means.
+    A picture that cannot be read or judged keeps its row, without a number; `attrs` of the table
+    holds the "failures" (image, scorer, reason), and as "scorers" what each column means.
 
     Errors of `open_scorer` and `list_images`; ValueError for a scorer that needs a reference where
     there is none, for other settings than those of the rows that are kept, and for results that
     cannot be written as that kind of file.
     """
     names = [model] if isinstance(model, str) else list(model)
+    if not isinstance(paths, str | Path | Sequence) or isinstance(paths, np.ndarray):
+        raise TypeError("score takes paths; opened pictures go to `evaluation.predict`")
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if save_results is not None:
         check_results(Path(save_results), paths)
@@ -75,10 +77,11 @@ def score(
         for block in _blocks_scored(missing, scorers, progress, kept=len(table) - len(missing)):
             kept.add(block)
         scores = _assembled(table, scorers, kept)
+        scored_rows = int(scores[[scorer.name for scorer in scorers]].notna().any(axis=1).sum())
         failures = pd.DataFrame(scores.attrs["failures"], columns=list(Failure._fields))
         about = {key: value for key, value in scores.attrs.items() if key != "failures"}
         about |= {"begun": kept.begun, "images": len(table)}
-        about |= {"scored": len(scores), "failures": len(failures)}
+        about |= {"scored": scored_rows, "failures": len(failures)}
         write_results(Path(save_results), scores, failures, about)
     return scores
 
@@ -116,7 +119,7 @@ def check_references(scorers: Sequence[Scorer], table: pd.DataFrame, *, given: b
         )
     if given and not comparing:
         names = ", ".join(scorer.name for scorer in scorers)
-        raise ValueError(f"{names} judge a picture by itself; leave --reference out")
+        raise ValueError(f"no reference is wanted by {names}; leave --reference out")
 
 
 # ---- what is left to do, block by block
@@ -359,8 +362,7 @@ def _assembled(table, scorers, rows: Iterable[dict]) -> pd.DataFrame:
         for place in sorted(failed)
         for failure in failed[place]
     ]
-    scores = scores[scores[columns[2:]].notna().any(axis=1)].reset_index(drop=True)
-    scores = scores.astype({"width": int, "height": int})
+    scores = scores.astype({"width": "Int64", "height": "Int64"})
     date = datetime.now().astimezone().isoformat(timespec="seconds")
     scores.attrs = {"scorers": [scorer.facts for scorer in scorers], "date": date}
     scores.attrs["failures"] = Failures(failures)
@@ -373,8 +375,11 @@ def readable(path: str) -> str:
 
 
 def meaning(scores: pd.DataFrame) -> list[str]:
-    """What the numbers of a table that `score` made mean, a sentence for each scorer."""
-    return [sentence(facts) for facts in scores.attrs["scorers"]]
+    """What the numbers of a table that `score` made mean, a sentence for each scorer that gave
+    some.
+    """
+    scorers = scores.attrs["scorers"]
+    return [sentence(facts) for facts in scorers if scores[facts["name"]].notna().any()]
 
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
