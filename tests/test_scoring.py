@@ -129,6 +129,10 @@ def test_what_is_not_there_is_refused_before_anything_is_scored(tmp_path):
 def test_a_measure_through_the_scorer_is_the_measure(photos):
     scores = psnr_of(photos)
     reference = read_image(photos.parent / "reference.png")
+    found = scoring.score(
+        photos.glob("*/*.png"), "psnr", reference=photos.parent / "reference.png", progress=False
+    )
+    assert sorted(found.psnr) == sorted(scores.psnr), "paths of any kind"
     for row in scores.to_dict("records")[::7]:
         value = fr_measure("psnr", read_image(row["image"]), reference)
         assert row["psnr"] == pytest.approx(value, rel=1e-6)
@@ -220,6 +224,8 @@ def test_choices_are_refused_with_what_there_is():
         open_scorer("ra_miqa")
     with pytest.raises(TypeError, match="opened pictures go to"):
         scoring.score(read_image(PHOTO))
+    with pytest.raises(TypeError, match="opened pictures go to"):
+        scoring.score(Image.open(PHOTO))
     with pytest.raises(FileNotFoundError, match="weights get hyperiqa-koniq"):
         open_scorer("hyperiqa-koniq")
 

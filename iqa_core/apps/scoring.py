@@ -28,7 +28,7 @@ PIXELS = 64e6  # of them in all, unless one alone has more: with the next block 
 
 
 def score(
-    paths: str | Path | Sequence[str | Path],
+    paths: str | Path | Iterable[str | Path],
     model: str | Sequence[str] = SHIPPED,
     *,
     reference: str | Path | None = None,
@@ -60,9 +60,10 @@ def score(
     cannot be written as that kind of file.
     """
     names = [model] if isinstance(model, str) else list(model)
-    if not isinstance(paths, str | Path | Sequence) or isinstance(paths, np.ndarray):
+    is_one = isinstance(paths, str | Path) or not isinstance(paths, Iterable)
+    paths = [paths] if is_one else list(paths)
+    if not all(isinstance(path, str | Path) for path in paths):
         raise TypeError("score takes paths; opened pictures go to `evaluation.predict`")
-    paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if save_results is not None:
         check_results(Path(save_results), paths)
     table = list_images(paths, reference=reference)
