@@ -224,8 +224,8 @@ def test_choices_are_refused_with_what_there_is():
         open_scorer("ra_miqa")
     with pytest.raises(TypeError, match="opened pictures go to"):
         scoring.score(read_image(PHOTO))
-    with pytest.raises(TypeError, match="opened pictures go to"):
-        scoring.score(Image.open(PHOTO))
+    with Image.open(PHOTO) as picture, pytest.raises(TypeError, match="opened pictures go to"):
+        scoring.score(picture)
     with pytest.raises(FileNotFoundError, match="weights get hyperiqa-koniq"):
         open_scorer("hyperiqa-koniq")
 
