@@ -27,7 +27,8 @@ def make_clips(
 
     Returns what is done to each frame: columns frame (from 0), seconds and amount, which rises from
     0 to 1 in the middle and falls again. At 1 brightness is down to .3 of what it was, noise has a
-    standard deviation of 40 of 255, and x264 a rate factor of 50, near its worst.
+    standard deviation of 40 of 255, and x264 a rate factor of 50, near its worst. x264 does not
+    always make the same bytes of the same frames: scores differ in their third digit.
 
     ValueError for a photograph with less than 64 pixels a side.
     """
