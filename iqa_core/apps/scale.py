@@ -43,8 +43,7 @@ def scale(
 
     paths, model, reference, options
                 as `scoring.score` takes them; a path may be an address (s3://bucket/folder)
-    per_shard   pictures a file; `workers` actors that score, each on its own GPU where there is
-                one, else on its share of the cores
+    per_shard   pictures a file; `workers` actors score, each on a GPU or its share of the cores
     address     of a Ray cluster that runs already ("auto": the one here); None starts one here
 
     Returns the manifest's table: file, images, failures of each shard. ValueError for an `out` that
