@@ -104,33 +104,15 @@ def predict(
     if distributed and dist.is_initialized():
         rank, world = dist.get_rank(), dist.get_world_size()
 
-    # A few images at a time: their crops make one batch, or several of `batch_size`.
     scores = np.zeros(len(images))
-    numbers, pixels = range(rank, len(images), world), WHOLE
-    groups = deque(_together(images, numbers, contract, crops, batch_size, pixels))
+    numbers = range(rank, len(images), world)
     model.eval()
-    bar = tqdm(total=len(numbers), desc="predict", disable=not progress, mininterval=2)
     try:
-        while groups:
-            arrays = []
-            for i in groups[0]:
-                sample = {name: some[i] for name, some in parts.items()}
-                seed = None if random is None else (*random, i)
-                arrays.append(evaluation_views(sample, contract, crops=crops, seed=seed))
-            try:
-                found = _scores(model, arrays, batch_size)
-            except torch.OutOfMemoryError as error:
-                if batch_size == 1:
-                    raise torch.OutOfMemoryError(TOO_LARGE) from error
-                batch_size, pixels = batch_size // 2, pixels // 2
-                left = [i for group in groups for i in group]
-                groups = deque(_together(images, left, contract, crops, batch_size, pixels))
-                continue
-            ends = np.cumsum([len(sample[0]) for sample in arrays])[:-1]
-            scores[groups[0]] = [crops_of.mean() for crops_of in np.split(found, ends)]
-            bar.update(len(groups.popleft()))
+        with tqdm(total=len(numbers), desc="predict", disable=not progress, mininterval=2) as bar:
+            for group, found in _judged(model, parts, numbers, crops, batch_size, random):
+                scores[group] = found
+                bar.update(len(group))
     finally:
-        bar.close()
         model.train(training)
 
     if world > 1:
@@ -148,6 +130,31 @@ def predict_samples(model, samples: Samples, **kwargs) -> np.ndarray:
     """`predict` of samples, each beside the reference that the model's contract wants."""
     reference = samples.parts.get(model.contract.reference)
     return predict(model, samples.parts["image"], reference=reference, **kwargs)
+
+
+def _judged(model, parts, numbers, crops, batch_size, random):
+    """(numbers, scores) of a few images at a time, whose crops make one batch, or several of
+    `batch_size`. Where memory lacks, batches are halved and what is left is grouped anew.
+    """
+    images, contract, pixels = parts["image"], model.contract, WHOLE
+    groups = deque(_together(images, numbers, contract, crops, batch_size, pixels))
+    while groups:
+        arrays = []
+        for i in groups[0]:
+            sample = {name: some[i] for name, some in parts.items()}
+            seed = None if random is None else (*random, i)
+            arrays.append(evaluation_views(sample, contract, crops=crops, seed=seed))
+        try:
+            found = _scores(model, arrays, batch_size)
+        except torch.OutOfMemoryError as error:
+            if batch_size == 1:
+                raise torch.OutOfMemoryError(TOO_LARGE) from error
+            batch_size, pixels = batch_size // 2, pixels // 2
+            left = [i for group in groups for i in group]
+            groups = deque(_together(images, left, contract, crops, batch_size, pixels))
+            continue
+        ends = np.cumsum([len(sample[0]) for sample in arrays])[:-1]
+        yield groups.popleft(), [crops_of.mean() for crops_of in np.split(found, ends)]
 
 
 def _together(images, numbers, contract, crops, batch_size, pixels):

@@ -17,7 +17,7 @@ from PIL import Image
 
 import iqa_core
 from iqa_core import evaluation, figures, runs
-from iqa_core.apps import scoring
+from iqa_core.apps import pictures, scoring
 from iqa_core.apps.kept_rows import KeptRows
 from iqa_core.apps.listing import list_images
 from iqa_core.apps.score_pictures import draw_scores
@@ -148,7 +148,7 @@ def test_several_scorers_read_a_picture_once(photos, monkeypatch):
         read.append(str(path))
         return read_image(path, **rule)
 
-    monkeypatch.setattr(scoring, "read_image", counted)
+    monkeypatch.setattr(pictures, "read_image", counted)
     reference = photos.parent / "reference.png"
     both = scoring.score(photos, ["psnr", "mdsi"], reference=reference, progress=False)
     images = [path for path in read if path != str(reference)]

@@ -2,10 +2,20 @@
 the user's.
 """
 
+from typing import Annotated
+
 import typer
 
 # the user's mistakes: a message and exit code 2, no traceback
 MISTAKES = (ValueError, KeyError, FileNotFoundError)
+# options that several verbs take, as `scorers.open_scorer` does
+Task = Annotated[str, typer.Option(help="Of weights for machines: cls, det or ins.")]
+MetricType = Annotated[
+    str, typer.Option(help="Of weights for machines: composite, consistency or accuracy.")
+]
+Scale = Annotated[
+    str, typer.Option(help="predicted, the number to cite; or fitted, where a run has it.")
+]
 
 
 def verbs_below(help_text: str, **groups: typer.Typer) -> typer.Typer:

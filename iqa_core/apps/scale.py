@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from iqa_core.apps import scoring
 from iqa_core.apps.listing import list_images
+from iqa_core.apps.pictures import read_picture, readable
 from iqa_core.apps.scorers import SHIPPED, settings_of
 from iqa_core.files import read_json, replacing, write_json
 
@@ -46,8 +47,7 @@ def scale(
     per_shard   pictures a file; `workers` actors score, each on a GPU or its share of the cores
     address     of a Ray cluster that runs already ("auto": the one here); None starts one here
 
-    Returns the manifest's table: file, images, failures of each shard. ValueError for an `out` that
-    holds shards of other pictures or settings; errors as `scoring.score`.
+    Returns file, images, failures of each shard. Errors as there; ValueError for another job's out.
     """
     names = [model] if isinstance(model, str) else list(model)
     table = list_images([paths] if isinstance(paths, str | Path) else paths, reference=reference)
@@ -115,13 +115,13 @@ def _check_manifest(out, shards, settings, per_shard):
 
 def _write(file, rows, scorers):
     """A shard as Parquet, whole or not at all."""
-    values = {"image": [scoring.readable(row["image"]) for row in rows]}
+    values = {"image": [readable(row["image"]) for row in rows]}
     for name in ("width", "height"):
         values[name] = pd.array([row.get(name) for row in rows], dtype="Int64")
     for name in [scorer.name for scorer in scorers]:
         values[name] = np.array([row["scores"].get(name, np.nan) for row in rows], dtype=float)
-    told = [[": ".join(filter(None, failure)) for failure in row["failures"]] for row in rows]
-    values["failure"] = ["; ".join(reasons) for reasons in told]
+    reasons = [[": ".join(filter(None, failure)) for failure in row["failures"]] for row in rows]
+    values["failure"] = ["; ".join(some) for some in reasons]
     with replacing(file) as draft:
         pd.DataFrame(values).to_parquet(draft, index=False)
 
@@ -169,7 +169,7 @@ def _streamed(wave, names, options, workers, wants_reference) -> Iterator[dict]:
 
 def _decoded(chunk, wants_reference):
     pairs = pickle.loads(chunk["pairs"])
-    pictures = [scoring.read_picture(*pair, wants_reference) for pair in pairs]
+    pictures = [read_picture(*pair, wants_reference) for pair in pairs]
     return {"shard": chunk["shard"], "pictures": pickle.dumps(pictures, protocol=5)}
 
 

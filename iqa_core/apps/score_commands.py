@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from iqa_core.apps.printing import MetricType, Scale, Task
+
 SHOWN = 20  # scores that are printed; of more, the summary alone
 
 
@@ -21,13 +23,9 @@ def score_command(
         str | None,
         typer.Option(help="What is compared with: a picture, or a folder with the same names."),
     ] = None,
-    task: Annotated[str, typer.Option(help="Of weights for machines: cls, det or ins.")] = "",
-    metric_type: Annotated[
-        str, typer.Option(help="Of weights for machines: composite, consistency or accuracy.")
-    ] = "",
-    scale: Annotated[
-        str, typer.Option(help="predicted, the number to cite; or fitted, where a run has it.")
-    ] = "predicted",
+    task: Task = "",
+    metric_type: MetricType = "",
+    scale: Scale = "predicted",
     crops: Annotated[int | None, typer.Option(help="In place of the model's own number.")] = None,
     precision: Annotated[
         str, typer.Option(help="fp32, or bf16: faster, off by a little (docs/scoring.md).")

@@ -4,13 +4,9 @@ Each picture is decoded once. What has been scored is kept, so that a stopped sc
 """
 
 import os
-import shutil
-import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +15,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from iqa_core.apps.kept_rows import KeptRows, check_results, write_results
-from iqa_core.apps.listing import is_address, list_images
+from iqa_core.apps.listing import list_images
+from iqa_core.apps.pictures import Picture, files_of, pixels_of, read_picture, readable
 from iqa_core.apps.scorers import SHIPPED, Scorer, judged, open_scorer, sentence, settings_of
-from iqa_core.pixels import image_size, read_image
+from iqa_core.pixels import read_image
 
 BLOCK = 32  # pictures that are decoded and scored together, at most
 PIXELS = 64e6  # of them in all, unless one alone has more: with the next block 400 MB
@@ -126,15 +123,6 @@ def check_references(scorers: Sequence[Scorer], table: pd.DataFrame, *, given: b
 # ---- what is left to do, block by block
 
 
-class Picture(NamedTuple):
-    """A picture that was read, or why it was not."""
-
-    row: dict  # image, files (what tells whether they changed), width and height where it was read
-    pixels: np.ndarray | None
-    reference: np.ndarray | None
-    reason: str  # why it, or its reference, could not be read; "" where both were
-
-
 class Failure(NamedTuple):
     """A picture without its number."""
 
@@ -160,35 +148,9 @@ def _not_kept(table, kept: Iterable[dict], scorers) -> pd.DataFrame:
         (failed.add if row["failures"] else failed.discard)(row["image"])
     wanted = any(scorer.reference for scorer in scorers)
     pairs = zip(table.image, table.reference, strict=True)
-    is_new = [done.get(image) != _files(image, other if wanted else "") for image, other in pairs]
+    is_new = [done.get(image) != files_of(image, other if wanted else "") for image, other in pairs]
     again = table.image.isin(failed) & ~np.array(is_new, dtype=bool)
     return pd.concat([table[is_new], table[again]])
-
-
-def _files(image, reference):
-    """What tells whether an image, and its reference, are the same still."""
-    return [*_identity(image), reference, *(_identity(reference) if reference else [])]
-
-
-def _identity(path):
-    """Size, bytes, and time of the last change, ns, of a file; of an address what its store tells
-    of it; None twice where it is not there.
-    """
-    if is_address(path):
-        import fsspec
-
-        try:
-            system, name = fsspec.core.url_to_fs(path)
-            facts = system.info(name)
-        except Exception:  # every store has errors of its own; reading it will tell
-            return [None, None]
-        changed = next((facts[key] for key in ("ETag", "etag", "mtime") if key in facts), None)
-        return [facts.get("size"), str(changed)]
-    try:
-        status = os.stat(path)
-    except OSError:
-        return [None, None]
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _blocks_scored(table, scorers, progress, *, kept=0) -> Iterator[list[dict]]:
@@ -222,9 +184,9 @@ def _blocks(table, wants_reference) -> Iterator[list[tuple[str, str]]]:
     """
     block, pixels, before = [], 0, ""
     for image, reference in zip(table.image, table.reference, strict=True):
-        size = _pixels_of(image)
+        size = pixels_of(image)
         if wants_reference and reference not in ("", before):
-            size += _pixels_of(reference)
+            size += pixels_of(reference)
         if block and (len(block) == BLOCK or pixels + size > PIXELS):
             yield block
             block, pixels = [], 0
@@ -233,82 +195,6 @@ def _blocks(table, wants_reference) -> Iterator[list[tuple[str, str]]]:
         before = reference
     if block:
         yield block
-
-
-def _pixels_of(path):
-    if is_address(path):
-        return PIXELS / BLOCK  # not known before it is fetched
-    try:
-        _check_kind(path)
-        width, height = image_size(Path(path))
-    except (ValueError, OSError):  # reading it will say why
-        return 0
-    return width * height
-
-
-def _check_kind(path):
-    """ValueError for what is no file: reading a pipe would wait for ever. PermissionError for a
-    folder that cannot be opened.
-    """
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        os.listdir(path)
-        raise ValueError("it is a folder, no file")
-    if not stat.S_ISREG(mode):
-        raise ValueError("it is a pipe, socket or device, no file")
-
-
-def read_picture(image: str, reference: str, wants_reference: bool) -> Picture:
-    """A picture and, where it is wanted, its reference, or why they cannot be read."""
-    reference = reference if wants_reference else ""
-    row = {"image": image, "files": _files(image, reference)}
-    try:
-        pixels = _pixels(image)
-    except (ValueError, OSError, MemoryError) as error:
-        return Picture(row, None, None, _reason(error))
-    row |= {"width": pixels.shape[1], "height": pixels.shape[0]}
-    if not reference:
-        return Picture(row, pixels, None, "")
-    try:
-        return Picture(row, pixels, _reference(reference, *_identity(reference)), "")
-    except (ValueError, OSError, MemoryError) as error:
-        return Picture(row, pixels, None, f"its reference: {_reason(error)}")
-
-
-@lru_cache(maxsize=2)
-def _reference(path, size, changed):
-    """The pixels of a reference, of which many pictures in a row may have the same."""
-    return _pixels(path)
-
-
-def _pixels(path):
-    """The pixels of a file, or of an address through a copy; ValueError or OSError says why not."""
-    if not is_address(path):
-        _check_kind(path)
-        return read_image(Path(path))
-    import fsspec
-
-    with tempfile.NamedTemporaryFile(suffix=Path(path).suffix) as copy:
-        try:
-            with fsspec.open(path) as source:
-                shutil.copyfileobj(source, copy)
-        except Exception as error:  # every store has errors of its own
-            raise ValueError(
-                f"{path} cannot be fetched: {type(error).__name__}: {error}"
-            ) from error
-        copy.flush()
-        try:
-            return read_image(Path(copy.name))
-        except ValueError as error:
-            raise ValueError(str(error).replace(copy.name, path)) from error
-
-
-def _reason(error):
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, OSError):
-        return f"{type(error).__name__}: {error.strerror}"
-    return readable(str(error)) or type(error).__name__
 
 
 def scored(pictures: list[Picture], scorers: Sequence[Scorer]) -> list[dict]:
@@ -368,11 +254,6 @@ def _assembled(table, scorers, rows: Iterable[dict]) -> pd.DataFrame:
     scores.attrs = {"scorers": [scorer.facts for scorer in scorers], "date": date}
     scores.attrs["failures"] = Failures(failures)
     return scores
-
-
-def readable(path: str) -> str:
-    """A path as text that can be written: bytes of its name that are no UTF-8 as \\xff."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def meaning(scores: pd.DataFrame) -> list[str]:

@@ -5,20 +5,13 @@ from typing import Annotated
 
 import typer
 
-from iqa_core.apps.printing import verbs_below
+from iqa_core.apps.printing import MetricType, Scale, Task, verbs_below
 from iqa_core.apps.scorers import SHIPPED
 
 group = verbs_below("Score a video: beside every frame, or in numbers over its length.")
 
 Paths = Annotated[list[Path], typer.Argument(help="Videos, and folders of videos.")]
 Model = Annotated[str, typer.Option(help="A run, published weights; no full-reference measure.")]
-Task = Annotated[str, typer.Option(help="Of weights for machines: cls, det or ins.")]
-MetricType = Annotated[
-    str, typer.Option(help="Of weights for machines: composite, consistency or accuracy.")
-]
-Scale = Annotated[
-    str, typer.Option(help="predicted, the number to cite; or fitted, where a run has it.")
-]
 Out = Annotated[Path, typer.Option(help="The folder to write into.")]
 
 
