@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from .full_reference import REGISTRY, check_measures, fr_measure, unmeasurable
+from .full_reference import REGISTRY, absent, check_measures, fr_measure, unmeasurable
 from .parallel import in_processes
 from .pixels import image_sizes, read_image
 
 
 def measurable(table: pd.DataFrame, names: Sequence[str], *, root: Path) -> list[str]:
-    """Those of `names` that can be measured on a table: all; or none, which is printed, where it
-    does not name a reference in every row. Images are not decoded.
+    """Those of `names` that can be measured on a table: none where it does not name a reference in
+    every row, and not those whose weights are absent here. What is left out is printed, with why.
+    Images are not decoded, nothing is fetched.
 
     KeyError for an unknown measure; FileNotFoundError for a reference that is not there; ValueError
     naming the pairs that cannot be measured, of different sizes or too small.
@@ -22,6 +23,9 @@ def measurable(table: pd.DataFrame, names: Sequence[str], *, root: Path) -> list
         return []
     if "reference" not in table or table.reference.isna().any():
         print(f"no references, so not measured on this set: {', '.join(names)}", flush=True)
+        return []
+    names = _present(names)
+    if not names:
         return []
     references = sorted({*table.reference})
     if not any((root / path).is_file() for path in references):
@@ -41,6 +45,15 @@ def measurable(table: pd.DataFrame, names: Sequence[str], *, root: Path) -> list
             "drop their rows, or leave `measures` empty for this set:\n" + "\n".join(lines)
         )
     return list(names)
+
+
+def _present(names):
+    """The measures whose weights are here; of the others it is printed why and what to do."""
+    reasons = {name: absent(name) for name in names}
+    for name, why in reasons.items():
+        if why:
+            print(f"{name} is absent from the measures: {why}", flush=True)
+    return [name for name in names if not reasons[name]]
 
 
 def unmeasurable_pairs(
@@ -67,17 +80,19 @@ def measure(
     """Full-reference measures of every row's image against its reference: columns image and
     `names`, higher is better.
 
-    A measure of which lower is better comes with its sign changed. `processes` as joblib counts
-    them; each has its share of the cores. Errors as `measurable`, which also tells whether a table
-    has references.
+    A measure of which lower is better comes with its sign changed; one whose weights are absent
+    here is missing in every row, and it is printed why. `processes` as joblib counts them; each has
+    its share of the cores. Errors as `measurable`, which also tells whether a table has references.
     """
-    if not names:
-        return table[["image"]].reset_index(drop=True)
+    present = _present(names)
+    if not present:
+        return table[["image"]].reset_index(drop=True).reindex(columns=["image", *names])
     groups = [rows for _, rows in table.groupby("reference", sort=False)]
     chunks = [rows[start : start + 16] for rows in groups for start in range(0, len(rows), 16)]
-    calls = [(rows, names, root) for rows in chunks]
+    calls = [(rows, present, root) for rows in chunks]
     done = in_processes(_measure, calls, processes=processes, desc="measures", unit="x16")
-    return table[["image"]].merge(pd.concat(done), on="image", validate="one_to_one")
+    measured = table[["image"]].merge(pd.concat(done), on="image", validate="one_to_one")
+    return measured.reindex(columns=["image", *names])
 
 
 def _measure(rows, names, root):

@@ -74,7 +74,7 @@ def list_schemes() -> dict[str, str]:
 
 def _rotation(table, k, n=4):
     """Part k of n (4 unless said) tests; all n together test every content once; val is 4 contents
-    or a tenth of the rest.
+    (of fewer than 16 others a quarter), or a tenth of the others where that is more.
     """
     _check_rotation(k, n)
     reference = table.reindex(columns=["reference"]).reference.replace("", None)
@@ -85,7 +85,8 @@ def _rotation(table, k, n=4):
     order = sorted(
         names, key=lambda content: (hashlib.sha256(names[content].encode()).hexdigest(), content)
     )
-    val = max(4, round(len(order) * (n - 1) / n / 10))
+    others = len(order) * (n - 1) // n
+    val = max(min(4, max(1, others // 4)), round(len(order) * (n - 1) / n / 10))
     if len(order) < n + val + 1:
         raise ValueError(
             f"{len(order)} contents are too few for {n} parts with {val} to validate on; add "

@@ -51,22 +51,37 @@ class Data:
         return rows.iloc[:: max(1, len(rows) // number)].iloc[:number]
 
 
-def open_data(record: runs.Run, data_set: str, split: str, *, columns: Sequence[str] = ()) -> Data:
+def open_data(
+    record: runs.Run,
+    data_set: str,
+    split: str,
+    *,
+    target: str = "label",
+    columns: Sequence[str] = (),
+) -> Data:
     """The table and split of a run, by name; the run records both, and images that the set makes
     itself are made.
 
-    FileNotFoundError for a table or split that is not there, KeyError for one of `columns` that the
-    table lacks, ValueError for a part without rows, for gaps in a column of val's rows, and as
-    `splits.load_split`.
+    target   the column that is learnt, `label` of what comes back; rows that lack it are in no part
+
+    FileNotFoundError for a table or split that is not there, KeyError for a target or one of
+    `columns` that the table lacks, ValueError for a part without rows, for gaps in a column of
+    val's rows, and as `splits.load_split`.
     """
-    _check_as_started(record, data_set=data_set, split=split)
+    _check_as_started(record, data_set=data_set, split=split, target=target)
     root = runs.project_root()
     table = datasets.saved_table(data_set, root=root)
-    if lacking := [column for column in columns if column not in table]:
+    if lacking := [column for column in (target, *columns) if column not in table]:
         known = ", ".join(table)
         raise KeyError(f"{data_set} has no column {', '.join(lacking)}; there are {known}")
     file = root / f"data/splits/{split}.csv"
     part = splits.load_split(file, table)
+    table = table.assign(label=table[target])
+    if unlabelled := int((table.label.isna() & part.notna()).sum()):
+        print(
+            f"{unlabelled} of {len(table)} images have no {target}: they are in no part", flush=True
+        )
+        part = part.where(table.label.notna())
     if empty := sorted(set(splits.PARTS) - set(part)):
         raise ValueError(f"{split} has no image in {', '.join(empty)}; make it by another scheme")
     for column in columns:

@@ -11,10 +11,13 @@ import openpyxl
 from PIL import Image
 from scipy.io import savemat
 
+from iqa_core.distortions import INTENSITIES
+
 
 def folder_of(root, name):
     """The folder of a set's files in a project, made."""
-    folder = root / "data/raw" / ("flive" if name == "flive_patches" else name)
+    shared = {"flive_patches": "flive", "miqd_cls": "miqd", "miqd_det": "miqd", "miqd_ins": "miqd"}
+    folder = root / "data/raw" / shared.get(name, name)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -414,6 +417,114 @@ def folder(folder):
     return [Row(name, np.nan, content=name) for name in ("b.png", "deep/er/a.JPG")]
 
 
+MIQD_TYPES = {  # as published, and as the operators are called
+    "contrast": "contrast",
+    "darkness": "darkness",
+    "pixelate": "miqd_pixelate",
+    "jpeg_compression": "jpeg_compression",
+    "motion_blur": "miqd_motion_blur",
+    "defocus_blur": "defocus_blur",
+    "glass_blur": "glass_blur",
+    "fog": "fog",
+    "snow": "snow",
+    "gaussian_noise": "gaussian_noise",
+}
+MIQD_PLACES = {  # the original, as it is published: part of the lists, "" in neither
+    "cls": {
+        "ILSVRC2012_val_00000012": "train",
+        "ILSVRC2012_val_00000023": "test",
+        "ILSVRC2012_val_00037809": "train",
+    },
+    "det": {
+        "000000000139": "train",
+        "000000000285": "",
+        "000000052891": "test",
+        "000000577539": "train",
+    },
+}
+
+
+def miqd_versions(original, types):
+    """(file name, type, subject's level, background's, region) of an original's images."""
+    versions = []
+    for kind in types:
+        for level, background, region in INTENSITIES:
+            place = f"{level}"
+            if region != "UD":
+                stronger = {"ROI-DD": "fg", "BG-DD": "bg"}[region]
+                place = f"{stronger}_stronger_fg{level}_bg{background}"
+            name = f"{original}_{kind}_{place}.png"
+            versions.append((name, kind, level, background, region))
+    return versions
+
+
+def miqd_labels(level, background):
+    """Consistency and accuracy of a pair of levels, within 0 and 1."""
+    return round(1 - 0.15 * level - 0.03 * background, 4), round(0.9 - 0.15 * level, 4)
+
+
+def miqd_lists(folder, task):
+    """The lists of train and val; that is called val which tests."""
+    for name, part in (("train", "train"), ("val", "test")):
+        originals = [each for each, of_part in MIQD_PLACES[task].items() if of_part == part]
+        if task == "cls":
+            lines = ["Image Name,Category,Quality Score"]
+            lines += [f'{original}.JPEG,"great white shark, NA",0.83' for original in originals]
+        else:
+            lines = ["Image Index", *(str(int(original)) for original in originals)]
+        write(folder, f"dataset_splitting/miqa_{task}_{name}.csv", "\n".join(lines) + "\n")
+
+
+def _miqd_rows(task, types):
+    ending = {"cls": "JPEG", "det": "jpg"}[task]
+    return [
+        Row(
+            f"miqa_{task}/images/{original}/{name}",
+            sum(miqd_labels(level, background)) / 2,
+            np.nan,
+            f"miqa_{task}/src_images/{original}.{ending}",
+            MIQD_TYPES[kind],
+            level,
+            original,
+            part,
+        )
+        for original, part in MIQD_PLACES[task].items()
+        for name, kind, level, background, _ in miqd_versions(original, types)
+    ]
+
+
+def miqd_cls(folder, types=("pixelate", "jpeg_compression")):
+    """Names with their folder for the first original, and without it for the others."""
+    for number, original in enumerate(MIQD_PLACES["cls"]):
+        lines = ["dist_images,mean_consistency,std_consistency,weighted_consistency"]
+        lines[0] += ",mean_accuracy,std_accuracy,weighted_accuracy"
+        for name, _, level, background, _ in miqd_versions(original, types):
+            consistency, accuracy = miqd_labels(level, background)
+            place = name if number else f"{original}/{name}"
+            lines.append(f"{place},.5,.1,{consistency},.4,.2,{accuracy}")
+        write(folder, f"miqa_cls/labels/{original}_mmos.csv", "\n".join(lines) + "\n")
+    miqd_lists(folder, "cls")
+    return _miqd_rows("cls", types)
+
+
+def miqd_det(folder, types=("pixelate", "jpeg_compression"), *, task="det"):
+    """The two label files of an original have their rows in opposite orders."""
+    for original in MIQD_PLACES["det"]:
+        versions = miqd_versions(original, types)
+        for number, label in enumerate(("consistency", "accuracy")):
+            lines = [f"{v[0]},{miqd_labels(*v[2:4])[number]}" for v in versions]
+            if label == "accuracy":
+                lines.reverse()
+            text = "\n".join(["filename,AP_weighted_avg", *lines]) + "\n"
+            write(folder, f"miqa_{task}/labels/{original}_{label}.csv", text)
+    miqd_lists(folder, "det")
+    return _miqd_rows("det", types)
+
+
+def miqd_ins(folder, types=("pixelate", "jpeg_compression")):
+    return miqd_det(folder, types, task="ins")
+
+
 WRITERS = {
     f.__name__: f
     for f in (
@@ -432,5 +543,8 @@ WRITERS = {
         ava,
         pipal,
         agiqa3k,
+        miqd_cls,
+        miqd_det,
+        miqd_ins,
     )
 }

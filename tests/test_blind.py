@@ -88,6 +88,26 @@ def test_a_version_is_both_distortions_in_their_order():
     ]
 
 
+def test_a_version_tells_the_background_where_it_has_a_level_of_its_own():
+    table = pd.DataFrame(
+        {
+            "distortion": ["blur", "blur", "blur", "blur", "", "fog"],
+            "level": [3, 3, 3, 2.5, np.nan, np.nan],
+            "background_level": [3, 1, np.nan, 4.25, 2, np.nan],
+            "distortion2": ["", "jpeg", "", "", "", ""],
+            "level2": [np.nan, 2, np.nan, np.nan, np.nan, np.nan],
+        }
+    )
+    assert versions(table).tolist() == [
+        "blur at 3",
+        "blur at 3, background at 1, jpeg at 2",
+        "blur at 3",
+        "blur at 2.5, background at 4.25",
+        "",
+        "fog",
+    ]
+
+
 def test_versions_without_a_training_image_are_nan_and_counted():
     table, split = crossed()
     table.loc[table.content == 9, "level"] += 0.5

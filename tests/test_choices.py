@@ -25,7 +25,7 @@ from iqa_core.runs.parameters import declared_parameters
 from iqa_core.training import Recipe
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-PREPARE, TRAIN, SMART, ABLATE, LOOK, SCORE, EXPORT = (path.stem for path in NOTEBOOKS)
+PREPARE, TRAIN, SMART, ABLATE, LOOK, MACHINES, SCORE, EXPORT = (path.stem for path in NOTEBOOKS)
 
 
 def declared(stem):
@@ -47,7 +47,7 @@ WRONG = [
     (PREPARE, "schemes", ["rotaton1"], ValueError, "'rotaton1'; did you mean 'rotation<k>'? There"),
     (PREPARE, "schemes", ["rotation5"], ValueError, "rotation is 5; it runs from 1 to 4"),
     (PREPARE, "schemes", ["leave-jpg-out"], KeyError, "no 'jpg'; did you mean 'jpeg'? There are"),
-    (PREPARE, "resize", [384], ValueError, "[384]: height and width are wanted"),
+    (PREPARE, "resize", [3, 84, 1], ValueError, "[3, 84, 1]: height and width are wanted"),
     (PREPARE, "resize", [384, 0], ValueError, "[384, 0]: height and width are wanted"),
     (TRAIN, "split", "demo-rotatio1", FileNotFoundError, "rotatio1.csv; did you mean 'demo-rotati"),
     (TRAIN, "split", "demo-rotation9", FileNotFoundError, "it runs from 1 to 4"),
@@ -139,7 +139,13 @@ WRONG = [
     (ABLATE, "seeds", [], ValueError, "[]: List should have at least 1 item"),
     (ABLATE, "seeds", [1, 1], ValueError, "[1, 1]: a seed stands twice"),
     (ABLATE, "seeds", [-1], ValueError, "[-1]: Input should be greater than or equal to 0"),
-    (TRAIN, "measures", ["psnrr"], KeyError, "'psnrr'; did you mean 'psnr'? There are haarpsi"),
+    (
+        TRAIN,
+        "measures",
+        ["psnrr"],
+        KeyError,
+        "'psnrr'; did you mean 'psnr'? There are dists, haarpsi",
+    ),
     (
         TRAIN,
         "scale_label",
@@ -153,6 +159,14 @@ WRONG = [
     (LOOK, "trained", "demo/../x", ValueError, "'..' names a folder"),
     (LOOK, "others", ["x"], ValueError, "'x': <experiment>/<run> is wanted"),
     (EXPORT, "trained", ["x"], ValueError, "'x': <experiment>/<run> is wanted"),
+    (TRAIN, "target", "lable", KeyError, "'lable'; did you mean 'label'? There are image, lab"),
+    (MACHINES, "panel", ["tim:resnet50"], KeyError, "no 'tim'; did you mean 'timm'? There are"),
+    (MACHINES, "panel", ["timm:resnet5"], ValueError, "timm has no network of that name; did you"),
+    (MACHINES, "held_out", ["ndf:"], ValueError, "'ndf:' names no model; timm:resnet50 does"),
+    (MACHINES, "views", ["center"], KeyError, "no 'center'; did you mean 'centre'?"),
+    (MACHINES, "similarity", "cos", KeyError, "no 'cos'; did you mean 'cosine'? There"),
+    (MACHINES, "sure", 1.0, ValueError, "1.0: Input should be less than 1"),
+    (MACHINES, "folds", 1, ValueError, "1: Input should be greater than or equal to 2"),
     (ABLATE, "variants", {"a/b": {}}, ValueError, "'a/b' names a folder"),
     (ABLATE, "variants", {"full": {}}, ValueError, "full is the model of `arguments`"),
     (ABLATE, "variants", {"a": None}, ValueError, "a: None: Input should be a valid dictionary"),
@@ -223,7 +237,7 @@ WRONG = [
     (SCORE, "reference", "absent.png", FileNotFoundError, "absent.png is not there"),
     (SCORE, "photo", "data/demo/be.png", FileNotFoundError, "data/demo/be.png is not there"),
     (SCORE, "videos", ["absent.mp4"], FileNotFoundError, "absent.mp4 is not there"),
-    (SCORE, "scorers", ["psrn"], KeyError, "'psrn'; did you mean 'psnr'? There are haarpsi"),
+    (SCORE, "scorers", ["psrn"], KeyError, "'psrn'; did you mean 'psnr'? There are dists, haarpsi"),
     (SCORE, "scorers", ["demo/.."], ValueError, "'..' names a folder"),
     (SCORE, "distortions", ["jpg"], KeyError, "there is no 'jpg'; did you mean 'jpeg'?"),
     (SCORE, "frames", 0, ValueError, "greater than 0"),

@@ -194,6 +194,9 @@ FACTS = {  # images, then low, high and whether higher is better of each label, 
     "ava": (255530, (1, 10, True)),
     "pipal": (200 * 116, (900, 1850, True)),
     "agiqa3k": (2982, (0, 5, True), (0, 5, True)),
+    "miqd_cls": (5000 * 10 * 25, (0, 1, True), (0, 1, True), (0, 1, True)),
+    "miqd_det": (5000 * 10 * 25, (0, 1, True), (0, 1, True), (0, 1, True)),
+    "miqd_ins": (5000 * 10 * 25, (0, 1, True), (0, 1, True), (0, 1, True)),
 }
 
 
@@ -236,6 +239,11 @@ def test_distortions_of_kadid_are_named_as_their_operators():
     names = datasets.describe("kadid10k")["codes"]["distortion"]["type"]
     assert list(names) == [f"{k:02}" for k in range(1, 26)]
     assert {*names.values()} == {*list_distortions("KADID-10k")}
+
+
+def test_distortions_of_miqd_are_named_as_their_operators():
+    names = datasets.describe("miqd_cls")["codes"]["distortion"]["_type"]
+    assert len(names) == 10 and {*names.values()} == {*list_distortions("MIQD-2.5M")}
 
 
 def test_a_table_that_was_not_made_yet_is_asked_for(tmp_path):

@@ -67,6 +67,20 @@ def test_a_column_that_leads_out_of_the_folder_is_refused(tmp_path):
         datasets.load_table("mine", root=tmp_path)
 
 
+def test_a_label_may_be_a_mean_and_may_be_lacking(tmp_path):
+    folder = folder_of(tmp_path, "mine")
+    files = "files: [{file: l.csv, columns: {image: image}}]\n"
+    raw_trees.write(folder, "set.yaml", f"{files}mean_of: [a, b]\ngaps: true\n")
+    raw_trees.write(folder, "l.csv", "image,a,b\nx.png,1,4\ny.png,2,\nz.png,3,3\n")
+    table = datasets.load_table("mine", root=tmp_path)
+    assert list(table.label) == [2.5, 3] and list(table.a) == [1, 3] and list(table.b) == [4, 3]
+    assert table.attrs["notes"] == ["1 of 3 rows are left out, they have no label: y.png"]
+    assert table.attrs["left_out"] == ["data/raw/mine/y.png"]
+    raw_trees.write(folder, "l.csv", "image,a,b,label\nx.png,1,4,2.5\ny.png,2,4,9\n")
+    with pytest.raises(ValueError, match="the mean of a, b says that label of y.png is 3.0, not"):
+        datasets.load_table("mine", root=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "told"),
     [
@@ -154,6 +168,31 @@ def test_a_column_that_leads_out_of_the_folder_is_refused(tmp_path):
             "files: [{file: a.csv}]\nhigher_is_better: false\n",
             ValueError,
             "higher_is_better: false needs low and high",
+        ),
+        (
+            "pattern: '(?P<content>a)'\nfiles: [{file: a.csv, of: content}]\n",
+            ValueError,
+            "of is content, but a.csv has no [*] in its name, or `pattern` no such group; it has c",
+        ),
+        (
+            "files: [{file: '*.csv', of: photo}]\n",
+            ValueError,
+            "of is photo, but [*].csv has no [*] in its name, or `pattern` no such group; it has n",
+        ),
+        (
+            "files: [{file: a.csv}]\nmean_of: [sharp, true]\n",
+            ValueError,
+            "mean_of.1 is True; input should be a valid string",
+        ),
+        (
+            "files: [{file: a.csv}]\nmean_of: [sharp, bright]\n",
+            KeyError,
+            "mine has no column sharp, bright for the mean label; it has image, label",
+        ),
+        (
+            "gaps: true\nlabels: {q: {low: 0}}\n",
+            ValueError,
+            "gaps beside .labels. would be lost",
         ),
         (
             "files: [{file: a.csv}]\nimages: ['{nmae}.png']\n",

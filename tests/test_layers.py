@@ -12,11 +12,12 @@ from conftest import REPOSITORY
 LEVELS = [
     ["__main__"],
     ["apps"],
-    ["figures", "tables", "mmos", "leakage", "ablations", "attention", "study", "training"],
-    ["evaluation", "measuring", "runs"],
+    ["figures", "tables", "leakage", "ablations", "attention", "study", "training"],
+    ["evaluation", "measuring", "runs", "machines"],
     ["loading", "models"],
     ["datasets", "distortions", "pixels"],
-    ["metrics", "full_reference", "stats", "splits", "download", "files", "hints", "parallel"],
+    ["metrics", "full_reference", "mmos", "rejection", "detections"],
+    ["stats", "splits", "download", "files", "hints", "parallel"],
 ]
 ORDER = [name for level in LEVELS for name in level]
 PACKAGE = REPOSITORY / "iqa_core"
@@ -29,7 +30,17 @@ FORBIDDEN = {  # module -> what it must not import at any depth of its files, an
     "stats": ({"torch"}, "statistics are NumPy"),
     "metrics": ({"torch"}, "statistics are NumPy"),
 }
-COMPUTE = {"tables", "datasets", "distortions", "metrics", "stats", "splits", "files"}
+COMPUTE = {
+    "detections",
+    "rejection",
+    "tables",
+    "datasets",
+    "distortions",
+    "metrics",
+    "stats",
+    "splits",
+    "files",
+}
 READS = {  # the whole of what these parts may import
     "tables": COMPUTE,
     "figures": COMPUTE | {"figures", "pixels", "runs"},

@@ -102,8 +102,16 @@ def test_splits_that_do_not_fit_are_refused(tmp_path):
 def test_rotations_outside_their_range_are_refused():
     with pytest.raises(ValueError, match="rotation is 5; it runs from 1 to 4"):
         splits.make_split(small(), "rotation5")
-    with pytest.raises(ValueError, match="7 contents are too few"):
-        splits.make_split(small(7), "rotation1")
+    with pytest.raises(ValueError, match="5 contents are too few"):
+        splits.make_split(small(5), "rotation1")
+
+
+def test_few_contents_validate_on_a_quarter_of_the_others():
+    """13 contents in four parts: 3 or 4 tested, of the others 2 are val; 28 as ever 4."""
+    for contents, val in ((13, 2), (28, 4), (80, 6)):
+        table = small(contents)
+        split = splits.make_split(table, "rotation1").merge(table, on="image")
+        assert split[split.split == "val"].content.nunique() == val
 
 
 def parts_of(table, scheme):

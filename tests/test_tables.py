@@ -29,7 +29,7 @@ def check_rows(table, rows, name, *, inside):
     pd.testing.assert_frame_equal(
         table[columns], expected_table(rows, name, inside=inside), check_dtype=False, atol=1e-6
     )
-    assert set(table.label_kind) == {"" if name == "folder" else "mos"}
+    assert set(table.label_kind) == {datasets.describe(name)["label_kind"]}
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -531,7 +531,7 @@ def test_a_validation_without_a_value_never_becomes_the_best():
         ({"model": 3}, KeyError, "no recipe has 'model'. It has: stages, accumulate"),
         ({"clip": "1e-1"}, ValueError, "clip = '1e-1' .str.* reads 1e-1 as text, write 1.0e-01"),
         ({"random_validation": "false"}, ValueError, "random_validation = 'false' .str.*bool"),
-        ({"validate_every": 2.5}, ValueError, "validate_every = 2.5"),
+        ({"patience": 2.5}, ValueError, "patience = 2.5"),
         ({"backbone_parts": "backbone"}, ValueError, "backbone_parts = 'backbone'"),
         ({"stages": [1, 2]}, ValueError, "stages are .1, 2., 3 epochs together, but epochs is 6"),
     ],

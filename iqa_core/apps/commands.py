@@ -11,6 +11,7 @@ import typer
 
 from iqa_core.apps import (
     data_commands,
+    label_commands,
     run_commands,
     score_commands,
     video_commands,
@@ -23,6 +24,7 @@ app = verbs_below(
     weights=weight_commands.group,
     data=data_commands.group,
     runs=run_commands.group,
+    labels=label_commands.group,
     video=video_commands.group,
 )
 

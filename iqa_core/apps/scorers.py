@@ -14,7 +14,7 @@ import numpy as np
 
 from iqa_core import __version__
 from iqa_core.files import file_hash, project_root, read_json
-from iqa_core.full_reference import REGISTRY, fr_measure, list_measures
+from iqa_core.full_reference import REGISTRY, absent, fr_measure, list_measures, weights_file
 from iqa_core.hints import nearest
 from iqa_core.models import grids, published
 
@@ -159,7 +159,9 @@ def _with_task(name, task, metric_type):
 
 
 def _measure(name):
-    measure = REGISTRY[name]
+    if why := absent(name):
+        raise FileNotFoundError(f"{name} cannot score here: {why}")
+    measure, file = REGISTRY[name], weights_file(name)
     better = measure.higher_is_better
     ends = (None, measure.identity) if better else (measure.identity, None)
     facts = {
@@ -175,7 +177,7 @@ def _measure(name):
         "crops": "the whole image",
         "scale": "predicted",
         "precision": "fp32",
-        "weights": None,
+        "weights": file and file.name,  # which holds the first digits of its hash
         "caution": None,
         "iqa_core": __version__,
     }

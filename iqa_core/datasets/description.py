@@ -65,8 +65,10 @@ class LabelFile(Keys):
     decimal: str = "."  # a comma where a file is written so
     sheet: str | int = 0
     fill: dict[str, str] = {}  # column: value for every image of this file
-    # what it is joined by, where it has an `image`: that, or the content that `pattern` finds in it
+    # what it is joined by, where it has an `image`: that, or a named group of `pattern`, as content
     by: str = "image"
+    # the named group that * in the file's name stands for; it may list no images of another
+    of: str = ""
     optional: bool = False
 
 
@@ -80,6 +82,9 @@ class Label(Keys):
     # share of labels that may lie outside low..high, because they do as published
     outside: float = 0
     std: str = ""  # column of the standard deviation in the same units
+    # columns that it is the mean of, empty where one of them is; all stay, whichever is the label
+    mean_of: list[str] = []
+    gaps: bool = False  # true: rows that lack it are left out, and counted in a note
 
 
 class Description(Label):
@@ -97,7 +102,8 @@ class Description(Label):
     reference: Place = ""
     # no split may divide it; none: the named group `content`, else the reference, else the image
     content: Template = ""
-    # regular expression on `image`, letter case ignored; its named groups become columns
+    # regular expression on `image`, letter case ignored; its named groups become columns, those
+    # that begin with _ for the keys here alone; a group `image` takes the place of what was told
     pattern: Groups = ""
     codes: dict[str, dict[str, dict[str, str]]] = {}  # new column: {from column: {code: word}}
     # distortion: rows, in the file's order; `number` counts within a distortion from 1
@@ -131,6 +137,13 @@ class Description(Label):
             raise ValueError(
                 f"votes is {self.votes}, which is no label; there is {', '.join(self.choices())}"
             )
+        groups = re.compile(self.pattern).groupindex
+        for file in self.files:
+            if file.of and ("*" not in file.file.rpartition("/")[2] or file.of not in groups):
+                raise ValueError(
+                    f"of is {file.of}, but {file.file} has no * in its name, or `pattern` no such "
+                    f"group; it has {', '.join(groups) or 'none'}"
+                )
         return self
 
     def choices(self) -> dict[str, Label]:

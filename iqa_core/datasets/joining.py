@@ -5,6 +5,7 @@ say the same.
 import posixpath
 import re
 
+import numpy as np
 import pandas as pd
 
 from .readers import read_labels
@@ -39,6 +40,9 @@ def joined(facts, files, notes):
             for path, part in zip(paths, parts, strict=True):
                 part["folder"] = path.parent.relative_to(files.folder).as_posix()
         part = pd.concat(parts, ignore_index=True).assign(**file.fill)
+        if file.of:
+            names = [path.name for path, rows in zip(paths, parts, strict=True) for _ in rows.index]
+            _check_owner(part, names, file, facts.pattern)
         table = part if table is None else _join(table, part[gives], file, facts.pattern, notes)
     if table is None:
         raise FileNotFoundError(f"{' or '.join(file.file for file in facts.files)} is missing")
@@ -50,8 +54,8 @@ def _join(table, part, file, pattern, notes):
     agree.
     """
     if "image" in part and "image" in table:
-        keys = named_groups(pattern, table.image).get(file.by, table.image)
-        part_keys = named_groups(pattern, part.image).get(file.by, part.image)
+        keys = _named_group(pattern, table.image, file.by)
+        part_keys = _named_group(pattern, part.image, file.by)
         if part_keys.duplicated().any():
             twice = part_keys[part_keys.duplicated()].iloc[0]
             raise ValueError(f"{file.file} lists {twice} twice; keep one row an image")
@@ -60,7 +64,8 @@ def _join(table, part, file, pattern, notes):
             f"{len(strangers)} of {len(part)} images of {file.file} are in no label file before "
             f"it: {', '.join(strangers[:3])}"
         )
-        if len(strangers) > len(part) / 2:
+        # a list of originals may name many of which nothing is here
+        if len(strangers) > len(part) / 2 and file.by == "image":
             raise ValueError(f"{note}; is it the file of another set?")
         if len(strangers):
             notes.append(note)
@@ -112,16 +117,47 @@ def check_agreement(table, column, others, source):
         )
 
 
+def _check_owner(part, names, file, pattern):
+    """ValueError where an image belongs to another original than the file that lists it; `names`:
+    the file's, for each row.
+    """
+    before, _, after = posixpath.basename(file.file).partition("*")
+    owners = [name[len(before) : len(name) - len(after)].lower() for name in names]
+    found = _named_group(pattern, part.image, file.of)
+    wrong = found.notna() & (found.str.lower() != pd.Series(owners, part.index))
+    if wrong.any():
+        row = wrong.idxmax()
+        raise ValueError(
+            f"{names[row]} lists {part.image[row]}, an image of {found[row]} ({wrong.sum()} such "
+            f"rows); fetch it again, or move the rows into the file of {found[row]}"
+        )
+
+
 def named_groups(pattern, images):
     """The named groups of a regular expression in file names; NaN where it is not found, a content
     in lower case.
     """
-    matches = [re.search(pattern, image, re.IGNORECASE) for image in images]
-    groups = [match.groupdict("") if match else {} for match in matches]
-    found = pd.DataFrame(groups, images.index, dtype=object)
+    pattern = re.compile(pattern, re.IGNORECASE)
+    numbers = pattern.groupindex.values()
+    lacking = (np.nan,) * len(numbers)
+    rows = []
+    for match in map(pattern.search, images):
+        rows.append([match[number] or "" for number in numbers] if match else lacking)
+    found = pd.DataFrame(rows, images.index, columns=[*pattern.groupindex], dtype=object)
     if "content" in found:
         found["content"] = found.content.str.lower()
     return found
+
+
+def _named_group(pattern, images, name):
+    """One group as of `named_groups`, or the images themselves where the pattern has no such."""
+    pattern = re.compile(pattern, re.IGNORECASE)
+    if name not in pattern.groupindex:
+        return images
+    matches = map(pattern.search, images)
+    found = [match[name] or "" if match else np.nan for match in matches]
+    found = pd.Series(found, images.index, dtype=object)
+    return found.str.lower() if name == "content" else found
 
 
 def filled_up(table, column, value):

@@ -35,7 +35,9 @@ CONTRACT = [
     "content",
     "official_split",
 ]
-NUMBERS = r"label_std|label\d*|level2?"  # columns that hold numbers, whatever the set
+NUMBERS = (
+    r"label_std|label\d*|level2?|background_level"  # columns that hold numbers, whatever the set
+)
 
 
 class Files:
@@ -48,7 +50,9 @@ class Files:
     def __init__(self, folder: Path):
         self.folder = folder
         self.paths = []
-        self.ends = {}  # end of a path, as `_name` makes it: all paths that have it
+        # what was asked for, kept: a million files are not gone through twice for the same
+        self._ends = {}  # number of names at the end of a path: these, as `_name` -> all such paths
+        self._fits = {}  # pattern with *: the paths of `match`, and of `deeper`
         seen = set()
         for base, folders, names in os.walk(folder, followlinks=True):
             real = os.path.realpath(base)
@@ -61,10 +65,18 @@ class Files:
             for name in names:
                 if not name.startswith("."):
                     self.paths.append((inside / name).as_posix())
-        for path in self.paths:
-            parts = _name(path).split("/")
-            for start in range(len(parts)):
-                self.ends.setdefault("/".join(parts[start:]), []).append(path)
+
+    def _ending_as(self, wanted):
+        """All paths whose last names are those of `wanted`, as `_name` makes them."""
+        wanted = _name(wanted)
+        count = wanted.count("/") + 1
+        if count not in self._ends:
+            self._ends[count] = ends = {}
+            for path in self.paths:
+                names = _name(path).rsplit("/", count)
+                if len(names) >= count:
+                    ends.setdefault("/".join(names[-count:]), []).append(path)
+        return self._ends[count].get(wanted, [])
 
     def pictures(self) -> list[str]:
         """Paths of all pictures of a kind that is read, by their endings, sorted."""
@@ -90,7 +102,7 @@ class Files:
 
         `under`: the folder that `wanted` is to begin at, "" for the set's own.
         """
-        ends = self.ends.get(_name(wanted), [])
+        ends = self._ending_as(wanted)
         if under is not None:
             ends = [path for path in ends if above(path, wanted) == under]
         if not ends:
@@ -125,7 +137,7 @@ class Files:
     def _share_files(self, wanted, folders):
         """Whether a wanted file lies in more than one of the folders."""
         for path in wanted:
-            places = {above(place, path) for place in self.ends.get(_name(path), [])}
+            places = {above(place, path) for place in self._ending_as(path)}
             if len(places & folders.keys()) > 1:
                 return True
         return False
@@ -144,11 +156,13 @@ class Files:
         return self._by_depth(pattern)[1] if "*" in pattern else []
 
     def _by_depth(self, pattern):
-        pattern = _name(f"*/{pattern}")
-        fits = [path for path in self.paths if fnmatch.fnmatchcase(f"/{_name(path)}", pattern)]
-        least = min((path.count("/") for path in fits), default=0)
-        near = sorted(path for path in fits if path.count("/") == least)
-        return near, sorted({*fits} - {*near})
+        if pattern not in self._fits:
+            wanted = re.compile(fnmatch.translate(_name(f"*/{pattern}")))
+            fits = [path for path in self.paths if wanted.match(f"/{_name(path)}")]
+            least = min((path.count("/") for path in fits), default=0)
+            near = sorted(path for path in fits if path.count("/") == least)
+            self._fits[pattern] = near, sorted({*fits} - {*near})
+        return self._fits[pattern]
 
 
 def composed(text: str) -> str:

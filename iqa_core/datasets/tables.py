@@ -48,15 +48,22 @@ def build_table(
     table = _named(table, facts, name, notes)
     places = _placed(table, facts, files, root, name, notes)
     kept = _kept(table, facts, name, notes)
-    table = table[kept].reset_index(drop=True)
+    left_out = [*places.image[~kept]]
+    table, places = table[kept].reset_index(drop=True), places[kept].reset_index(drop=True)
     if label and facts.files:
         _vote(table, facts, name)
+        _average(table, facts, name)
+        kept = _with_label(table, facts, label, name, notes)
+        left_out += [*places.image[~kept]]
+        table, places = table[kept].reset_index(drop=True), places[kept].reset_index(drop=True)
         table = _labelled(table, facts, label, name, notes)
         table["label_kind"] = filled_up(table, "label_kind", facts.label_kind)
     else:
         unread = [] if label else [c for c in table if re.fullmatch(NUMBERS, c)]
         table = table.drop(columns=unread).assign(label=np.nan, label_kind="")
-    table = table.assign(**places[kept].reset_index(drop=True))
+    table = table.assign(**places)
+    unwanted = [group for group in re.compile(facts.pattern).groupindex if group.startswith("_")]
+    table = table.drop(columns=unwanted)
     further = [column for column in table if column not in CONTRACT]
     for column in further:  # kept: as numbers where all are, else as text
         values = pd.to_numeric(table[column], errors="coerce")
@@ -70,7 +77,7 @@ def build_table(
     table[texts] = table[texts].astype(str)
     for column in ("reference", "distortion", "distortion2"):
         table[column] = table[column].where(table[column] != "", np.nan)
-    table.attrs.update(notes=notes, left_out=[*places.image[~kept]])
+    table.attrs.update(notes=notes, left_out=left_out)
     return table
 
 
@@ -157,7 +164,7 @@ def _named(table, facts, name, notes):
                 continue  # of an optional file
             _need([source], table, name, f"codes of {new}")
             by_code = {code.lower(): word for code, word in words.items()}
-            mapped = table[source].str.lower().map({**by_code, "": ""})
+            mapped = table[source].str.lower().map({"": "", **by_code})
             if mapped.isna().any():
                 row = mapped.isna().idxmax()
                 where = table.image[row] if "image" in table else f"row {row + 1}"
@@ -192,6 +199,48 @@ def _vote(table, facts, name):
         table[std] = spread
 
 
+def _averaged(facts):
+    """Names of the labels that are means, and of the columns that they are means of."""
+    means = [[label, *chosen.mean_of] for label, chosen in facts.choices().items()]
+    return {column for mean in means if len(mean) > 1 for column in mean}
+
+
+def _average(table, facts, name):
+    """The labels that are means of columns, NaN where one of these is empty."""
+    choices = facts.choices()
+    for column in sorted(_averaged(facts) & {*table}):
+        table[column] = numbers(table, column, name, empty=True)
+        if column in choices:
+            _check_range(table, table[column], column, choices[column], name, notes=[])
+    for label, chosen in choices.items():
+        if not chosen.mean_of:
+            continue
+        _need(chosen.mean_of, table, name, f"the mean {label}")
+        mean = table[chosen.mean_of].mean(axis=1, skipna=False)
+        if label in table:
+            check_agreement(table, label, mean, f"{name}: the mean of {', '.join(chosen.mean_of)}")
+        table[label] = mean
+
+
+def _with_label(table, facts, label, name, notes):
+    """Which rows have the label, where some may lack it; all of them where none may."""
+    kept = pd.Series(True, table.index)
+    if not facts.choices()[label].gaps or label not in table:
+        return kept
+    kept = table[label].notna() & (table[label] != "")
+    if not kept.any():
+        raise ValueError(
+            f"{name}: none of {len(table)} rows has the label {label}; there is "
+            f"{', '.join(facts.choices())}"
+        )
+    if not kept.all():
+        some = ", ".join(table.image[~kept][:3])
+        notes.append(
+            f"{(~kept).sum()} of {len(table)} rows are left out, they have no {label}: {some}"
+        )
+    return kept
+
+
 def _labelled(table, facts, label, name, notes):
     chosen = facts.choices()[label]
     if label not in table:
@@ -200,25 +249,13 @@ def _labelled(table, facts, label, name, notes):
             f"{wanted or 'a label file with it'}, which gives the label {label}, is missing"
         )
     spare = {"label", "label_std"} - {label, chosen.std}
-    table = table.drop(columns=[column for column in spare if column in table]).rename(
-        columns={label: "label", chosen.std: "label_std"}
-    )
+    table = table.drop(columns=[column for column in spare if column in table])
+    if label in _averaged(facts):  # the others are chosen among later
+        table["label"] = table[label]
+    table = table.rename(columns={label: "label"} if "label" not in table else {})
+    table = table.rename(columns={chosen.std: "label_std"})
     values = numbers(table, "label", name, empty=False)
-    if chosen.low is not None and chosen.high is not None:
-        slack = 1e-6 * (chosen.high - chosen.low)
-        out = ~values.between(chosen.low - slack, chosen.high + slack)
-        scale = f"{chosen.low:g} to {chosen.high:g} {chosen.units}".rstrip()
-        note = f"{out.sum()} of {len(table)} labels lie outside {scale}"
-        if out.mean() > chosen.outside:
-            share = math.ceil(100 * out.mean()) / 100
-            raise ValueError(
-                f"{name}: label of {table.image[out].iloc[0]} is {values[out].iloc[0]:g}; {note}: "
-                f"another column, or another scale? All run from {values.min():g} to "
-                f"{values.max():g}; low and high are the scale's ends, `outside: {share:g}` lets "
-                f"as many lie beyond"
-            )
-        if chosen.outside:
-            notes.append(f"{note}; they run from {values.min():g} to {values.max():g}")
+    _check_range(table, values, "label", chosen, name, notes)
     if not chosen.higher_is_better:
         if chosen.low is None or chosen.high is None:
             raise ValueError(
@@ -231,6 +268,28 @@ def _labelled(table, facts, label, name, notes):
             f"{chosen.high:g} - published"
         )
     return table.assign(label=values)
+
+
+def _check_range(table, values, column, chosen, name, notes):
+    """ValueError where more than the known share of a label's values lie outside its scale; a note
+    on those that may. NaN lies nowhere.
+    """
+    if chosen.low is None or chosen.high is None:
+        return
+    slack = 1e-6 * (chosen.high - chosen.low)
+    out = (values < chosen.low - slack) | (values > chosen.high + slack)
+    scale = f"{chosen.low:g} to {chosen.high:g} {chosen.units}".rstrip()
+    note = f"{out.sum()} of {len(table)} labels lie outside {scale}"
+    if out.mean() > chosen.outside:
+        share = math.ceil(100 * out.mean()) / 100
+        raise ValueError(
+            f"{name}: {column} of {table.image[out].iloc[0]} is {values[out].iloc[0]:g}; {note}: "
+            f"another column, or another scale? All run from {values.min():g} to "
+            f"{values.max():g}; low and high are the scale's ends, `outside: {share:g}` lets "
+            f"as many lie beyond"
+        )
+    if chosen.outside:
+        notes.append(f"{note}; they run from {values.min():g} to {values.max():g}")
 
 
 def _split(table, facts, name):

@@ -94,12 +94,12 @@ def image_grid(table: pd.DataFrame, *, root: Path, columns: int = 6):
 @figure
 def distortion_levels(table: pd.DataFrame, *, root: Path):
     """One row a distortion type, columns its levels from the lowest to the highest, five quantiles
-    where there are more; of the images with that distortion alone, and from one content where it
-    has all; under each its level and label. Where levels are not known, from the highest label to
-    the lowest.
+    where there are more; of the images with that distortion alone, whole images first where some
+    have a background of another level, and from one content where it has all; under each its level
+    and label. Where levels are not known, from the highest label to the lowest.
 
-    table   columns image, label, distortion, level, and optionally distortion2, content; at least
-            one row with a distortion alone, else ValueError
+    table   columns image, label, distortion, level, and optionally distortion2, background_level,
+            content; at least one row with a distortion alone, else ValueError
     root    the folder that images are named from
     """
     alone = table[table.distortion.notna() & (table.distortion != "")]
@@ -124,13 +124,16 @@ def distortion_levels(table: pd.DataFrame, *, root: Path):
 
 
 def _five_levels(rows):
-    """At most five rows of rising level, of the first content among those of one level; of falling
-    label without levels.
+    """At most five rows of rising level, of those of one level whole images first, then the first
+    content; of falling label without levels.
     """
     if rows.level.isna().all():
         rows = rows.sort_values("label", ascending=False)
     else:
         rows = rows.sort_values("content", kind="stable") if "content" in rows else rows
+        if "background_level" in rows:
+            apart = rows.background_level.notna() & (rows.background_level != rows.level)
+            rows = rows.loc[apart.sort_values(kind="stable").index]
         rows = rows.drop_duplicates("level").sort_values("level")
     return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, 5).round().astype(int))]
 

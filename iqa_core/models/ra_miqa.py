@@ -6,10 +6,10 @@ arXiv 2508.19850; code github.com/SYSU-Video/MIQA (MIT). "Region-aware" uses no 
 predicted or read. The second encoder is frozen, its last map is averaged over all places, and that
 one vector is all it says.
 
-The code is followed, as its weights are: the region token starts from the pretrained position of
-the class token and the class token from noise, and the base's own position table stays beside the
-new one and learns nothing. One difference: the code leaves the frozen encoder's drop path of .1
-active in training; here it is in evaluation mode always.
+The code is followed, as its weights are: the base's own position table stays beside the new one
+and learns nothing. Two of its slips are switches, off unless asked for: the region token starts
+from the pretrained position of the class token, and the class token from noise
+(`swapped_positions`); the frozen encoder drops paths in training (`region_drop_path`, there .1).
 """
 
 import logging
@@ -22,7 +22,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from . import Contract, published
-from .arguments import TimmName, TransformerName
+from .arguments import Chance, TimmName, TransformerName
 from .layers import Normalise, no_autocast
 from .pyramid import timm_model
 
@@ -49,7 +49,10 @@ TEST_KWARGS = [
 TEST_SWITCHES = {
     "backbone": {"backbone": "vit_small_patch32_224"},
     "region": {"region": "resnet18"},
+    "swapped_positions": {"swapped_positions": True},
+    "region_drop_path": {"region_drop_path": 0.5},
 }
+AT_THE_START = ("swapped_positions",)  # arguments that change the first weights alone
 PUBLISHED = (  # published state-dict key -> ours; the region encoder's are mmsegmentation's
     (r"^base_model\.", "backbone."),
     (r"^mask_encoder\.patch_embed\.projection\.", "region.patch_embed.proj."),
@@ -69,14 +72,18 @@ def build(
     backbone: TransformerName = "vit_small_patch16_224.augreg_in21k_ft_in1k",
     region: Literal["sere_vit_small"] | TimmName = "sere_vit_small",
     pretrained: bool = True,
+    swapped_positions: bool = False,
+    region_drop_path: Chance = 0.0,
 ) -> nn.Module:
     """RA-MIQA; as published 43,851,649 parameters, of which 21,665,664 are frozen.
 
     `backbone`: a timm vision transformer with one class token. `region`: SERE's ViT-S/16, or any
     timm model that gives feature maps. `pretrained` takes weights for both, SERE's from its
-    published file (FileNotFoundError telling where to put it).
+    published file (FileNotFoundError telling where to put it). `swapped_positions` and
+    `region_drop_path`, from 0 to below 1: slips of the published training, which matter to no
+    finished weights.
     """
-    return RAMIQA(backbone, region, pretrained)
+    return RAMIQA(backbone, region, pretrained, swapped_positions, region_drop_path)
 
 
 class RAMIQA(nn.Module):
@@ -84,7 +91,14 @@ class RAMIQA(nn.Module):
     machine that looks.
     """
 
-    def __init__(self, backbone: str, region: str, pretrained: bool):
+    def __init__(
+        self,
+        backbone: str,
+        region: str,
+        pretrained: bool,
+        swapped_positions: bool,
+        region_drop_path: float,
+    ):
         super().__init__()
         source = "github.com/SYSU-Video/MIQA: shorter side 288, centre crops of 224 and of 288"
         units = "MMOS, though nothing bounds them"
@@ -98,12 +112,14 @@ class RAMIQA(nn.Module):
             low=0.0,
             high=1.0,
         )
-        self.region, self.backbone = _region(region, pretrained), _base(backbone, pretrained)
+        self.region = _region(region, pretrained, region_drop_path)
+        self.backbone = _base(backbone, pretrained)
         width, seen = self.backbone.embed_dim, self.region.feature_info[-1]["num_chs"]
         self.project = nn.Sequential(nn.Linear(seen, width), nn.LayerNorm(width), nn.GELU())
         places = self.backbone.pos_embed.detach()
         noise = 0.02 * torch.randn(1, 1, width)
-        self.pos_embed = nn.Parameter(torch.cat([places[:, :1], noise, places[:, 1:]], dim=1))
+        first = [places[:, :1], noise] if swapped_positions else [noise, places[:, :1]]
+        self.pos_embed = nn.Parameter(torch.cat([*first, places[:, 1:]], dim=1))
         self.regress = nn.Sequential(
             nn.Linear(2 * width, width), nn.GELU(), nn.Dropout(0.2), nn.Linear(width, 1)
         )
@@ -115,6 +131,9 @@ class RAMIQA(nn.Module):
     def train(self, mode: bool = True):
         super().train(mode)
         self.region.eval()
+        for module in self.region.modules():
+            if isinstance(module, timm.layers.DropPath):
+                module.train(mode)
         return self
 
     def forward(self, view: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
@@ -156,9 +175,14 @@ class SereViT(VisionTransformer):
     without antialiasing.
     """
 
-    def __init__(self):
+    def __init__(self, drop_path: float):
         super().__init__(
-            img_size=224, embed_dim=384, num_heads=6, num_classes=0, dynamic_img_size=True
+            img_size=224,
+            embed_dim=384,
+            num_heads=6,
+            num_classes=0,
+            dynamic_img_size=True,
+            drop_path_rate=drop_path,
         )
         self.default_cfg = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
 
@@ -193,16 +217,17 @@ def _base(name, pretrained):
     return vit
 
 
-def _region(name, pretrained):
+def _region(name, pretrained, drop_path):
     if name == SERE:
-        encoder = SereViT()
+        encoder = SereViT(drop_path)
         if pretrained:
             _load_sere(encoder)
         return encoder.requires_grad_(False)
     if not timm.is_model(name):
         raise ValueError(f"region is {name!r}; it is {SERE!r} or a model of timm")
     sized = {"img_size": CONTEXT} if timm.get_pretrained_cfg(name).fixed_input_size else {}
-    encoder = timm_model(name, pretrained=pretrained, num_classes=0, **sized)
+    dropping = {"drop_path_rate": drop_path} if drop_path else {}
+    encoder = timm_model(name, pretrained=pretrained, num_classes=0, **sized, **dropping)
     if not hasattr(encoder, "forward_intermediates"):
         raise ValueError(
             f"region is {name!r}, from which timm gives no feature maps; 'resnet50' is one that "

@@ -11,7 +11,7 @@ import glob
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple, get_type_hints
+from typing import Annotated, NamedTuple, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
@@ -19,8 +19,10 @@ from iqa_core.datasets import label_names, module_of
 from iqa_core.files import read_json
 from iqa_core.full_reference import list_measures
 from iqa_core.hints import nearest
+from iqa_core.machines import KINDS, VIEWS
+from iqa_core.mmos import Similarity
 from iqa_core.models import Contract, grids, list_models, published
-from iqa_core.models.arguments import POOLED_CROP, arguments_of, wanted_for_frozen_crops
+from iqa_core.models.arguments import POOLED_CROP, TimmName, arguments_of, wanted_for_frozen_crops
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 from iqa_core.runs.variants import CHANGEABLE, merged
 from iqa_core.splits import check_scheme
@@ -223,8 +225,11 @@ def _images(file):
 
 
 def _resize(value, context):
-    if len(value) not in (0, 2) or min(value, default=1) < 1:
-        raise ValueError(f"{value}: height and width are wanted, pixels; or [], images as they are")
+    if len(value) > 2 or min(value, default=1) < 1:
+        raise ValueError(
+            f"{value}: height and width are wanted, or the shorter side, pixels; or [], images as "
+            "they are"
+        )
 
 
 def _arguments(value, context):
@@ -360,6 +365,15 @@ def _scorer(value, context):
     _is_one_of(value, [*list_measures(), *shipped, *weights])
 
 
+def _machine(value, context):
+    kind, _, name = value.partition(":")
+    _is_one_of(kind, KINDS)
+    if kind == "timm":
+        _fits(name, TimmName)
+    elif not name:
+        raise ValueError(f"{value!r} names no model; timm:resnet50 does")
+
+
 def _operator(value, context):
     from iqa_core.distortions import list_distortions  # two seconds, for who needs it
 
@@ -387,7 +401,14 @@ CHECKS = {
     "seed": _of(NonNegativeInt),
     "seeds": _seeds,
     "measures": _each(lambda value, context: _is_one_of(value, list_measures())),
+    "panel": _each(_machine),
+    "held_out": _each(_machine),
+    "views": _each(lambda value, context: _is_one_of(value, VIEWS)),
+    "similarity": lambda value, context: _is_one_of(value, get_args(Similarity)),
+    "sure": _of(Annotated[float, Field(ge=0, lt=1)]),
+    "folds": _of(Annotated[int, Field(ge=2)]),
     "scale_label": _column,
+    "target": _column,
     "select_by": _column,
     "monitor": _each(_other_set),
     "start_from": _each(_run),

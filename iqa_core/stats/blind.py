@@ -1,7 +1,8 @@
 """What a rule earns that sees no pixel, and what only looking at the picture can earn.
 
 Both need the version of an image, what was done to its photograph: the type and level of one
-distortion or two. The second needs a crossed design, all contents in the same versions.
+distortion or two, and the level of the background where that differs. The second needs a crossed
+design, all contents in the same versions.
 """
 
 import math
@@ -23,11 +24,11 @@ PERMUTATIONS = 10_000  # of contents, where all of them are more than that
 
 
 def versions(table: pd.DataFrame) -> pd.Series:
-    """The version of each row of `table` as text, "blur at 3" or "blur at 3, jpeg at 2"; "" for a
-    pristine image.
+    """The version of each row of `table` as text, "blur at 3", "blur at 3, jpeg at 2" or, where the
+    background has another level, "blur at 3, background at 1"; "" for a pristine image.
 
-    table   columns distortion, level; optional distortion2, level2. A type of which no level is
-            known is a version by itself.
+    table   columns distortion, level; optional distortion2, level2, background_level. A type of
+            which no level is known is a version by itself.
 
     Errors: ValueError for a row with a distortion and no level, where its type has levels.
     """
@@ -45,6 +46,10 @@ def versions(table: pd.DataFrame) -> pd.Series:
                 f"{name.iloc[lost[0]]!r} in row {lost[0]}: give its severity, or no distortion"
             )
         text = name + level.map(lambda value: "" if np.isnan(value) else f" at {value:.9g}")
+        if not suffix and "background_level" in table:
+            background = pd.to_numeric(table["background_level"])
+            apart = background.notna() & (background != level)
+            text += background.map(", background at {:.9g}".format).where(apart, "")
         text = text.where(name != "", "")
         names += text.where((text == "") | (names == ""), ", " + text)
     return names

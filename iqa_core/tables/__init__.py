@@ -2,8 +2,8 @@
 
 `agreement`: every method on the same test images; `text`: the same for people; `variants`: what a
 model's parts earn over several trainings; `transfer`: trained here, tested there; `images`: small
-tables of a set's images; `statement`: what a table's numbers are of; `files`: runs read side by
-side, a table as CSV and LaTeX."""
+tables of a set's images; `machines`: what predicts how vision models suffer; `statement`: what a
+table's numbers are of; `files`: runs read side by side, a table as CSV and LaTeX."""
 
 import lazy_loader
 
@@ -14,6 +14,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cells",
         "files",
         "images",
+        "machines",
+        "reported",
         "statement",
         "text",
         "trainings",
@@ -32,6 +34,18 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "label_name",
             "mean_stage_weights",
         ],
+        "machines": [
+            "apart",
+            "by_machine",
+            "for_machines",
+            "machine_agreement",
+            "machine_counts",
+            "machines_of",
+            "readable_machines",
+            "reject_curves",
+            "thresholds",
+        ],
+        "reported": ["identity", "measured_cells", "miqa_reported", "reported_and_measured"],
         "statement": ["shown", "stated"],
         "text": ["readable", "results_caption", "results_tex", "verdicts"],
         "transfer": ["blind_predictions", "on_left_out", "on_other_sets", "transfers"],

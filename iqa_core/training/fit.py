@@ -181,7 +181,7 @@ def _row(training: Training, step: int, losses: list, rows: list[dict]) -> dict:
     row = {"epoch": -(-step // len(training.batches)), "step": step, "train_loss": loss}
     row["train_l1"] = error * training.model.contract.scale
     row |= validate(training, step)
-    row["backbone_lr"], row["head_lr"] = (g["lr"] for g in training.optimizer.param_groups)
+    row["backbone_lr"], row["head_lr"] = (g["lr"] for g in training.optimizer.param_groups[:2])
     row["seconds"] = 0.0  # has its place here
     final = recipe.stage(row["epoch"] - 1) == objective.stages - 1
     row["best"] = final and _better(row, rows, column(recipe.select), "best")

@@ -20,7 +20,10 @@ def opening(training) -> str:
 
 
 def _model(model, recipe, groups):
-    slow, fast = (sum(p.numel() for p in group["params"] if p.requires_grad) for group in groups)
+    counts = {True: 0, False: 0}
+    for group in groups:
+        counts[group["head"]] += sum(p.numel() for p in group["params"] if p.requires_grad)
+    slow, fast = counts[False], counts[True]
     fixed = sum(p.numel() for p in model.parameters()) - slow - fast
     learning = f"{fast:,} parameters learn at {recipe.head_lr:g}"
     if slow:

@@ -204,8 +204,8 @@ def backbone_of(model: nn.Module, recipe: Recipe) -> list[str]:
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """Two parameter groups, the backbone's parts and the rest, with their rates
-    and decays. KeyError for a part that the model does not have.
+    """Parameter groups with their rates and decays: the backbone's parts, the rest; and where
+    vectors do not decay, the vectors of both. KeyError for a part that the model does not have.
     """
     names = backbone_of(model, recipe)
     unknown = [name for name in names if not isinstance(getattr(model, name, None), nn.Module)]
@@ -221,9 +221,20 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
     head = [p for p in model.parameters() if id(p) not in inside]
     decay = recipe.backbone_weight_decay
     decay = recipe.weight_decay if decay is None else decay
+    groups = [
+        {"params": backbone, "lr": recipe.backbone_lr, "weight_decay": decay, "head": False},
+        {"params": head, "lr": recipe.head_lr, "weight_decay": recipe.weight_decay, "head": True},
+    ]
+    if recipe.decay_vectors:
+        return groups
+    vectors = [[p for p in group["params"] if p.ndim <= 1] for group in groups]
+    matrices = [[p for p in group["params"] if p.ndim > 1] for group in groups]
     return [
-        {"params": backbone, "lr": recipe.backbone_lr, "weight_decay": decay},
-        {"params": head, "lr": recipe.head_lr, "weight_decay": recipe.weight_decay},
+        *(group | {"params": some} for group, some in zip(groups, matrices, strict=True)),
+        *(
+            group | {"params": some, "weight_decay": 0.0}
+            for group, some in zip(groups, vectors, strict=True)
+        ),
     ]
 
 
@@ -236,7 +247,7 @@ def idle_parameters(
     learning = {id(p) for p in objective.learns(model, recipe.stage(epoch))}
     idle = [p for p in model.parameters() if id(p) not in learning]
     if recipe.exhausted_filter and epoch > 0:
-        idle += groups[1]["params"]
+        idle += [p for group in groups if group["head"] for p in group["params"]]
     return idle
 
 

@@ -55,10 +55,11 @@ class Recipe(BaseModel):
     head_lr: NonNegativeFloat  # peak rate of all others
     weight_decay: NonNegativeFloat
     backbone_weight_decay: NonNegativeFloat | None = None  # None: weight_decay
+    decay_vectors: bool = True  # false: biases and norms, with one dimension, do not decay
     backbone_parts: list[str] | None = None  # None: those that the model's objective names
     # `schedules` has each rule and its source
     schedule: Literal[
-        "cosine", "constant", "step", "smart", "smart_resnet", "hyperiqa", "maniqa"
+        "cosine", "constant", "step", "smart", "smart_resnet", "hyperiqa", "maniqa", "miqa"
     ] = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1)  # fraction of all steps, of the first three schedules
     decay_epochs: PositiveInt = 6  # of schedule step: epochs from one tenth to the next
@@ -67,7 +68,7 @@ class Recipe(BaseModel):
     exhausted_filter: bool = False  # HyperIQA's code: the head learns in the first epoch only
 
     # ---- how it is watched and chosen
-    validate_every: PositiveInt = 1  # epochs between two rows
+    validate_every: PositiveFloat = 1  # epochs between two rows; 0.5: two an epoch
     validate_steps: PositiveInt | None = None  # in place of that: steps between two rows
     random_validation: bool = False  # crops at random places, new ones in every row
     patience: PositiveInt | None = None  # rows without a better one that end the training

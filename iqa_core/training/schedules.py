@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+MIQA_START, MIQA_END = 5e-6, 1e-8  # absolute, as its flags have them
 SMART_ETA_MIN = 1e-6  # absolute: above the backbone's own rate of 5e-7, which therefore rises
 
 
@@ -30,7 +31,9 @@ def learning_rate(
     smart_resnet: both a tenth from epoch 8, a hundredth from 14 (the ResNet-50 solver of
     github.com/cny123222/Perceptual-IQA-CS3324, on 24 December 2025). maniqa: a cosine meant for 50
     epochs but taken by steps, so it swings to 0 and back every 100 steps
-    (github.com/IIGROUP/MANIQA). KeyError for an unknown name.
+    (github.com/IIGROUP/MANIQA). miqa: made for a warm-up from 5e-6 over the first epoch and a
+    cosine to 1e-8, but counted an epoch ahead, so that one step is at 5e-6, no other is warmed up,
+    and the last epoch is at 1e-8 (github.com/SYSU-Video/MIQA). KeyError for an unknown name.
     """
     if name not in SCHEDULES:
         raise KeyError(f"no schedule {name!r}; there are {', '.join(SCHEDULES)}")
@@ -78,6 +81,16 @@ def maniqa(base, place, **_):
     return base * (1 + np.cos(np.pi * place.step / 50)) / 2
 
 
+def miqa(base, place, **_):
+    if place.step == 0:
+        return MIQA_START
+    ahead = place.steps / place.epochs + place.step - 1
+    done = min(1, ahead / place.steps)
+    return MIQA_END + (base - MIQA_END) * (1 + np.cos(np.pi * done)) / 2
+
+
 OURS = {function.__name__: function for function in (cosine, constant, step)}
-PUBLISHED = {function.__name__: function for function in (smart, smart_resnet, hyperiqa, maniqa)}
+PUBLISHED = {
+    function.__name__: function for function in (smart, smart_resnet, hyperiqa, maniqa, miqa)
+}
 SCHEDULES = OURS | PUBLISHED

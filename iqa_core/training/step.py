@@ -47,7 +47,8 @@ class Training:
     @property
     def interval(self) -> int:
         """Steps between two rows."""
-        return self.recipe.validate_steps or self.recipe.validate_every * len(self.batches)
+        epochs = self.recipe.validate_every
+        return self.recipe.validate_steps or max(1, int(epochs * len(self.batches)))
 
 
 def set_up(
@@ -136,15 +137,13 @@ def take_step(training: Training, step: int) -> torch.Tensor:
 
 
 def _set_rates(optimizer, recipe, place):
-    """The two groups' learning rates at a place of the training."""
-    for group, base, head in zip(
-        optimizer.param_groups, (recipe.backbone_lr, recipe.head_lr), (False, True), strict=True
-    ):
+    """The groups' learning rates at a place of the training."""
+    for group in optimizer.param_groups:
         group["lr"] = learning_rate(
             recipe.schedule,
-            base,
+            recipe.head_lr if group["head"] else recipe.backbone_lr,
             place,
-            head=head,
+            head=group["head"],
             warmup=recipe.warmup,
             decay_epochs=recipe.decay_epochs,
         )

@@ -1,0 +1,141 @@
+"""Rejecting images by a score, and what that is worth to vision models."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from iqa_core import figures, tables
+from iqa_core.apps import labels as made
+from iqa_core.files import replacing
+from iqa_core.rejection import area
+
+
+class Filtered(NamedTuple):
+    """What `filter_images` found and wrote."""
+
+    thresholds: pd.DataFrame
+    machines: list[str]
+    sentences: list[str]
+    files: list[Path]
+
+
+def filter_images(
+    scores: Path,
+    by: str,
+    out: Path,
+    *,
+    root: Path,
+    reject: float | None = None,
+    keep_from: float | None = None,
+    higher_is_better: bool = True,
+    labels: str = "",
+    against: str = "original",
+    columns: Sequence[str] = (),
+) -> Filtered:
+    """Reject images by a column of a CSV file, and write kept.csv and rejected.csv; with vision
+    models' answers also thresholds.csv and the error-versus-reject curves.
+
+    scores     columns image and `by`, and the further `columns`; rows without a score are rejected,
+               and counted
+    reject     the share to reject, or keep_from the score from which on an image is kept; neither:
+               nothing is written but the curves
+    labels     a name of `labels make`, whose models' answers tell what they get right
+    against    original or truth: what their answers are held against (`labels.performances`)
+    columns    of the file itself: what models get right of each image, 0 to 1
+
+    Errors: ValueError for both or neither of what there is to do, shares outside [0, 1), columns
+    that lack or are no numbers, and images that the labels do not know.
+    """
+    if reject is not None and keep_from is not None:
+        raise ValueError("give --reject or --keep-from, not both")
+    if reject is not None and not 0 <= reject < 1:
+        raise ValueError(f"reject is {reject}; it is a share of the images, from 0 to below 1")
+    if reject is None and keep_from is None and not labels and not columns:
+        raise ValueError("nothing to do: give --reject, --keep-from, --labels or --column")
+    data = pd.read_csv(scores)
+    wanted = ["image", by, *columns]
+    if lacking := [name for name in wanted if name not in data]:
+        raise KeyError(f"{scores} has no column {', '.join(lacking)}; it has {', '.join(data)}")
+    quality = pd.to_numeric(data[by], errors="coerce") * (1 if higher_is_better else -1)
+    known = quality.notna()
+    if not known.any():
+        raise ValueError(f"column {by} of {scores} holds no number")
+    sentences = []
+    if not known.all():
+        sentences.append(f"{(~known).sum()} of {len(data)} images have no score: rejected")
+    data, quality, without = data[known], quality[known].to_numpy(), data[~known]
+
+    right = _right(data, labels, against, columns, root)
+    files = []
+    found = tables.thresholds(quality, right)
+    if not higher_is_better:
+        found = found.rename(columns={"keep from": "keep up to"})
+        found["keep up to"] *= -1
+    files.append(_written(found, out / "thresholds.csv"))
+    if right:
+        files += _curves(data, quality, right, by, out, sentences)
+    if reject is not None or keep_from is not None:
+        files += _divided(
+            data, quality, without, reject, keep_from, higher_is_better, out, sentences
+        )
+    return Filtered(found, list(right), sentences, files)
+
+
+def _right(data, labels, against, columns, root):
+    """What each model gets right of the images, by its name."""
+    right = {}
+    for name in columns:
+        values = pd.to_numeric(data[name], errors="coerce")
+        wrong = ~values.between(0, 1)
+        if wrong.any():
+            raise ValueError(
+                f"{name}: {wrong.sum()} of {len(values)} values are no numbers from 0 to 1; the "
+                "curve is of what a model gets right of each image"
+            )
+        right[name] = values.to_numpy()
+    if labels:
+        right |= made.performances(labels, data.image, root=root, against=against)
+    return right
+
+
+def _curves(data, quality, right, by, out, sentences):
+    """The curves as figure and numbers, and their areas as sentences."""
+    content = data.content.to_numpy() if "content" in data else None
+    rows = pd.DataFrame({"content": data.image if content is None else content})
+    methods = {name: pd.DataFrame({by: quality}) for name in right}
+    drawn = tables.reject_curves(rows.reset_index(drop=True), methods, right=right)
+    if content is None:
+        drawn = drawn[drawn.way == "over all images"]
+    figures.style()
+    figures.export(figures.reject_curves, drawn, folder=out, name="reject_curves")
+    for name in right:
+        found = area(quality, right[name], content=content)
+        low, high = found["interval"]
+        sentences.append(
+            f"{name}: the curve by {by} goes {found['value']:.3f} [{low:.3f}, {high:.3f}] of the "
+            f"way from random (0) to oracle (1), n {found['n']}, {found['units']} {found['unit']}s"
+        )
+    return [out / f"reject_curves.{kind}" for kind in ("png", "pdf", "svg", "csv", "tex")]
+
+
+def _divided(data, quality, without, reject, keep_from, higher_is_better, out, sentences):
+    """kept.csv and rejected.csv."""
+    if reject is not None:
+        number = max(1, round(len(data) * (1 - reject)))
+        kept = np.zeros(len(data), bool)
+        kept[np.argsort(-quality, kind="stable")[:number]] = True
+    else:
+        kept = quality >= (keep_from if higher_is_better else -keep_from)
+    rejected = pd.concat([data[~kept], without])
+    sentences.append(f"{kept.sum()} images kept, {len(rejected)} rejected")
+    files = [_written(data[kept], out / "kept.csv")]
+    return [*files, _written(rejected, out / "rejected.csv")]
+
+
+def _written(data, path):
+    with replacing(path) as draft:
+        data.to_csv(draft, index=False)
+    return path
