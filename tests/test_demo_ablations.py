@@ -30,6 +30,16 @@ STUDY = {
         "clip_frames": 8,
         "distortions": ["jpeg"],
     },
+    "08_miqa": {
+        "panel": ["timm:tf_efficientnet_lite1"],
+        "views": ["centre"],
+        "sure": 0.0,
+        "folds": 3,
+        "epochs": 1,
+        "frozen_crops": 1,
+        "measures": ["psnr"],
+        "options": {},
+    },
     "05_visualize_attention": {"further": 1, "others": ["tiny/04_ablations/full-seed0"]},
 }
 

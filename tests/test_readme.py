@@ -104,7 +104,7 @@ def fault(command):
         known = set(names) <= set(list_distortions())
         return None if known else f"there is no {', '.join(names)}"
 
-    scoring = re.fullmatch(rf"{CORE} (score|scale|video \S+) .*", command)
+    scoring = re.fullmatch(rf"{CORE} (score|scale|video \S+|labels \S+) .*", command)
     if scoring:  # parsed, not run: the pictures are the reader's
         parser, rest = typer.main.get_command(command_line.app), words[3:]
         while hasattr(parser, "commands"):

@@ -28,7 +28,7 @@ def reject_curves(data: pd.DataFrame):
     machines, ways = (list(dict.fromkeys(data[name])) for name in ("machine", "way"))
     methods = [name for name in dict.fromkeys(data.method) if name not in RULES]
     colours = {name: f"C{place}" for place, name in enumerate(methods)}
-    size = (1.2 + 2.3 * len(machines), 0.6 + 2.1 * len(ways))
+    size = (0.9 + 2.1 * len(machines), 1.3 + 1.9 * len(ways))
     fig, grid = plt.subplots(
         len(ways), len(machines), figsize=size, sharex=True, sharey="col", squeeze=False,
         layout="constrained",
@@ -41,12 +41,12 @@ def reject_curves(data: pd.DataFrame):
                 look = RULES.get(method, dict(color=colours.get(method), lw=1.4))
                 axes.plot(rows.rejected, rows.performance, label=_shown(method), **look)
             if line == 0:
-                axes.set_title(machine, fontsize=8)
+                axes.set_title(machine.replace(":", ":\n", 1), fontsize=8)
             if line == len(ways) - 1:
                 axes.set_xlabel("share rejected")
         grid[line, 0].set_ylabel(f"{way}\nright on what is kept", fontsize=8)
     handles, names = grid[0, 0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside right center", fontsize=7)
+    fig.legend(handles, names, loc="outside lower center", fontsize=7, ncols=3)
     return fig, data
 
 
@@ -92,7 +92,8 @@ def labels_apart(table: pd.DataFrame, apart: pd.Series, *, root: Path, number: i
     """
     order = np.argsort(-apart.to_numpy(), kind="stable")
     lines = {"machines mind less": order[:number], "machines mind more": order[::-1][:number]}
-    fig, grid = plt.subplots(2, number, figsize=(1.5 * number, 3.6), squeeze=False)
+    size = (1.5 * number, 3.6)
+    fig, grid = plt.subplots(2, number, figsize=size, squeeze=False, layout="constrained")
     rows = []
     for axes_of_line, (title, some) in zip(grid, lines.items(), strict=True):
         for axes, place in zip(axes_of_line, some, strict=True):
