@@ -13,7 +13,7 @@ import raw_trees
 import torch
 from PIL import Image
 
-from iqa_core import datasets, evaluation, loading, models, splits, study, training
+from iqa_core import datasets, evaluation, loading, models, rejection, splits, study, training
 from iqa_core.apps import labels
 from iqa_core.apps.distort_tree import write_tree
 from iqa_core.apps.filtering import filter_images
@@ -150,6 +150,41 @@ def test_what_is_refused_before_anything_is_asked(tree, project, options, error,
     assert not label_machines.ASKED
 
 
+def test_names_of_other_tables_are_not_taken(tree, project):
+    for name in ("demo", "own"):
+        with pytest.raises(ValueError, match="is a data set's name"):
+            made(tree, project.root, name=name)
+    (project.root / "data/tables").mkdir(parents=True, exist_ok=True)
+    (project.root / "data/tables/mine.csv").write_text("image,label,label_kind\n")
+    with pytest.raises(ValueError, match="'mine' is a data set's name"):
+        made(tree, project.root, name="mine")
+    with pytest.raises(ValueError, match="names a folder"):
+        made(tree, project.root, name="../up")
+
+
+def test_a_photograph_may_stand_among_its_versions(tree, project):
+    """As the first of them, even: it is as consistent as can be."""
+    itself = tree.iloc[[0]].assign(image=tree.reference.iloc[0], distortion=None, level=np.nan)
+    data = made(pd.concat([itself, tree], ignore_index=True), project.root, choices=SOFT)
+    assert len(data) == 37
+    assert data.set_index("image").label[tree.reference.iloc[0]] == pytest.approx(1, abs=2e-3)
+    assert (data.set_index("image").label[tree.image[:6]] < 1).any()
+
+
+def test_originals_of_one_file_name_have_files_of_their_own(project):
+    for folder, colour in (("a", (200, 30, 30)), ("b", (30, 200, 30))):
+        path = project.root / "data/raw/own/photos" / folder / "same.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (40, 40), colour).save(path)
+    out = project.root / "data/raw/distorted"
+    photos = project.root / "data/raw/own/photos"
+    write_tree(photos, out, names=["darkness"], levels=(1, 5), processes=1)
+    table = labels.source_table(str(out / "images.csv"), root=project.root)
+    made(table, project.root)
+    files = sorted((project.root / "data/labels/own_mmos/labels").glob("*.csv"))
+    assert [file.name for file in files] == ["a_same_mmos.csv", "b_same_mmos.csv"]
+
+
 def test_tables_that_cannot_be_labelled(tree, project):
     with pytest.raises(ValueError, match="no column reference"):
         made(tree.drop(columns="reference"), project.root)
@@ -160,8 +195,9 @@ def test_tables_that_cannot_be_labelled(tree, project):
 
 
 @pytest.mark.parametrize("task", ["det", "ins"])
-def test_labels_of_detectors(task, tree, project):
+def test_labels_of_detectors(task, tree, project, monkeypatch):
     """Truth by COCO's annotations: the patch as it is painted; darkness hides it."""
+    monkeypatch.setattr(rejection, "DRAWS_OF_PRECISION", 5)
     kind = {"det": "detector", "ins": "segmenter"}[task]
     images, rows = [], []
     for number in range(6):

@@ -31,13 +31,28 @@ def test_the_region_encoder_is_frozen_and_never_in_training_mode():
     assert all(torch.equal(before[key], after[key]) for key in after), "no statistic moved"
 
 
-def test_the_position_table_starts_as_published():
-    model = create_model("ra_miqa", **SMALL)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_class_token_starts_from_its_position_or_as_published_from_noise(swapped):
+    model = create_model("ra_miqa", **SMALL, swapped_positions=swapped)
     own, table = model.backbone.pos_embed, model.pos_embed
     assert table.shape == (1, 198, 192)
-    assert torch.equal(table[:, 0], own[:, 0]) and torch.equal(table[:, 2:], own[:, 1:])
-    assert not torch.equal(table[:, 1], own[:, 0])
-    assert table[:, 1].std().item() == pytest.approx(0.02, rel=0.3)
+    region, noise = (0, 1) if swapped else (1, 0)
+    assert torch.equal(table[:, region], own[:, 0]) and torch.equal(table[:, 2:], own[:, 1:])
+    assert not torch.equal(table[:, noise], own[:, 0])
+    assert table[:, noise].std().item() == pytest.approx(0.02, rel=0.3)
+
+
+def test_the_frozen_encoder_drops_paths_where_it_is_asked_to():
+    """In training alone, and none of its norms begins to learn or to measure."""
+    model = create_model("ra_miqa", **SMALL | {"region_drop_path": 0.9})
+    views = torch.rand(2, 3, 224, 224), torch.rand(2, 3, 288, 288)
+    torch.manual_seed(0)
+    first, second = (model.train().summary(views[1]) for _ in range(2))
+    assert not torch.equal(first, second)
+    first, second = (model.eval().summary(views[1]) for _ in range(2))
+    assert torch.equal(first, second)
+    kept = [module for module in model.train().region.modules() if module.training]
+    assert {type(module).__name__ for module in kept} == {"DropPath"}
 
 
 def test_each_view_is_normalised_for_its_own_encoder(published):

@@ -5,6 +5,7 @@ A folder data/labels/<name> holds the answers, the labels as MIQD-2.5M lays them
 about.json, which says how they were made. data/tables/<name>.csv is the table that notebooks take.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from iqa_core.machines import TASKS, Machine, open_machine
 from iqa_core.machines.responses import file_of, read_answers, write_answers
 from iqa_core.mmos import Choices
 from iqa_core.pixels import image_sizes, read_image
+from iqa_core.runs.choices import check_folder_name
 
 FOLDER = Path("data/labels")
 PIXELS = 2**26  # of the images that are decoded at a time
@@ -113,6 +115,7 @@ def make_labels(
             f"label {label} with {choices.weights} weights needs the truth; give it, or take "
             "consistency with equal weights"
         )
+    _check_name(name, root)
     photographs = _photographs(table, root)
     if truth is not None:
         known = read_truths(truth, panel.task, [each.original for each in photographs])
@@ -126,7 +129,7 @@ def make_labels(
     answers = Answers(folder / "answers", machines, root)
 
     log(f"{len(photographs)} photographs, {len(table)} images; {', '.join(panel.names)}")
-    answers.ask([(each, [each.original]) for each in photographs], "originals")
+    answers.ask(photographs, "original")
     kept = [each for each in photographs if _is_sure(each, answers, panel)]
     if panel.sure:
         log(
@@ -135,10 +138,14 @@ def make_labels(
         )
     if not kept:
         raise ValueError(f"no photograph has a clean probability of {panel.sure:g}; lower `sure`")
-    answers.ask([(each, each.images) for each in kept], "versions")
+    answers.ask(kept, "versions")
 
     clean = {each.name: _clean(each, answers, kept) for each in machines}
     data = _labelled(table, kept, answers, panel, label, choices, clean, folder)
+    if lacking := int(data.label.isna().sum()):
+        log(f"{lacking} of {len(data)} images have no {label} and are left out")
+        data = data.dropna(subset=["label"])
+    data = data.reset_index(drop=True)
     facts = {"panel": asdict(panel), "choices": asdict(choices), "label": label, "clean": clean}
     facts |= {"machines": {each.name: each.identity for each in machines}}
     facts |= {"photographs": len(kept), "images": len(data), "iqa_core": __version__}
@@ -150,6 +157,15 @@ def make_labels(
     with replacing(root / f"data/tables/{name}.csv") as draft:
         data.to_csv(draft, index=False)
     return data
+
+
+def _check_name(name, root):
+    """ValueError for a name that is no folder's, or of a table that is something else."""
+    check_folder_name(name)
+    table = root / f"data/tables/{name}.csv"
+    made_here = (root / FOLDER / name / "about.json").is_file()
+    if name in datasets.list_datasets(root=root) or (table.is_file() and not made_here):
+        raise ValueError(f"{name!r} is a data set's name; give the labels one of their own")
 
 
 def _photographs(table, root):
@@ -190,20 +206,22 @@ class Answers:
     folder: Path
     machines: list[Machine]
     root: Path
-    told: dict = field(default_factory=dict)
+    files: dict = field(default_factory=dict)  # (machine, photograph, part): file
 
-    def ask(self, wanted: list[tuple[Photograph, list[str]]], what: str) -> None:
-        """Ask every machine about the images of some photographs that it has not been asked
-        about.
+    def ask(self, photographs: list[Photograph], part: str) -> None:
+        """Ask every machine about the originals of some photographs, or about their versions, where
+        it has not been asked.
         """
         missing = []
-        for photograph, images in wanted:
+        for photograph in photographs:
+            images = [photograph.original] if part == "original" else photograph.images
             files = {each.name: self._file(each, photograph, images) for each in self.machines}
-            self.told |= {(name, *images[:1]): file for name, file in files.items()}
+            for name, file in files.items():
+                self.files[name, photograph.name, part] = file
             left = [each for each in self.machines if not files[each.name].exists()]
             if left:
                 missing.append((photograph, images, left, files))
-        for photograph, images, left, files in tqdm(missing, what, mininterval=2):
+        for photograph, images, left, files in tqdm(missing, part, mininterval=2):
             found = {each.name: [] for each in left}
             for pixels in self._decoded(images):
                 for each in left:
@@ -216,19 +234,22 @@ class Answers:
                     )
                 write_answers(files[each.name], each, found[each.name])
 
-    def of(self, machine: Machine, images: list[str]):
-        """A machine's answers to the images of one photograph."""
-        return read_answers(self.told[machine.name, images[0]], machine.task)
+    def of(self, machine: Machine, photograph: Photograph):
+        """A machine's answers to the versions of one photograph."""
+        return read_answers(self.files[machine.name, photograph.name, "versions"], machine.task)
+
+    def of_original(self, machine: Machine, photograph: Photograph):
+        """A machine's answer to a photograph as it is."""
+        return read_answers(self.files[machine.name, photograph.name, "original"], machine.task)[0]
 
     def listed(self, photograph: Photograph) -> dict:
         """Where the answers to a photograph and its versions are, from the labels' folder."""
         files = {}
         for each in self.machines:
-            parts = {"original": photograph.original, "images": photograph.images[0]}
-            files[each.name] = {
-                part: self.told[each.name, image].relative_to(self.folder.parent).as_posix()
-                for part, image in parts.items()
-            }
+            files[each.name] = {}
+            for part in ("original", "versions"):
+                file = self.files[each.name, photograph.name, part]
+                files[each.name][part] = file.relative_to(self.folder.parent).as_posix()
         listed = {"content": photograph.name, "original": photograph.original}
         return listed | {"images": photograph.images, "files": files}
 
@@ -251,7 +272,7 @@ def _is_sure(photograph, answers, panel):
     if not panel.sure:
         return True
     asked = [each for each in answers.machines if each.name in panel.machines]
-    return all(answers.of(each, [photograph.original])[0, 0].max() >= panel.sure for each in asked)
+    return all(answers.of_original(each, photograph)[0].max() >= panel.sure for each in asked)
 
 
 def _clean(machine, answers, photographs):
@@ -261,7 +282,7 @@ def _clean(machine, answers, photographs):
     told = [each for each in photographs if each.truth is not None]
     if not told:
         return np.nan
-    found = [answers.of(machine, [each.original])[0] for each in told]
+    found = [answers.of_original(machine, each) for each in told]
     if machine.task == "cls":
         pairs = zip(told, found, strict=True)
         return float(np.mean([each.truth == answer[0].argmax() for each, answer in pairs]))
@@ -275,8 +296,8 @@ def _kind(machine):
 
 def _scores(machine, photograph, answers, choices) -> pd.DataFrame:
     """A machine's consistency, accuracy and composite on the images of one photograph."""
-    found = answers.of(machine, photograph.images)
-    original = answers.of(machine, [photograph.original])[0]
+    found = answers.of(machine, photograph)
+    original = answers.of_original(machine, photograph)
     if machine.task == "cls":
         true_class = np.nan if photograph.truth is None else photograph.truth
         values = {
@@ -297,14 +318,18 @@ def _scores(machine, photograph, answers, choices) -> pd.DataFrame:
 
 def _labelled(table, photographs, answers, panel, label, choices, clean, folder):
     """The table with the labels, and their files."""
+    # The published files are called by their original; where two are called alike, by content.
+    stems = {each.name: Path(each.original).stem for each in photographs}
+    if len(set(stems.values())) < len(stems):
+        stems = {name: re.sub(r"[^\w.-]+", "_", name) for name in stems}
     parts = []
     for photograph in tqdm(photographs, "labels", mininterval=2):
         scores = [_scores(each, photograph, answers, choices) for each in answers.machines]
         scores = pd.concat(scores)
         own = scores[scores.machine.isin(list(panel.machines))]
         labels = mmos.labels_of(own, choices, clean)
-        stem = Path(photograph.original).stem
-        names = pd.Series([Path(image).name for image in photograph.images], name=stem)
+        names = [Path(image).name for image in photograph.images]
+        names = pd.Series(names, name=stems[photograph.name])
         mmos.write_labels(labels, folder / "labels", task=panel.task, names=names)
 
         grid = scores.pivot(index="image", columns="machine")
@@ -321,7 +346,7 @@ def _labelled(table, photographs, answers, panel, label, choices, clean, folder)
     data.insert(1, "label", data[label])
     data.insert(2, "label_kind", "mmos")
     data.insert(3, "label_std", data.get(f"std_{label}", np.nan))
-    return data.dropna(subset=["label"]).reset_index(drop=True)
+    return data
 
 
 # ---- what is read of labels that were made
@@ -409,7 +434,7 @@ def _performance(machine, facts, where, truths, folder):
     found, true = {}, {}
     for number in {number for number, _ in where}:
         files = facts["answers"][number]["files"][machine]
-        found[number] = read_answers(folder / files["images"], task)
+        found[number] = read_answers(folder / files["versions"], task)
         true[number] = read_answers(folder / files["original"], task)[0]
         if task == "cls":
             true[number] = true[number][0].argmax()

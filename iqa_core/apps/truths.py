@@ -46,7 +46,8 @@ def _classes(path):
             f"{path} has the columns {', '.join(data)}; it needs reference and true_class"
         )
     numbers = pd.to_numeric(data.true_class, errors="coerce")
-    return dict(zip(data[names[0]], numbers, strict=True))
+    known = numbers.notna()
+    return dict(zip(data[names[0]][known], numbers[known].astype(int), strict=True))
 
 
 def _objects(path):

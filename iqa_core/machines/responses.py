@@ -17,7 +17,7 @@ def file_of(folder: Path, machine: Machine, name: str, paths: Sequence[Path]) ->
     """Where a machine's answers to these pictures are kept: under another name as soon as the
     machine, how it looks or one of the files is another (by size and time of change).
     """
-    key = hashlib.sha256(f"{machine.identity} {machine.views} {machine.task}".encode())
+    key = hashlib.sha256(f"{machine.identity} {machine.views} {machine.task} {name}".encode())
     for path in paths:
         stat = path.stat()
         key.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())

@@ -175,7 +175,7 @@ class SereViT(VisionTransformer):
     without antialiasing.
     """
 
-    def __init__(self, drop_path: float):
+    def __init__(self, drop_path: float = 0.0):
         super().__init__(
             img_size=224,
             embed_dim=384,

@@ -12,6 +12,7 @@ from ..metrics import per_content
 from ..rejection import area, curve, oracle
 from ..stats import content_blind
 from .cells import BLIND, cell, crossed, specific_to_contents, with_interval
+from .statement import STATED
 
 OTHERS = "label of the other models"  # what a student has learnt: the ceiling of its row
 
@@ -144,7 +145,8 @@ def readable_machines(data: pd.DataFrame) -> pd.DataFrame:
         "area": "area",
         "area within contents": "area_within",
     }
-    shown = data[["machine", "method", "n", "unit"]].copy()
+    told = [name for name in STATED if name in data]
+    shown = data[["machine", "method", *told]].copy()
     for title, name in titles.items():
         if name in data:
             shown[title] = [cell(row, name) for row in data.to_dict("records")]
