@@ -196,11 +196,7 @@ def average_precision(
     A detection of a class that is in none of these images counts neither way, as in COCO.
     ValueError for another threshold.
     """
-    columns = slice(None)
-    if threshold is not None:
-        columns = np.flatnonzero(np.isclose(THRESHOLDS, threshold))
-        if not len(columns):
-            raise ValueError(f"threshold is {threshold}; there are {THRESHOLDS.round(2).tolist()}")
+    columns = _columns(threshold)
     kept, there = np.ones(len(matches.image), bool), matches.objects
     if images is not None:
         kept = np.isin(matches.image, images)
@@ -229,10 +225,34 @@ def _precision(hit, ignored, number):
     return np.append(best, 0)[np.minimum(places, len(best))].mean()
 
 
-def image_precisions(matches: Matches) -> np.ndarray:
-    """The average precision of each image by itself (n,), over the ten thresholds; NaN where
-    nothing is there.
+def _columns(threshold):
+    """The columns of `Matches.hit` of one overlap, or of all."""
+    if threshold is None:
+        return slice(None)
+    columns = np.flatnonzero(np.isclose(THRESHOLDS, threshold))
+    if not len(columns):
+        raise ValueError(f"threshold is {threshold}; there are {THRESHOLDS.round(2).tolist()}")
+    return columns
+
+
+def image_precisions(matches: Matches, *, threshold: float | None = None) -> np.ndarray:
+    """The average precision of each image by itself (n,), at one overlap or over all ten; NaN where
+    nothing is there. Errors as `average_precision`.
     """
-    return np.array(
-        [average_precision(matches, images=np.array([i])) for i in range(matches.images)]
-    )
+    everything = matches.take(np.arange(matches.images))  # in the order of images
+    ends = np.arange(matches.images + 1)
+    rows = np.searchsorted(everything.image, ends)
+    objects = np.searchsorted(everything.objects[:, 0], ends)
+    values = []
+    for i in range(matches.images):
+        some, there = slice(*rows[i : i + 2]), slice(*objects[i : i + 2])
+        parts = (getattr(everything, name)[some] for name in ("image", "category", "score"))
+        own = Matches(
+            *parts,
+            everything.hit[some],
+            everything.ignored[some],
+            everything.objects[there],
+            images=1,
+        )
+        values.append(average_precision(own, threshold=threshold))
+    return np.array(values)

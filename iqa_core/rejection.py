@@ -2,9 +2,9 @@
 keeps (Grother and Tabassi 2007, 10.1109/TPAMI.2007.1019; the "filtering curves" of arXiv
 2508.19850).
 
-Any measure that is right about anything beats rejecting at random, and a curve over all images also
-falls for measures that merely know which photographs are difficult. So the area is read between
-random and oracle, and there is a curve within contents, which rejects the same share of each.
+Nearly every measure beats rejecting at random, and over all images so does one that merely knows
+which photographs are difficult. So the area is read between random and oracle, and there is a curve
+within contents, which rejects the same share of each.
 """
 
 import warnings
@@ -90,8 +90,8 @@ def _members(content, n):
     """The rows of each content, or of all together."""
     if content is None:
         return [np.arange(n)]
-    number, names = groups(content, n)
-    return [np.flatnonzero(number == i) for i in range(len(names))]
+    number, _ = groups(content, n)
+    return np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
 
 
 def _means(quality, right, members, shares):
@@ -105,11 +105,11 @@ def _means(quality, right, members, shares):
     return sums / total
 
 
-def _precisions(quality, matches, members, shares, threshold):
+def _precisions(quality, matches, members, shares, threshold, shuffles=SHUFFLES):
     """The performance (shares,) where it is an average precision, and the objects behind it."""
     # Equal scores have no order of their own: several at random, and their mean.
     generator = np.random.default_rng(0)
-    shuffles = SHUFFLES if len(np.unique(quality)) < len(quality) else 1
+    shuffles = shuffles if len(np.unique(quality)) < len(quality) else 1
     values, objects = np.zeros((2, shuffles, len(shares)))
     for shuffle in range(shuffles):
         mixed = [generator.permutation(some) for some in members]
@@ -122,12 +122,13 @@ def _precisions(quality, matches, members, shares, threshold):
     return values.mean(axis=0), objects.mean(axis=0)
 
 
-def oracle(right) -> np.ndarray:
-    """The score (n,) that knows the answer: `right` itself, or each image's own average precision,
-    where nothing is there the lowest.
+def oracle(right, *, threshold: float = 0.75) -> np.ndarray:
+    """The score (n,) that knows the answer: `right` itself, which nothing can exceed; or each
+    image's own average precision at `threshold`, where nothing is there the lowest. Since the
+    precision of many images is no mean over them, that is a good order and not always the best one.
     """
     if isinstance(right, Matches):
-        return np.nan_to_num(image_precisions(right), nan=-1.0)
+        return np.nan_to_num(image_precisions(right, threshold=threshold), nan=-1.0)
     return np.asarray(right, float)
 
 
@@ -142,7 +143,7 @@ def area(
     seed: int = 0,
 ) -> dict:
     """How much of the way from random (0) to oracle (1) the curve's area goes; below 0 it rejects
-    the better images first.
+    the better images first. Of a detector, whose oracle is a good order only, it can pass 1.
 
     content   (n,), optional: contents are resampled for the interval, else images
     within    the curve within contents (`curve`), not over all images
@@ -154,19 +155,17 @@ def area(
     (quality,) = vectors(quality=quality)
     if within and content is None:
         raise ValueError("a curve within contents needs `content`")
-    best = oracle(right)
+    best = oracle(right, threshold=threshold)
     scores = (quality, best, np.zeros(len(quality)))  # the last: rejected at random
     number, names = groups(content, len(quality))
     precise = isinstance(right, Matches)
 
-    def of_rows(some):
+    def of_rows(some, shuffles=1):
         """The area on rows, drawn with all of their content."""
         members = _members(number[some] if within else None, len(some))
         if precise:
-            answers = right.take(some)
-            lines = [
-                _precisions(score[some], answers, members, shares, threshold)[0] for score in scores
-            ]
+            given = (right.take(some), members, shares, threshold, shuffles)
+            lines = [_precisions(score[some], *given)[0] for score in scores]
         else:
             lines = [_means(score[some], best[some], members, shares) for score in scores]
         return _normalised(*lines, shares)
@@ -175,7 +174,7 @@ def area(
         value, samples = _within_means(scores, best, number, shares, seed)
     else:
         rows = np.arange(len(quality))
-        value = of_rows(rows)
+        value = of_rows(rows, SHUFFLES)
         draws = DRAWS_OF_PRECISION if precise else DRAWS
         samples = bootstrap(of_rows, rows, group=content, draws=draws, seed=seed)
     if np.isnan(value):

@@ -103,6 +103,7 @@ def test_killed_and_started_again_it_loses_nothing(tree, project):
     whole = made(tree, project.root, name="whole", choices=SOFT)
     asked = sum(label_machines.ASKED)
     label_machines.ASKED.clear()
+    shutil.rmtree(project.root / "data/labels/answers")
     label_machines.FAIL_AFTER[0] = 17
     with pytest.raises(KeyboardInterrupt):
         made(tree, project.root, choices=SOFT)
@@ -288,6 +289,57 @@ def test_filtering_by_a_score(tree, project, capsys):
     assert "of the way from random (0) to oracle (1)" in " ".join(found.sentences)
 
 
+def test_contents_are_those_of_the_labels_and_strangers_are_counted(tree, project):
+    """As `score` writes them: no content, and pictures that nobody has answered to."""
+    data = made(tree, project.root, choices=SOFT)
+    originals = pd.DataFrame({"image": data.reference.unique()})
+    rows = pd.concat([data[["image", "label"]], originals.assign(label=1.0)])
+    path = project.root / "scores.csv"
+    rows.to_csv(path, index=False)
+    out = project.root / "kept"
+    found = filter_images(path, "label", out, root=project.root, labels="own_mmos", reject=0.5)
+    text = " ".join(found.sentences)
+    assert "6 of 42 images have no answers in own_mmos" in text
+    assert "n 36, 6 contents" in text
+    curves = pd.read_csv(out / "reject_curves.csv")
+    assert set(curves.way) == {"over all images", "within contents"}
+    assert len(pd.read_csv(out / "kept.csv")) == 21
+    path.write_text("image,label\nx.png,1\ny.png,2\n")
+    with pytest.raises(ValueError, match="none of 2 images is labelled in own_mmos"):
+        filter_images(path, "label", out, root=project.root, labels="own_mmos", reject=0.5)
+
+
+def test_labels_of_photographs_that_no_longer_count_go(tree, project):
+    made(tree, project.root)
+    made(tree[tree.content != "photo3"], project.root)
+    files = (project.root / "data/labels/own_mmos/labels").iterdir()
+    assert sorted(file.name[:6] for file in files) == [f"photo{i}" for i in (0, 1, 2, 4, 5)]
+
+
+def test_truths_that_are_not_plain(tree, project):
+    truth = project.root / "truth.csv"
+    for text, message in (
+        ("photo0,0\nphoto0,1\n", "tells of photo0 twice"),
+        ("photo0,3.7\n", "true_class is '3.7'; classes are numbers from 0"),
+        ("photo9,1\n", "tells of none of the photographs"),
+        ("photo0,12\n", "is 12, but callable:label_machines:classifier knows 3"),
+    ):
+        truth.write_text("reference,true_class\n" + text)
+        with pytest.raises(ValueError, match=message):
+            made(tree, project.root, truth=truth)
+    assert max(label_machines.ASKED, default=1) == 1, "the versions were never asked about"
+
+
+def test_an_unknown_class_is_no_mistake(tree, project):
+    truth = project.root / "truth.csv"
+    truth.write_text("reference,true_class\nphoto0,0\nphoto1,\n")
+    made(tree, project.root, truth=truth)
+    about = json.loads((project.root / "data/labels/own_mmos/about.json").read_text())
+    assert set(about["clean"].values()) == {1.0}
+    with pytest.raises(ValueError, match="the truth does not tell of 5 photographs"):
+        labels.performances("own_mmos", tree.image, root=project.root, against="truth")
+
+
 def test_filtering_from_a_threshold_and_by_what_is_lower_better(tree, project):
     data = made(tree, project.root, choices=SOFT)
     path = scores_file(
@@ -320,6 +372,7 @@ def test_images_without_a_score_are_rejected_and_counted(project):
         ({"reject": 1.0}, ValueError, "it is a share of the images"),
         ({"by": "ssim", "reject": 0.1}, KeyError, "has no column ssim; it has image, psnr, far"),
         ({"columns": ["far"]}, ValueError, "far: 1 of 2 values are no numbers from 0 to 1"),
+        ({"reject": 0.1, "against": "truth"}, ValueError, "is of the answers behind --labels"),
         ({"labels": "none"}, FileNotFoundError, "no labels 'none': `python -m iqa_core labels"),
     ],
 )

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from conftest import REPOSITORY
 from test_detections import found, with_masks
 
-from iqa_core.machines import Machine, open_machine
+from iqa_core.machines import Machine, classifiers, open_machine
 from iqa_core.machines.classifiers import read_arrays
 from iqa_core.machines.detectors import machine_of
-from iqa_core.machines.responses import file_of, read_answers, write_answers
+from iqa_core.machines.responses import file_of, read_answers, state_of, write_answers
 from iqa_core.pixels import read_image
 
 CLASSES = torchvision.models._meta._IMAGENET_CATEGORIES
@@ -40,7 +41,6 @@ def test_weights_of_packages_know_what_is_in_photographs(name):
 
 def test_a_packaged_classifier_is_timms(monkeypatch):
     """The same picture by timm's own transform: another resampling moves probabilities a little."""
-    import timm
     from PIL import Image
 
     from iqa_core.models.pyramid import timm_model
@@ -54,6 +54,50 @@ def test_a_packaged_classifier_is_timms(monkeypatch):
     theirs = logits.softmax(1)[0].numpy()
     ours = open_machine(f"timm:{name}").respond([np.asarray(picture)])[0][0]
     assert np.sqrt(theirs * ours).sum() > 0.98
+
+
+@pytest.fixture
+def untaught(monkeypatch):
+    """Networks of timm without weights from anywhere, their batch norms as if they had some."""
+
+    def build(name, *, pretrained):
+        torch.manual_seed(0)
+        network = timm.create_model(name)
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 2)
+        return network
+
+    monkeypatch.setattr(classifiers, "timm_model", build)
+    return build
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnetv2_50", "vit_tiny_patch16_384"])
+def test_a_classifier_answers_as_its_network_does(name, untaught):
+    """Batch norms before their convolutions cannot be folded, and no try may change the weights;
+    a transformer takes one size.
+    """
+    picture = read_image(REPOSITORY / "data/demo/bee.png")
+    network = untaught(name, pretrained=True).eval()
+    facts = timm.data.resolve_model_data_config(network)
+    seen = classifiers.Timm(network).view(picture, "centre")
+    mean, std = (torch.tensor(facts[key]).view(3, 1, 1) for key in ("mean", "std"))
+    values = (torch.from_numpy(seen.copy()).permute(2, 0, 1) / 255 - mean) / std
+    with torch.inference_mode():
+        expected = untaught(name, pretrained=True).eval()(values[None]).softmax(1)[0]
+    answer = open_machine(f"timm:{name}").respond([picture])[0][0]
+    assert np.abs(answer - expected.numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch16_224.dino", "convnext_tiny.in12k"])
+def test_a_network_of_other_classes_is_no_member_of_a_panel(name, monkeypatch):
+    def build(name, *, pretrained):
+        return timm.create_model(name, pretrained=False)
+
+    monkeypatch.setattr(classifiers, "timm_model", build)
+    with pytest.raises(ValueError, match="names none of ImageNet's 1000 classes but has"):
+        open_machine(f"timm:{name}")
 
 
 def test_a_pickle_is_read_and_not_executed(tmp_path):
@@ -164,13 +208,15 @@ def test_answers_are_kept_under_what_they_depend_on(tmp_path):
     image = tmp_path / "a.png"
     image.write_bytes(b"1")
     machine = Machine("timm:a/b", "cls", list, ("centre",), "weights")
-    first = file_of(tmp_path, machine, "walk/1", [image])
+    state = state_of([image])
+    first = file_of(tmp_path, machine, "walk/1", state)
     assert first.relative_to(tmp_path).parts[0] == "timm_a_b"
-    assert file_of(tmp_path, machine, "walk/1", [image]) == first
+    assert file_of(tmp_path, machine, "walk/1", state_of([image])) == first
+    assert file_of(tmp_path, machine, "walk_1", state) != first, "whose names look alike"
     other = Machine("timm:a/b", "cls", list, ("centre",), "other weights")
-    assert file_of(tmp_path, other, "walk/1", [image]) != first
+    assert file_of(tmp_path, other, "walk/1", state) != first
     image.write_bytes(b"12")
-    assert file_of(tmp_path, machine, "walk/1", [image]) != first
+    assert file_of(tmp_path, machine, "walk/1", state_of([image])) != first
 
 
 def test_a_list_of_classes_is_imagenets():

@@ -50,9 +50,10 @@ def test_docs_have_the_same_numbers():
             assert rows[method][1] == pytest.approx(second.to_numpy().ravel())
 
 
-def run(name="miqd/x", **parameters):
+def run(name="miqd/x", schedule="miqa", **parameters):
     correlations = {"n": 100, "srcc": 0.5, "plcc5": 0.6, "krcc": 0.4, "rmse": 0.2}
-    params = {"parameters": {"data_set": "miqd_cls", "model": "ra_miqa"} | parameters}
+    given = {"data_set": "miqd_cls", "model": "ra_miqa", "options": {"schedule": schedule}}
+    params = {"parameters": given | parameters}
     measures = pd.DataFrame({"image": list("abcdefgh"), "psnr": np.arange(8.0)})
     predictions = pd.DataFrame({"image": list("abcdefgh"), "label": np.arange(8.0) ** 2})
     return {
@@ -74,6 +75,15 @@ def test_measured_cells_stand_beside_reported_ones():
     assert shown.loc["ViT-small", "PLCC"] == ".6161 | --"
     other = tables.reported_and_measured(measured, task="ins", label="accuracy")
     assert other.loc["RA-MIQA", "KRCC"] == "-- | --", "not reported there"
+
+
+def test_the_published_and_the_mended_recipe_are_told_apart():
+    measured = measured_cells([run("miqd/a"), run("miqd/b", schedule="cosine")])
+    for recipe in ("published", "mended"):
+        shown = tables.reported_and_measured(measured, task="cls", label="composite", recipe=recipe)
+        assert shown.loc["RA-MIQA", "SRCC"] == ".7003 | .5000"
+    with pytest.raises(ValueError, match="task is 'clss'; there are cls, det, ins"):
+        tables.reported_and_measured(measured, task="clss", label="composite")
 
 
 def test_two_runs_of_one_cell_are_refused():

@@ -35,14 +35,16 @@ def filter_images(
     against: str = "original",
     columns: Sequence[str] = (),
 ) -> Filtered:
-    """Reject images by a column of a CSV file, and write kept.csv and rejected.csv; with vision
-    models' answers also thresholds.csv and the error-versus-reject curves.
+    """Reject images by a column of a CSV file: thresholds.csv, kept.csv and rejected.csv, and with
+    what vision models get right the error-versus-reject curves.
 
     scores     columns image and `by`, and the further `columns`; rows without a score are rejected,
                and counted
     reject     the share to reject, or keep_from the score from which on an image is kept; neither:
-               nothing is written but the curves
-    labels     a name of `labels make`, whose models' answers tell what they get right
+               no kept.csv and rejected.csv
+    labels     a name of `labels make`, whose models' answers tell what they get right, and whose
+               contents are resampled; images that they do not know are counted, and no part of the
+               curves
     against    original or truth: what their answers are held against (`labels.performances`)
     columns    of the file itself: what models get right of each image, 0 to 1
 
@@ -51,6 +53,8 @@ def filter_images(
     """
     if reject is not None and keep_from is not None:
         raise ValueError("give --reject or --keep-from, not both")
+    if against != "original" and not labels:
+        raise ValueError("--against is of the answers behind --labels; give that too")
     if reject is not None and not 0 <= reject < 1:
         raise ValueError(f"reject is {reject}; it is a share of the images, from 0 to below 1")
     if reject is None and keep_from is None and not labels and not columns:
@@ -68,20 +72,38 @@ def filter_images(
         sentences.append(f"{(~known).sum()} of {len(data)} images have no score: rejected")
     data, quality, without = data[known], quality[known].to_numpy(), data[~known]
 
-    right = _right(data, labels, against, columns, root)
+    judged, content = _judged(data, labels, root, sentences)
+    right = _right(data[judged], labels, against, columns, root)
     files = []
-    found = tables.thresholds(quality, right)
+    found = tables.thresholds(quality[judged], right)
     if not higher_is_better:
         found = found.rename(columns={"keep from": "keep up to"})
         found["keep up to"] *= -1
     files.append(_written(found, out / "thresholds.csv"))
     if right:
-        files += _curves(data, quality, right, by, out, sentences)
+        files += _curves(quality[judged], right, content, by, out, sentences)
     if reject is not None or keep_from is not None:
         files += _divided(
             data, quality, without, reject, keep_from, higher_is_better, out, sentences
         )
     return Filtered(found, list(right), sentences, files)
+
+
+def _judged(data, labels, root, sentences):
+    """Which rows the models have answered to, and the contents of these, None where not known."""
+    content = data.content.to_numpy() if "content" in data else None
+    if not labels:
+        return np.ones(len(data), bool), content
+    found = np.array(made.contents(labels, data.image, root=root), object)
+    judged = np.array([each is not None for each in found])
+    if not judged.any():
+        raise ValueError(f"none of {len(data)} images is labelled in {labels}: other pictures?")
+    if not judged.all():
+        sentences.append(
+            f"{(~judged).sum()} of {len(data)} images have no answers in {labels} and are no part "
+            "of the curves"
+        )
+    return judged, found[judged]
 
 
 def _right(data, labels, against, columns, root):
@@ -101,14 +123,13 @@ def _right(data, labels, against, columns, root):
     return right
 
 
-def _curves(data, quality, right, by, out, sentences):
+def _curves(quality, right, content, by, out, sentences):
     """The curves as figure and numbers, and their areas as sentences."""
-    content = data.content.to_numpy() if "content" in data else None
-    rows = pd.DataFrame({"content": data.image if content is None else content})
+    rows = pd.DataFrame(index=range(len(quality)))
+    if content is not None:
+        rows["content"] = content
     methods = {name: pd.DataFrame({by: quality}) for name in right}
-    drawn = tables.reject_curves(rows.reset_index(drop=True), methods, right=right)
-    if content is None:
-        drawn = drawn[drawn.way == "over all images"]
+    drawn = tables.reject_curves(rows, methods, right=right)
     figures.style()
     figures.export(figures.reject_curves, drawn, folder=out, name="reject_curves")
     for name in right:

@@ -151,6 +151,13 @@ def tables_command(
     label: Annotated[
         str, typer.Option(help="composite, consistency, accuracy; all if not given.")
     ] = "",
+    recipe: Annotated[str, typer.Option(help="Runs of which recipe: published, mended.")] = (
+        "published"
+    ),
+    run: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these runs, where a cell has several; repeatable."),
+    ] = None,
 ) -> None:
     """Tables 1 and 2 of the MIQA paper, as "reported | measured": what it reports, and what runs
     here have measured.
@@ -160,10 +167,13 @@ def tables_command(
     from iqa_core.machines import TASKS
     from iqa_core.mmos import LABELS
 
-    measured = read_measured(experiment)
+    measured = read_measured(experiment, only=run or [])
+    print(f"{measured.run.nunique()} runs of {experiment} with cells of these tables; {recipe}")
     for one_task in [task] if task else TASKS:
         for one_label in [label] if label else LABELS:
-            data = tables.reported_and_measured(measured, task=one_task, label=one_label)
+            data = tables.reported_and_measured(
+                measured, task=one_task, label=one_label, recipe=recipe
+            )
             print(f"{TASKS.get(one_task, one_task)}, {one_label}: reported | measured")
             shown = table_of("method", *data, right=tuple(data))
             for row in data.reset_index().to_dict("records"):

@@ -1,8 +1,9 @@
 """Quality for machines as labels: what vision models answer to photographs and to their degraded
 versions, asked once and kept, and what is made of it.
 
-A folder data/labels/<name> holds the answers, the labels as MIQD-2.5M lays them out, and
-about.json, which says how they were made. data/tables/<name>.csv is the table that notebooks take.
+A folder data/labels/<name> holds the labels as MIQD-2.5M lays them out, and about.json, which says
+how they were made; data/labels/answers what was answered, for labels of any name. The table that
+notebooks take is data/tables/<name>.csv.
 """
 
 import re
@@ -21,12 +22,13 @@ from iqa_core.apps.truths import read_truths
 from iqa_core.detections import Matches, average_precision, match
 from iqa_core.files import read_json, replacing, write_json
 from iqa_core.machines import TASKS, Machine, open_machine
-from iqa_core.machines.responses import file_of, read_answers, write_answers
+from iqa_core.machines.responses import file_of, read_answers, state_of, write_answers
 from iqa_core.mmos import Choices
 from iqa_core.pixels import image_sizes, read_image
 from iqa_core.runs.choices import check_folder_name
 
 FOLDER = Path("data/labels")
+ANSWERS = "answers"  # the folder in it that all labels share
 PIXELS = 2**26  # of the images that are decoded at a time
 THREADS = 2  # that decode
 BATCH = 32  # images that a scorer gets at a time
@@ -37,7 +39,7 @@ class Panel:
     """The vision models that are asked, and how.
 
     machines   names (`machines.open_machine`) of those whose answers make the label
-    held_out   of those that answer as well and never enter it
+    held_out   of those that answer as well and never enter `label`
     sure       of classifiers: photographs of which a model of the panel gives its first class less
                probability than this are left out, for an unsure answer changes little and looks
                consistent
@@ -60,6 +62,8 @@ class Panel:
             raise ValueError(f"task is {self.task!r}; there are {', '.join(TASKS)}")
         if not 0 <= self.sure < 1 or (self.sure and self.task != "cls"):
             raise ValueError(f"sure is {self.sure}; it lies in [0, 1) and is of classifiers")
+        if self.task != "cls" and tuple(self.views) != ("centre",):
+            raise ValueError("views are of classifiers; leave them out")
 
     @property
     def names(self) -> list[str]:
@@ -126,16 +130,21 @@ def make_labels(
         for each in panel.names
     ]
     folder = root / FOLDER / name
-    answers = Answers(folder / "answers", machines, root)
+    answers = Answers(root / FOLDER / ANSWERS, machines, root)
 
     log(f"{len(photographs)} photographs, {len(table)} images; {', '.join(panel.names)}")
     answers.ask(photographs, "original")
+    _check_classes(photographs, answers)
     kept = [each for each in photographs if _is_sure(each, answers, panel)]
     if panel.sure:
         log(
             f"{len(kept)} of {len(photographs)} photographs, on which every model of the panel "
             f"gives its first class a probability of {panel.sure:g} or more"
         )
+        for each in (machine for machine in machines if machine.name in panel.held_out):
+            surest = [answers.of_original(each, photograph)[0].max() for photograph in kept]
+            count = sum(first >= panel.sure for first in surest)
+            log(f"{each.name}, which is held out, is as sure of {count} of them")
     if not kept:
         raise ValueError(f"no photograph has a clean probability of {panel.sure:g}; lower `sure`")
     answers.ask(kept, "versions")
@@ -145,6 +154,8 @@ def make_labels(
     if lacking := int(data.label.isna().sum()):
         log(f"{lacking} of {len(data)} images have no {label} and are left out")
         data = data.dropna(subset=["label"])
+    if data.empty:
+        raise ValueError(f"no image has a {label}: the models answer nothing that counts")
     data = data.reset_index(drop=True)
     facts = {"panel": asdict(panel), "choices": asdict(choices), "label": label, "clean": clean}
     facts |= {"machines": {each.name: each.identity for each in machines}}
@@ -162,6 +173,8 @@ def make_labels(
 def _check_name(name, root):
     """ValueError for a name that is no folder's, or of a table that is something else."""
     check_folder_name(name)
+    if name == ANSWERS:
+        raise ValueError(f"{name!r} is where the answers lie; give the labels another name")
     table = root / f"data/tables/{name}.csv"
     made_here = (root / FOLDER / name / "about.json").is_file()
     if name in datasets.list_datasets(root=root) or (table.is_file() and not made_here):
@@ -178,6 +191,8 @@ def _photographs(table, root):
     if table.reference.isna().any() or (table.reference == "").any():
         raise ValueError("some images have no reference; drop their rows")
     content = table.content if "content" in table else table.reference
+    if content.isna().any() or table.image.duplicated().any():
+        raise ValueError("some rows have no content, or an image stands in two; one row an image")
     paths = [*table.image, *table.reference.unique()]
     absent = [path for path in paths if not (root / path).is_file()]
     if absent:
@@ -215,7 +230,11 @@ class Answers:
         missing = []
         for photograph in photographs:
             images = [photograph.original] if part == "original" else photograph.images
-            files = {each.name: self._file(each, photograph, images) for each in self.machines}
+            state = state_of([self.root / image for image in images])
+            files = {
+                each.name: file_of(self.folder, each, photograph.name, state)
+                for each in self.machines
+            }
             for name, file in files.items():
                 self.files[name, photograph.name, part] = file
             left = [each for each in self.machines if not files[each.name].exists()]
@@ -243,7 +262,7 @@ class Answers:
         return read_answers(self.files[machine.name, photograph.name, "original"], machine.task)[0]
 
     def listed(self, photograph: Photograph) -> dict:
-        """Where the answers to a photograph and its versions are, from the labels' folder."""
+        """Where the answers to a photograph and its versions are, from data/labels."""
         files = {}
         for each in self.machines:
             files[each.name] = {}
@@ -252,9 +271,6 @@ class Answers:
                 files[each.name][part] = file.relative_to(self.folder.parent).as_posix()
         listed = {"content": photograph.name, "original": photograph.original}
         return listed | {"images": photograph.images, "files": files}
-
-    def _file(self, machine, photograph, images):
-        return file_of(self.folder, machine, photograph.name, [self.root / i for i in images])
 
     def _decoded(self, images) -> Iterator[list[np.ndarray]]:
         """The images, as many at a time as have `PIXELS` pixels."""
@@ -265,6 +281,19 @@ class Answers:
             for part in np.unique(number):
                 some = [path for path, own in zip(paths, number, strict=True) if own == part]
                 yield list(pool.map(read_image, some))
+
+
+def _check_classes(photographs, answers):
+    """ValueError for a true class that a model does not know."""
+    told = [each for each in photographs if isinstance(each.truth, int)]
+    for machine in answers.machines if told else []:
+        classes = answers.of_original(machine, told[0]).shape[-1]
+        for each in told:
+            if each.truth >= classes:
+                raise ValueError(
+                    f"the true class of {each.original} is {each.truth}, but {machine.name} knows "
+                    f"{classes}, from 0"
+                )
 
 
 def _is_sure(photograph, answers, panel):
@@ -322,7 +351,7 @@ def _labelled(table, photographs, answers, panel, label, choices, clean, folder)
     stems = {each.name: Path(each.original).stem for each in photographs}
     if len(set(stems.values())) < len(stems):
         stems = {name: re.sub(r"[^\w.-]+", "_", name) for name in stems}
-    parts = []
+    parts, written = [], []
     for photograph in tqdm(photographs, "labels", mininterval=2):
         scores = [_scores(each, photograph, answers, choices) for each in answers.machines]
         scores = pd.concat(scores)
@@ -330,7 +359,7 @@ def _labelled(table, photographs, answers, panel, label, choices, clean, folder)
         labels = mmos.labels_of(own, choices, clean)
         names = [Path(image).name for image in photograph.images]
         names = pd.Series(names, name=stems[photograph.name])
-        mmos.write_labels(labels, folder / "labels", task=panel.task, names=names)
+        written += mmos.write_labels(labels, folder / "labels", task=panel.task, names=names)
 
         grid = scores.pivot(index="image", columns="machine")
         grid = grid.loc[photograph.images]
@@ -338,8 +367,12 @@ def _labelled(table, photographs, answers, panel, label, choices, clean, folder)
         if len(panel.names) > 1:
             data = data.join(mmos.without_each(scores, label, choices, clean).set_index("image"))
         parts.append(data)
+    for file in {*(folder / "labels").iterdir()} - {*written}:
+        file.unlink()  # of another task, or of photographs that no longer count
     labels = pd.concat(parts)
-    source = table.drop(columns=[c for c in ("label_kind", "label_std") if c in table])
+    earlier = ("by ", "without ", "source_")  # of a table that was made here
+    dropped = [c for c in table if c.startswith(earlier) or c in ("label_kind", "label_std")]
+    source = table.drop(columns=dropped)
     taken = [c for c in source if c in ("label", "label2", *labels)]
     source = source.rename(columns={c: f"source_{c}" for c in taken})
     data = source[source.image.isin(labels.index)].join(labels, on="image")
@@ -392,13 +425,7 @@ def performances(
     FileNotFoundError for labels that were not made; KeyError for an image that they do not know;
     ValueError for truth where the labels had none, or not of each of the photographs.
     """
-    folder = root / FOLDER / name
-    if not (folder / "about.json").is_file():
-        raise FileNotFoundError(f"no labels {name!r}: `python -m iqa_core labels make` makes them")
-    facts = read_json(folder / "about.json")
-    place = {}
-    for number, photograph in enumerate(facts["answers"]):
-        place |= {image: (number, row) for row, image in enumerate(photograph["images"])}
+    facts, place = _about(name, root)
     images = [_in_project(image, root) for image in images]
     if strangers := [image for image in images if image not in place]:
         raise KeyError(
@@ -408,9 +435,31 @@ def performances(
     where = [place[image] for image in images]
     truths = _truths_again(facts, {number for number, _ in where}, root, against)
     return {
-        machine: _performance(machine, facts, where, truths, folder)
+        machine: _performance(machine, facts, where, truths, root / FOLDER)
         for machine in facts["machines"]
     }
+
+
+def contents(name: str, images: Sequence[str], *, root: Path) -> list[str | None]:
+    """The content of each image by the labels of `name`; None for one that they do not know.
+
+    FileNotFoundError for labels that were not made.
+    """
+    facts, place = _about(name, root)
+    numbers = [place.get(_in_project(image, root), (None, 0))[0] for image in images]
+    return [None if n is None else facts["answers"][n]["content"] for n in numbers]
+
+
+def _about(name, root):
+    """What about.json says of labels, and {image: (number of its photograph, row in it)}."""
+    file = root / FOLDER / name / "about.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"no labels {name!r}: `python -m iqa_core labels make` makes them")
+    facts, place = read_json(file), {}
+    for number, photograph in enumerate(facts["answers"]):
+        for row, image in enumerate(photograph["images"]):
+            place[image] = number, row
+    return facts, place
 
 
 def _truths_again(facts, numbers, root, against):
@@ -435,6 +484,8 @@ def _performance(machine, facts, where, truths, folder):
     for number in {number for number, _ in where}:
         files = facts["answers"][number]["files"][machine]
         found[number] = read_answers(folder / files["versions"], task)
+        if task == "cls":
+            found[number] = found[number][:, 0].argmax(-1)  # of which there is room for all
         true[number] = read_answers(folder / files["original"], task)[0]
         if task == "cls":
             true[number] = true[number][0].argmax()
@@ -442,7 +493,7 @@ def _performance(machine, facts, where, truths, folder):
             true[number] = true[number].surer_than(facts["choices"]["confidence"])
     true |= truths
     if task == "cls":
-        return np.array([found[n][row][0].argmax() == true[n] for n, row in where], float)
+        return np.array([found[n][row] == true[n] for n, row in where], float)
     answers = [found[n][row] for n, row in where]
     kind = "masks" if task == "ins" else "boxes"
     return match(answers, [true[n] for n, _ in where], kind=kind)
@@ -471,6 +522,8 @@ def scores_by(names: Sequence[str], table: pd.DataFrame, *, root: Path) -> pd.Da
         except FileNotFoundError as error:
             print(f"{name} has no numbers here: {error}", flush=True)
             continue
+        if scorer.reference:
+            raise ValueError(f"{name} compares with another image; `measures` is for such")
         scores = []
         for start in tqdm(range(0, len(table), BATCH), name, mininterval=2):
             some = table.image.iloc[start : start + BATCH]

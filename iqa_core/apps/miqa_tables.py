@@ -1,5 +1,6 @@
 """Runs on MIQD-2.5M beside what its paper reports, and networks of one task tested on another."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +9,13 @@ from iqa_core import evaluation, loading, metrics, runs, study, tables
 from iqa_core.files import read_json, replacing
 
 
-def read_measured(experiment: str) -> pd.DataFrame:
+def read_measured(experiment: str, *, only: Sequence[str] = ()) -> pd.DataFrame:
     """What the finished runs of an experiment measured of the paper's tables
     (`tables.measured_cells`); empty where there is none.
+
+    only   names of runs, <experiment>/<run>; none: all
+
+    KeyError for one of `only` that is none of them.
     """
     found = []
     folder = runs.project_root() / "data/runs" / experiment
@@ -21,10 +26,14 @@ def read_measured(experiment: str) -> pd.DataFrame:
         predictions = pd.read_csv(success.with_name("predictions.csv"))
         measures = success.with_name("measures.csv")
         run = {"run": f"{experiment}/{success.parent.name}", "params": params}
+        if only and run["run"] not in only:
+            continue
         run["metrics"] = read_json(success.with_name("metrics.json"))
         run["predictions"] = predictions[predictions.split == "test"]
         run["measures"] = pd.read_csv(measures) if measures.is_file() else None
         found.append(run)
+    if strangers := sorted({*only} - {run["run"] for run in found}):
+        raise KeyError(f"no finished run {', '.join(strangers)} with predictions in {experiment}")
     return tables.measured_cells(found)
 
 

@@ -25,12 +25,18 @@ def read_truths(path: Path, task: str, references: Iterable[str]) -> dict[str, o
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; truth is a CSV of classes, or COCO's JSON")
-    known = _classes(path) if task == "cls" else _objects(path)
-    truths = {}
+    known = _classes(path) if task == "cls" else _objects(path, masked=task == "ins")
+    truths, taken = {}, {}
     for reference in references:
         for name in (reference, Path(reference).name, Path(reference).stem):
             if name in known:
+                if name in taken:
+                    raise ValueError(
+                        f"{path}: {name} is the name of {taken[name]} and of {reference}; write "
+                        "whole paths"
+                    )
                 truths[reference] = known[name]
+                taken[name] = reference
                 break
     if not truths:
         some = ", ".join(list(known)[:3])
@@ -45,12 +51,17 @@ def _classes(path):
         raise ValueError(
             f"{path} has the columns {', '.join(data)}; it needs reference and true_class"
         )
-    numbers = pd.to_numeric(data.true_class, errors="coerce")
-    known = numbers.notna()
-    return dict(zip(data[names[0]][known], numbers[known].astype(int), strict=True))
+    data = data.dropna(subset=["true_class"])
+    twice = data[names[0]][data[names[0]].duplicated()]
+    if len(twice):
+        raise ValueError(f"{path} tells of {twice.iloc[0]} twice; one row a photograph")
+    wrong = data.true_class[~data.true_class.str.fullmatch(r"\d+")]
+    if len(wrong):
+        raise ValueError(f"{path}: true_class is {wrong.iloc[0]!r}; classes are numbers from 0")
+    return dict(zip(data[names[0]], data.true_class.astype(int), strict=True))
 
 
-def _objects(path):
+def _objects(path, masked):
     from pycocotools.coco import COCO
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
@@ -59,6 +70,8 @@ def _objects(path):
     for number, image in annotations.imgs.items():
         size = (image["height"], image["width"])
         rows = annotations.loadAnns(annotations.getAnnIds(imgIds=[number]))
+        if masked and not all(row.get("segmentation") for row in rows):
+            raise ValueError(f"{path}: {image['file_name']} has objects without a mask")
         found = _found(annotations, rows, size)
         known[image["file_name"]] = known[Path(image["file_name"]).stem] = found
     return known

@@ -20,7 +20,7 @@ RULES = {  # lines that are no prediction
 def reject_curves(data: pd.DataFrame):
     """What each vision model (column) gets right of the images that are kept, when those of lowest
     score are rejected: on top of all images, below the same share of each photograph, so that
-    difficult photographs stay. Random and oracle are the worst and the best that is to be had; the
+    difficult photographs stay. Random: without a score; oracle: knowing the answers. The
     content-blind line is told the distortion and its level and sees no pixel.
 
     data   as `tables.reject_curves` gives it
@@ -62,8 +62,7 @@ def _shown(method):
 @figure
 def filtering_curves(data: pd.DataFrame, method: str):
     """What vision models, one line each, get right of the images that are kept when a quality score
-    rejects the worst: the "filtering curves" of the MIQA paper (arXiv 2508.19850). They rise for
-    any score that knows anything.
+    rejects the worst: the "filtering curves" of the MIQA paper (arXiv 2508.19850).
 
     data     as `tables.reject_curves` gives it
     method   the score that rejects
@@ -98,7 +97,9 @@ def labels_apart(table: pd.DataFrame, apart: pd.Series, *, root: Path, number: i
     for axes_of_line, (title, some) in zip(grid, lines.items(), strict=True):
         for axes, place in zip(axes_of_line, some, strict=True):
             row = table.iloc[place]
-            what = f"{row.distortion.replace('_', ' ')} {row.level:.2g}"
+            what = "as it is"
+            if isinstance(row.distortion, str) and row.distortion:
+                what = f"{row.distortion.replace('_', ' ')} {row.level:.2g}"
             if isinstance(row.get("distortion2"), str) and row.distortion2:
                 what += f"\n+ {row.distortion2.replace('_', ' ')} {row.level2:.2g}"
             show_image(axes, root / row.image, f"{what}\n{apart.iloc[place]:+.2f}")

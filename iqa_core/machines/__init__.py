@@ -80,7 +80,9 @@ def open_machine(
 
 
 def _own(name, which, task):
-    """A function of one's own as a machine; it is known by its source file."""
+    """A function of one's own as a machine; it is known by its source file, and by its attribute
+    `identity` where it has one.
+    """
     module, _, function = which.rpartition(":")
     if not module:
         raise KeyError(f"{name!r} has no function; write callable:module:function")
@@ -93,5 +95,6 @@ def _own(name, which, task):
     except AttributeError as error:
         raise KeyError(f"{name}: module {module} has no {function}") from error
     source = inspect.getsourcefile(respond)
-    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12]
+    own = str(getattr(respond, "identity", "")).encode()
+    digest = hashlib.sha256(Path(source).read_bytes() + own).hexdigest()[:12]
     return Machine(name, task, respond, identity=digest)

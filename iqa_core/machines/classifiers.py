@@ -1,5 +1,6 @@
 """Classifiers of ImageNet's 1,000 classes, each with the preprocessing that its weights expect."""
 
+import copy
 import hashlib
 import importlib.util
 import pickletools
@@ -15,10 +16,11 @@ from PIL import Image
 from torch import nn
 
 from ..hints import nearest
-from ..models.pyramid import fold_batch_norm, timm_model
+from ..models.pyramid import conv_norm_pairs, fold_batch_norm, timm_model
 from . import VIEWS, Machine
 
 BATCH = 32  # images that a network gets at a time
+CLASSES = 1000
 SQUEEZENET = "ndf"  # the package that holds SqueezeNet 1.1's weights, as Caffe learnt them
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red of 0 to 255; what Caffe takes away
 CAFFE_SIDE = 227
@@ -40,7 +42,13 @@ def open_classifier(
         if not timm.is_model(which):
             hint = nearest(which, timm.list_models()) or "."
             raise KeyError(f"timm has no model {which!r}{hint}")
-        network = Timm(timm_model(which, pretrained=True))
+        network = timm_model(which, pretrained=True)
+        if network.num_classes != CLASSES:
+            raise ValueError(
+                f"{name} names none of ImageNet's {CLASSES} classes but has {network.num_classes} "
+                "outputs; choose weights that end in in1k"
+            )
+        network = Timm(network)
     network = network.eval().requires_grad_(False)
     digest = hashlib.sha256(repr((views, precision, network.looks)).encode())
     for tensor in network.state_dict().values():
@@ -128,12 +136,17 @@ def _seen(image, view, side, share, resampling):
 
 
 def _folded(body):
-    """Without its batch norms, which a CPU is faster without; as it is where they cannot go."""
-    try:
-        fold_batch_norm(body)
-    except (ValueError, RuntimeError):
+    """Without its batch norms, which a CPU is faster without; as it is where there are none, or
+    they cannot go.
+    """
+    if next(conv_norm_pairs(body), None) is None:
         return body
-    return body
+    folded = copy.deepcopy(body)  # a fold that fails leaves changed weights behind
+    try:
+        fold_batch_norm(folded)
+    except (ValueError, RuntimeError, AssertionError):
+        return body
+    return folded
 
 
 # ---- SqueezeNet, out of a pickle of NumPy arrays that is read and never executed

@@ -13,14 +13,18 @@ from ..files import replacing
 from . import Machine
 
 
-def file_of(folder: Path, machine: Machine, name: str, paths: Sequence[Path]) -> Path:
-    """Where a machine's answers to these pictures are kept: under another name as soon as the
-    machine, how it looks or one of the files is another (by size and time of change).
+def state_of(paths: Sequence[Path]) -> str:
+    """What tells files from others that lie in their places: names, sizes, times of change."""
+    stats = [(path.name, path.stat()) for path in paths]
+    return "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+
+
+def file_of(folder: Path, machine: Machine, name: str, state: str) -> Path:
+    """Where a machine's answers to the pictures of `name` are kept: under another name as soon as
+    the machine, how it looks or the state of the files (`state_of`) is another.
     """
     key = hashlib.sha256(f"{machine.identity} {machine.views} {machine.task} {name}".encode())
-    for path in paths:
-        stat = path.stat()
-        key.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    key.update(state.encode())
     plain, name = (re.sub(r"[^\w.-]+", "_", text) for text in (machine.name, name))
     return folder / plain / f"{name}.{key.hexdigest()[:12]}.npz"
 

@@ -374,6 +374,12 @@ def _machine(value, context):
         raise ValueError(f"{value!r} names no model; timm:resnet50 does")
 
 
+def _held_out(value, context):
+    _each(_machine)(value, context)
+    if len(value) + len(context.values["panel"]) < 2:
+        raise ValueError(f"{value}: panel and held_out need two vision models or more together")
+
+
 def _operator(value, context):
     from iqa_core.distortions import list_distortions  # two seconds, for who needs it
 
@@ -402,7 +408,7 @@ CHECKS = {
     "seeds": _seeds,
     "measures": _each(lambda value, context: _is_one_of(value, list_measures())),
     "panel": _each(_machine),
-    "held_out": _each(_machine),
+    "held_out": _held_out,
     "views": _each(lambda value, context: _is_one_of(value, VIEWS)),
     "similarity": lambda value, context: _is_one_of(value, get_args(Similarity)),
     "sure": _of(Annotated[float, Field(ge=0, lt=1)]),

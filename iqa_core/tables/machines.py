@@ -14,7 +14,7 @@ from ..stats import content_blind
 from .cells import BLIND, cell, crossed, specific_to_contents, with_interval
 from .statement import STATED
 
-OTHERS = "label of the other models"  # what a student has learnt: the ceiling of its row
+OTHERS = "label of the other models"  # what a student has learnt
 
 
 def machines_of(table: pd.DataFrame) -> list[str]:
@@ -26,7 +26,7 @@ def machine_agreement(table: pd.DataFrame) -> pd.DataFrame:
     """How alike each two models find the versions of a photograph: a row a pair, columns machine,
     other, n, contents, content_srcc and, where the set is crossed, specific, with intervals.
 
-    No prediction can be expected to agree with a model more than the models do with each other.
+    What one model's answers tell of another's; a label made of the one can hardly tell more.
     """
     machines = machines_of(table)
     rows = []
@@ -170,8 +170,11 @@ def reject_curves(
         answers = right[machine]
         known = {name: methods[name] for name in methods if methods[name].notna().all()}
         lines = known | {"random": np.zeros(len(table)), "oracle": oracle(answers)}
+        ways = {"over all images": None}
+        if "content" in table:
+            ways["within contents"] = table.content
         for method, quality in lines.items():
-            for way, content in (("over all images", None), ("within contents", table.content)):
+            for way, content in ways.items():
                 data = curve(quality, answers, content=content)
                 parts.append(data.assign(machine=machine, method=method, way=way))
     return pd.concat(parts, ignore_index=True)

@@ -47,15 +47,27 @@ def identity(data: pd.DataFrame) -> pd.DataFrame:
     return data.assign(sigma=sigma, rmse_by_plcc=expected, fits=fits)
 
 
-def reported_and_measured(measured: pd.DataFrame, *, task: str, label: str) -> pd.DataFrame:
+def reported_and_measured(
+    measured: pd.DataFrame, *, task: str, label: str, recipe: str = "published"
+) -> pd.DataFrame:
     """One block of the paper's tables for people: a row a method, a column a statistic, each cell
     as "reported | measured".
 
     measured   as `measured_cells` gives it; "--" stands where nothing was measured
+    recipe     published or mended: which of the runs of networks are shown
 
-    ValueError for two runs of one cell.
+    ValueError for a cell or recipe that there is not, and for two runs of one cell.
     """
-    measured = measured[(measured.task == task) & (measured.label == label)]
+    reported = miqa_reported()
+    for name, value, known in (
+        ("task", task, sorted({*reported.task})),
+        ("label", label, sorted({*reported.label})),
+        ("recipe", recipe, ["published", "mended"]),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; there are {', '.join(known)}")
+    of_recipe = (measured.recipe == recipe) | measured.method.isin(MEASURES)
+    measured = measured[(measured.task == task) & (measured.label == label) & of_recipe]
     twice = measured[measured.duplicated("method")]
     if len(twice):
         runs = measured.run[measured.method == twice.method.iloc[0]]
@@ -63,7 +75,6 @@ def reported_and_measured(measured: pd.DataFrame, *, task: str, label: str) -> p
             f"two runs of {twice.method.iloc[0]} for {task}, {label}: {', '.join(runs)}; name the "
             "one to show"
         )
-    reported = miqa_reported()
     reported = reported[(reported.task == task) & (reported.label == label)]
     both = reported.merge(measured, how="left", on=["method", *CELL], suffixes=("", "_here"))
     both = both.rename(columns={"plcc5": "plcc_here"})
@@ -95,6 +106,8 @@ def measured_cells(runs: list[dict]) -> pd.DataFrame:
         if name != "miqd":
             continue
         cell = {"task": task, "label": parameters.get("target", "composite"), "run": run["run"]}
+        schedule = parameters.get("options", {}).get("schedule")
+        cell["recipe"] = "published" if schedule == "miqa" else "mended"
         if method := _method(parameters):
             rows.append({"method": method} | cell | _figures(run["metrics"]["correlations"]))
         if run["measures"] is not None:
@@ -103,7 +116,7 @@ def measured_cells(runs: list[dict]) -> pd.DataFrame:
                 if measure.upper() in MEASURES and tested[measure].notna().all():
                     found = correlations(tested[measure], tested.label, draws=200)
                     rows.append({"method": measure.upper()} | cell | _figures(found))
-    data = pd.DataFrame(rows, columns=["method", *CELL, "run", "n", *STATISTICS])
+    data = pd.DataFrame(rows, columns=["method", "recipe", *CELL, "run", "n", *STATISTICS])
     # measures are the same on the same test images, whichever run computed them
     measure = data.method.isin(MEASURES)
     return pd.concat([data[~measure], data[measure].drop_duplicates(["method", *CELL])])
