@@ -46,8 +46,8 @@ lint: env  ## ruff, notebooks without outputs, lines of code
 	@set -- $$(ls notebooks/*.ipynb 2>/dev/null); [ $$# -eq 0 ] || $(PYTHON) -m nbstripout --verify "$$@"
 	@$(PYTHON) scripts/count_lines.py
 
-clean:  ## removes runs, caches, tables and exported figures; keeps .venv and data/raw
-	@for path in data/runs data/cache data/tables .pytest_cache .ruff_cache .hypothesis build iqa_core.egg-info; do \
+clean:  ## removes runs, caches, tables, labels and exported figures; keeps .venv and data/raw
+	@for path in data/runs data/cache data/tables data/labels .pytest_cache .ruff_cache .hypothesis build iqa_core.egg-info; do \
 	[ ! -e "$$path" ] || { echo "removing $$path"; rm -rf "$$path"; }; done
 	@git ls-files --others --ignored --exclude-standard -- figures | while read -r file; do echo "removing $$file"; rm -f "$$file"; done
 	@find . -path ./.venv -prune -o -path ./.git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print | \

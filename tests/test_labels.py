@@ -418,6 +418,24 @@ def test_machine_models_learn_from_labels_made_here(name, arguments, tree, proje
     assert len(predicted) == len(sets["test"].table)
 
 
+@pytest.mark.parametrize(("task", "kind"), [("det", "detector"), ("ins", "segmenter")])
+def test_ra_miqa_learns_from_labels_of_detectors(task, kind, tree, project):
+    panel = [f"callable:label_machines:{kind}"]
+    data = made(tree, project.root, panel=panel, task=task)
+    part = splits.part_of(splits.make_split(data, "rotation1of3"), data)
+    arguments = models.module_of("ra_miqa").TEST_KWARGS[0]
+    torch.manual_seed(0)
+    model = models.create_model("ra_miqa", **arguments, pretrained=False)
+    samples = loading.open_samples(data, model, root=project.root)
+    sets = {each: samples.take(np.flatnonzero(part == each)) for each in splits.PARTS}
+    recipe = training.Recipe(
+        epochs=1, batch_size=9, backbone_lr=1e-4, head_lr=1e-4, weight_decay=1e-4
+    )
+    (row,) = training.fit(model, sets["train"], sets["val"], recipe=recipe, log=lambda text: None)
+    assert row["best"]
+    assert np.isfinite(evaluation.predict_samples(model, sets["test"])).all()
+
+
 def test_a_target_is_any_column_and_rows_without_it_are_in_no_part(tree, project, monkeypatch):
     truth = project.root / "truth.csv"
     truth.write_text("reference,true_class\n" + "".join(f"photo{i},{i % 3}\n" for i in range(5)))
