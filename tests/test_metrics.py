@@ -14,7 +14,7 @@ import scipy.stats
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from iqa_core import stats
+from iqa_core import metrics, stats
 from iqa_core.metrics import (
     apply_scale,
     correlations,
@@ -462,3 +462,15 @@ def test_one_content_has_no_interval():
 def test_input_that_is_refused(x, y, content, message):
     with pytest.raises(ValueError, match=message):
         correlations(x, y, content=content)
+
+
+@pytest.mark.parametrize("kind", ["logistic4", "logistic5"])
+def test_a_fit_of_very_many_rows_begins_on_some_and_ends_on_all(kind, monkeypatch):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=70_000)
+    y = np.tanh(1.3 * x - 0.4) + 0.1 * x + generator.normal(0, 0.3, 70_000)
+    curve = getattr(metrics, kind)(x, y)
+    left = np.sum((curve(x) - y) ** 2)
+    monkeypatch.setattr(metrics, "COARSE", 10**9)
+    whole = np.sum((getattr(metrics, kind)(x, y)(x) - y) ** 2)
+    assert left == pytest.approx(whole, rel=1e-9)

@@ -2,6 +2,7 @@
 others, predictions, measures and the rule without pixels know its own answers.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,8 @@ from ..detections import Matches
 from ..metrics import per_content
 from ..rejection import area, curve, oracle
 from ..stats import content_blind
-from .cells import BLIND, cell, crossed, specific_to_contents, with_interval
+from .agreement import differences
+from .cells import BLIND, bracketed, cell, crossed, specific_to_contents, with_interval
 from .statement import STATED
 
 OTHERS = "label of the other models"  # what a student has learnt
@@ -37,12 +39,12 @@ def machine_agreement(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _agreement(table, predicted, label):
+def _agreement(table, predicted, label, *, specific=True):
     """Mean SRCC within contents, and the content-specific correlation, as columns."""
     found = per_content(predicted, table[label], table.content)
     row = {"n": found["n"], "unit": "content", "units": found["contents"]}
     row |= with_interval("content_srcc", found["srcc"], found["interval"])
-    if crossed(table) and predicted.notna().all():
+    if specific and crossed(table) and predicted.notna().all():
         row |= specific_to_contents(table, predicted, label)
     return row
 
@@ -127,14 +129,59 @@ def by_machine(
         for method, predicted in methods.items():
             row = {"machine": machine, "method": method}
             if predicted.isna().any():
-                rows.append(row | {"n": len(table), "unit": "content", "units": 0})
+                contents = table.content.nunique()
+                rows.append(row | {"n": len(table), "unit": "content", "units": contents})
                 continue
-            row |= _agreement(table, predicted, f"by {machine}")
+            looks = method != BLIND  # of a rule that sees no pixel nothing is left
+            row |= _agreement(table, predicted, f"by {machine}", specific=looks)
             for name, within in (("area", False), ("area_within", True)):
                 found = area(predicted, right[machine], content=table.content, within=within)
                 row |= with_interval(name, found["value"], found["interval"])
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def machine_differences(
+    table: pd.DataFrame, predictions: dict[str, pd.DataFrame], *, method: str
+) -> pd.DataFrame:
+    """How much one method knows more of each vision model than every other that has numbers: rows
+    as `agreement.differences` has them, of which Holm's correction is over one model and statistic;
+    further a column machine.
+    """
+    parts = []
+    for machine, methods in predictions.items():
+        known = [name for name in methods if methods[name].notna().all() and name != method]
+        with (
+            warnings.catch_warnings()
+        ):  # of the rule without pixels nothing is left: the row says so
+            warnings.filterwarnings("ignore", message="no comparison: nothing is left")
+            rows = differences(
+                table.join(methods), [(method, other) for other in known], labels=[f"by {machine}"]
+            )
+        parts.append(rows.assign(machine=machine))
+    return pd.concat(parts, ignore_index=True)
+
+
+def readable_machine_differences(data: pd.DataFrame) -> pd.DataFrame:
+    """`machine_differences` for people: a row a model and method, each statistic's difference with
+    its interval as text, * where the two are apart (p by Holm below .05).
+    """
+    titles = {"content_srcc": "per-content SRCC", "specific": "content-specific"}
+    shown = data[["machine", "than", *(name for name in STATED if name in data)]].copy()
+    shown["statistic"] = data.statistic.map(titles)
+    columns = ["difference", "low", "high", "found"]
+    shown["text"] = [
+        "--"
+        if np.isnan(value)
+        else bracketed(value, (low, high)) + (" *" if found == "apart" else "")
+        for value, low, high, found in data[columns].itertuples(index=False, name=None)
+    ]
+    index = [name for name in shown if name not in ("statistic", "text", "n", "units")]
+    wide = shown.pivot(index=index, columns="statistic", values="text")
+    order = [title for title in titles.values() if title in wide]
+    pairs = data.drop_duplicates(["machine", "than"])[["machine", "than"]]
+    wide = wide[order].reset_index().merge(pairs, how="right", on=["machine", "than"])
+    return wide.assign(n=int(data.n.max())).set_index(["machine", "than"])
 
 
 def readable_machines(data: pd.DataFrame) -> pd.DataFrame:
