@@ -9,6 +9,7 @@ import pandas as pd
 
 from iqa_core import figures, tables
 from iqa_core.apps import labels as made
+from iqa_core.detections import Matches, average_precision
 from iqa_core.files import replacing
 from iqa_core.rejection import area
 
@@ -59,6 +60,8 @@ def filter_images(
         raise ValueError(f"reject is {reject}; it is a share of the images, from 0 to below 1")
     if reject is None and keep_from is None and not labels and not columns:
         raise ValueError("nothing to do: give --reject, --keep-from, --labels or --column")
+    if not Path(scores).is_file():
+        raise FileNotFoundError(f"{scores} is no file; `score --save-results` writes such a list")
     data = pd.read_csv(scores)
     wanted = ["image", by, *columns]
     if lacking := [name for name in wanted if name not in data]:
@@ -83,9 +86,12 @@ def filter_images(
     if right:
         files += _curves(quality[judged], right, content, by, out, sentences)
     if reject is not None or keep_from is not None:
-        files += _divided(
-            data, quality, without, reject, keep_from, higher_is_better, out, sentences
-        )
+        kept = _kept(quality, reject, keep_from, higher_is_better, by)
+        rejected = pd.concat([data[~kept], without])
+        sentences.append(f"{kept.sum()} images kept, {len(rejected)} rejected")
+        sentences += _right_on(kept[judged], right)
+        files.append(_written(data[kept], out / "kept.csv"))
+        files.append(_written(rejected, out / "rejected.csv"))
     return Filtered(found, list(right), sentences, files)
 
 
@@ -142,18 +148,37 @@ def _curves(quality, right, content, by, out, sentences):
     return [out / f"reject_curves.{kind}" for kind in ("png", "pdf", "svg", "csv", "tex")]
 
 
-def _divided(data, quality, without, reject, keep_from, higher_is_better, out, sentences):
-    """kept.csv and rejected.csv."""
+def _kept(quality, reject, keep_from, higher_is_better, by):
+    """Which images are kept; ValueError where none is."""
     if reject is not None:
-        number = max(1, round(len(data) * (1 - reject)))
-        kept = np.zeros(len(data), bool)
+        kept = np.zeros(len(quality), bool)
+        number = max(1, round(len(quality) * (1 - reject)))
         kept[np.argsort(-quality, kind="stable")[:number]] = True
-    else:
-        kept = quality >= (keep_from if higher_is_better else -keep_from)
-    rejected = pd.concat([data[~kept], without])
-    sentences.append(f"{kept.sum()} images kept, {len(rejected)} rejected")
-    files = [_written(data[kept], out / "kept.csv")]
-    return [*files, _written(rejected, out / "rejected.csv")]
+        return kept
+    sign = 1 if higher_is_better else -1
+    kept = quality >= sign * keep_from
+    if not kept.any():
+        best = sign * quality.max()
+        raise ValueError(f"no image has {by} {keep_from:g}; the best has {best:.4g}")
+    return kept
+
+
+def _right_on(kept, right):
+    """What each model gets right of the images that are kept, and of all, in a sentence each."""
+    sentences = []
+    for name, answers in right.items():
+        if isinstance(answers, Matches):
+            some = average_precision(answers, images=np.flatnonzero(kept), threshold=0.75)
+            everything = average_precision(answers, threshold=0.75)
+            what = "average precision at an overlap of .75"
+        else:
+            some = answers[kept].mean() if kept.any() else np.nan
+            everything, what = answers.mean(), "right"
+        sentences.append(
+            f"{name}: {what} {some:.3f} on the {kept.sum()} that are kept and have answers, "
+            f"{everything:.3f} on all {len(kept)}"
+        )
+    return sentences
 
 
 def _written(data, path):

@@ -31,7 +31,9 @@ def make_command(
     ],
     held_out: Annotated[
         list[str] | None,
-        typer.Option(help="One that answers and never enters the label; repeatable."),
+        typer.Option(
+            help="One that answers and never enters `label`, but `without` of others; repeatable."
+        ),
     ] = None,
     task: Annotated[str, typer.Option(help="cls, det or ins.")] = "cls",
     label: Annotated[

@@ -6,6 +6,7 @@ how they were made; data/labels/answers what was answered, for labels of any nam
 notebooks take is data/tables/<name>.csv.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,7 @@ class Panel:
     """The vision models that are asked, and how.
 
     machines   names (`machines.open_machine`) of those whose answers make the label
-    held_out   of those that answer as well and never enter `label`
+    held_out   of those that answer as well and never enter `label`, but `without <model>` of others
     sure       of classifiers: photographs of which a model of the panel gives its first class less
                probability than this are left out, for an unsure answer changes little and looks
                consistent
@@ -116,8 +117,9 @@ def make_labels(
         raise ValueError(f"label is {label!r}; there are {', '.join(mmos.LABELS)}")
     if truth is None and (label != "consistency" or choices.weights == "clean"):
         raise ValueError(
-            f"label {label} with {choices.weights} weights needs the truth; give it, or take "
-            "consistency with equal weights"
+            f"label {label} with {choices.weights} weights needs the truth (--truth: a CSV with "
+            "reference and true_class, or COCO's JSON); give it, or take consistency with equal "
+            "weights"
         )
     _check_name(name, root)
     photographs = _photographs(table, root)
@@ -133,6 +135,11 @@ def make_labels(
     answers = Answers(root / FOLDER / ANSWERS, machines, root)
 
     log(f"{len(photographs)} photographs, {len(table)} images; {', '.join(panel.names)}")
+    if (folder / "about.json").is_file():
+        before = read_json(folder / "about.json")["panel"]
+        if before != _as_json(panel):
+            named = ", ".join([*before["machines"], *before["held_out"]])
+            log(f"replaces the labels {name}, which another panel made: {named}")
     answers.ask(photographs, "original")
     _check_classes(photographs, answers)
     kept = [each for each in photographs if _is_sure(each, answers, panel)]
@@ -170,6 +177,11 @@ def make_labels(
     return data
 
 
+def _as_json(panel):
+    """A panel as about.json has it."""
+    return json.loads(json.dumps(asdict(panel)))
+
+
 def _check_name(name, root):
     """ValueError for a name that is no folder's, or of a table that is something else."""
     check_folder_name(name)
@@ -178,7 +190,9 @@ def _check_name(name, root):
     table = root / f"data/tables/{name}.csv"
     made_here = (root / FOLDER / name / "about.json").is_file()
     if name in datasets.list_datasets(root=root) or (table.is_file() and not made_here):
-        raise ValueError(f"{name!r} is a data set's name; give the labels one of their own")
+        raise ValueError(
+            f"{name!r} is a data set's name; give the labels one of their own, as {name}_mmos"
+        )
 
 
 def _photographs(table, root):

@@ -15,10 +15,14 @@ def read_measured(experiment: str, *, only: Sequence[str] = ()) -> pd.DataFrame:
 
     only   names of runs, <experiment>/<run>; none: all
 
-    KeyError for one of `only` that is none of them.
+    FileNotFoundError for an experiment without runs, where it is none of params/ either; KeyError
+    for one of `only` that is none of them.
     """
     found = []
-    folder = runs.project_root() / "data/runs" / experiment
+    root = runs.project_root()
+    if not any((root / place / experiment).is_dir() for place in ("data/runs", "params")):
+        raise FileNotFoundError(f"there is no experiment {experiment!r}; `runs list` has those run")
+    folder = root / "data/runs" / experiment
     for success in sorted(folder.glob("*/_SUCCESS")):
         params = read_json(success.with_name("params.json"))
         if not success.with_name("predictions.csv").is_file():

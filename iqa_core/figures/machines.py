@@ -9,6 +9,7 @@ import pandas as pd
 from .pictures import bare, show_image
 from .registry import figure
 
+MEASURES = ("psnr", "ssim", "vsi", "lpips", "dists", "mdsi", "haarpsi")
 RULES = {  # lines that are no prediction
     "random": dict(color="0.6", ls=":", lw=1),
     "oracle": dict(color="0.35", ls="--", lw=1),
@@ -21,7 +22,8 @@ def reject_curves(data: pd.DataFrame):
     """What each vision model (column) gets right of the images that are kept, when those of lowest
     score are rejected: on top of all images, below the same share of each photograph, so that
     difficult photographs stay. Random: without a score; oracle: knowing the answers. The
-    content-blind line is told the distortion and its level and sees no pixel.
+    content-blind line is told the distortion and its level and sees no pixel. Each model has its
+    own axis, which does not begin at 0.
 
     data   as `tables.reject_curves` gives it
     """
@@ -52,11 +54,7 @@ def reject_curves(data: pd.DataFrame):
 
 def _shown(method):
     """PSNR for psnr; other names as they are."""
-    return (
-        method.upper()
-        if method.isidentifier() and method.islower() and method not in RULES
-        else method
-    )
+    return method.upper() if method in MEASURES else method
 
 
 @figure
@@ -76,7 +74,8 @@ def filtering_curves(data: pd.DataFrame, method: str):
         axes.plot(rows.rejected, rows.performance, "o-", ms=3, color=colour, label=machine)
     axes.set(xlabel="share of images rejected, worst first", ylabel="right on what is kept")
     axes.set_title(f"rejected by {method}", loc="left")
-    axes.legend(fontsize=7)
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], names[::-1], fontsize=7)
     return fig, data
 
 
