@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from iqa_core import datasets, evaluation, loading, models, rejection, splits, study, training
-from iqa_core.apps import labels
+from iqa_core.apps import labels, made_labels
 from iqa_core.apps.distort_tree import write_tree
 from iqa_core.apps.filtering import filter_images
 from iqa_core.apps.labels import Panel, make_labels
@@ -226,7 +226,7 @@ def test_labels_of_detectors(task, tree, project, monkeypatch):
 
     name = f"callable:label_machines:{kind}"
     for against in ("original", "truth"):
-        right = labels.performances("own_mmos", data.image, root=project.root, against=against)
+        right = made_labels.performances("own_mmos", data.image, root=project.root, against=against)
         assert isinstance(right[name], Matches)
         assert right[name].images == 36
     scores = project.root / "scores.csv"
@@ -338,7 +338,7 @@ def test_an_unknown_class_is_no_mistake(tree, project):
     about = json.loads((project.root / "data/labels/own_mmos/about.json").read_text())
     assert set(about["clean"].values()) == {1.0}
     with pytest.raises(ValueError, match="the truth does not tell of 5 photographs"):
-        labels.performances("own_mmos", tree.image, root=project.root, against="truth")
+        made_labels.performances("own_mmos", tree.image, root=project.root, against="truth")
 
 
 def test_filtering_from_a_threshold_and_by_what_is_lower_better(tree, project):

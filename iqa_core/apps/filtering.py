@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from iqa_core import figures, tables
-from iqa_core.apps import labels as made
+from iqa_core.apps import made_labels
 from iqa_core.detections import Matches, average_precision
 from iqa_core.files import replacing
 from iqa_core.rejection import area
@@ -46,7 +46,7 @@ def filter_images(
     labels     a name of `labels make`, whose models' answers tell what they get right, and whose
                contents are resampled; images that they do not know are counted, and no part of the
                curves
-    against    original or truth: what their answers are held against (`labels.performances`)
+    against    original or truth: what their answers are held against (`made_labels.performances`)
     columns    of the file itself: what models get right of each image, 0 to 1
 
     Errors: ValueError for both or neither of what there is to do, shares outside [0, 1), columns
@@ -100,7 +100,7 @@ def _judged(data, labels, root, sentences):
     content = data.content.to_numpy() if "content" in data else None
     if not labels:
         return np.ones(len(data), bool), content
-    found = np.array(made.contents(labels, data.image, root=root), object)
+    found = np.array(made_labels.contents(labels, data.image, root=root), object)
     judged = np.array([each is not None for each in found])
     if not judged.any():
         raise ValueError(f"none of {len(data)} images is labelled in {labels}: other pictures?")
@@ -125,7 +125,7 @@ def _right(data, labels, against, columns, root):
             )
         right[name] = values.to_numpy()
     if labels:
-        right |= made.performances(labels, data.image, root=root, against=against)
+        right |= made_labels.performances(labels, data.image, root=root, against=against)
     return right
 
 

@@ -66,7 +66,8 @@ def make_command(
     """Ask vision models about photographs and their degraded versions, and make labels of what they
     answer. Stopped and started again it goes on.
     """
-    from iqa_core.apps.labels import FOLDER, Panel, make_labels, source_table
+    from iqa_core.apps.labels import Panel, make_labels, source_table
+    from iqa_core.apps.made_labels import FOLDER
     from iqa_core.files import project_root
     from iqa_core.mmos import Choices
 
