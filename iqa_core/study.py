@@ -157,9 +157,9 @@ def build_network(
     record.uses_code(type(network).__module__)
     network.contract = network.contract.changed(**contract)
     if frozen_crops:
-        check_frozen(network)
+        check_frozen(network, frozen_crops)
         network.contract = network.contract.changed(crops=frozen_crops)
-        network.backbone.requires_grad_(False)
+        network.frozen_trunk.requires_grad_(False)
     prepare.check_model(network, objective_of(network), recipe)
     if start_from:
         _start_from(record, network, start_from)

@@ -123,7 +123,7 @@ def frozen_crops():
         pixels = torch.from_numpy(image).permute(2, 0, 1) / 255
         crops = torch.stack([pixels[:, :, :224], pixels[:, :, 76:]])
         with torch.no_grad():
-            frozen.append(model.pooled_features(crops).numpy().astype(np.float16))
+            frozen.append(model.frozen_features(crops).numpy().astype(np.float16))
     return model, samples._replace(parts={"image": frozen}), {}
 
 

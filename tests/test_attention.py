@@ -107,7 +107,7 @@ def test_stage_weights_of_frozen_crops_are_those_of_the_images(model, images):
     for image in images:
         (crops,) = evaluation_views({"image": image}, model.contract, crops=4)
         with torch.no_grad():
-            features = model.pooled_features(floats(batch([crops]), "cpu", torch.float32))
+            features = model.frozen_features(floats(batch([crops]), "cpu", torch.float32))
         frozen.append(features.numpy().astype(np.float16))
     expected = attention.stage_weights(model, images)
     np.testing.assert_allclose(attention.stage_weights(model, frozen), expected, atol=2e-3)

@@ -6,7 +6,7 @@ import torch
 from golden_rules import filled, golden, image
 
 from iqa_core.models import create_model, weights
-from iqa_core.models.ckdn import stage1_loss, stage2_loss
+from iqa_core.models.ckdn import all_heads, distance_cost, stage1_loss, stage2_loss, staged_loss
 from iqa_core.models.pyramid import Pyramid
 
 AUXILIARY = ("aux_csp", "aux_fc")
@@ -69,15 +69,14 @@ def test_the_first_stage_s_loss_is_half_the_squared_error_of_the_elo_probability
 
 
 def test_the_second_stage_distils_by_the_fourth_power():
-    target, heads = torch.tensor([0.2, 0.4]), {"diff": torch.tensor([0.0, 0.1])}
-    heads |= {"dr": target + 0.1, "fr": target - 0.2}
-    torch.testing.assert_close(
-        stage2_loss(heads, target), torch.tensor(0.01 + 0.04 + 30 * 0.01 / 2)
-    )
-    twice = heads | {"diff": 4 * heads["diff"]}  # the mean square of features twice as far apart
-    torch.testing.assert_close(
-        stage2_loss(twice, target) - 0.05, 16 * (stage2_loss(heads, target) - 0.05)
-    )
+    target, diff = torch.tensor([0.2, 0.4]), torch.tensor([0.0, 0.1])
+    scores = target + 0.1, target, target - 0.2
+    once = stage2_loss(*scores, distance_cost(diff, "quartic"))
+    torch.testing.assert_close(once, torch.tensor(0.01 + 0.04 + 30 * 0.01 / 2))
+    # the mean square of features twice as far apart
+    twice = stage2_loss(*scores, distance_cost(4 * diff, "quartic"))
+    torch.testing.assert_close(twice - 0.05, 16 * (once - 0.05))
+    torch.testing.assert_close(distance_cost(4 * diff, "quadratic"), 4 * 30 * diff)
 
 
 def test_each_stage_trains_its_own_parts(published):
@@ -85,7 +84,8 @@ def test_each_stage_trains_its_own_parts(published):
         *(torch.cat(pair) for pair in zip(pictures(3, 64), pictures(4, 64), strict=True))
     )
     first = stage1_loss(heads["nr"], torch.tensor([0.5, 0.6]), torch.tensor([0.7, 0.3]))
-    second = stage2_loss(heads, torch.tensor([0.5, 0.6]))
+    cost = distance_cost(heads["diff"], "quartic")
+    second = stage2_loss(heads["dr"], torch.tensor([0.5, 0.6]), heads["fr"], cost)
     assert learning(published, first) == names(published, "qse", *AUXILIARY)
     assert learning(published, second) == names(published, "qse", "dte", "csp", "fc")
 
@@ -165,3 +165,60 @@ def test_images_of_different_sizes_are_refused(published):
         ValueError, match=r"one size, as many of each, not \(1, 3, 64, 64\) and \(1, 3, 64, 96\)"
     ):
         published(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 96))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts", "unused"),
+    [
+        ({}, ("image", "degraded", "partner", "pristine"), ()),
+        ({"pristine": "absent"}, ("image", "degraded", "partner"), ()),
+        ({"reference": "pristine"}, ("image", "pristine", "partner"), ()),
+        ({"reference": "none"}, ("image", "partner"), ("dte",)),
+        ({"encoders": "shared"}, ("image", "degraded", "partner", "pristine"), ("dte",)),
+        (
+            {"pristine": "absent", "compare": "cross_attention"},
+            ("image", "degraded", "partner"),
+            (),
+        ),
+    ],
+)
+def test_an_ablation_s_training_sees_what_it_says_and_trains_all_it_has(arguments, parts, unused):
+    torch.manual_seed(0)
+    model = create_model("ckdn", backbone="resnet18", pretrained=False, **arguments).train()
+    assert model.objective.parts == parts
+    assert not set(unused) & set(dict(model.named_children()))
+    views = [torch.rand(2, 3, 64, 64) for _ in parts]
+    target = torch.tensor([[0.2, 0.5], [0.6, 0.3]])
+    for stage in (0, 1):
+        reached = learning(model, staged_loss(all_heads(model, *views), target, stage))
+        wanted = {id(p) for p in model.objective.learns(model, stage)}
+        assert reached <= {name for name, p in model.named_parameters() if id(p) in wanted}
+        parts_reached = {name.partition(".")[0] for name in reached}
+        first = {"qse", "aux_csp", "aux_fc"}
+        second = {"qse", "csp", "fc", *({"dte", "cross"} & set(dict(model.named_children())))}
+        assert parts_reached == (first, second)[stage]
+
+
+def test_fixed_layers_stand_for_images_and_never_learn():
+    model = create_model("ckdn", backbone="resnet18", fixed=True, pretrained=False)
+    model.train()
+    assert not model.stem.training and not any(p.requires_grad for p in model.stem.parameters())
+    images = [torch.rand(2, 3, 96, 96) for _ in range(2)]
+    model.eval()
+    with torch.no_grad():
+        kept = [model.frozen_features(each) for each in images]
+        assert kept[0].shape == (2, 64 * 24 * 24)
+        torch.testing.assert_close(model(*kept), model(*images))
+    with pytest.raises(ValueError, match="one size"):
+        model(kept[0], kept[1][:1])
+
+
+def test_a_detached_teacher_is_not_drawn_to_the_student():
+    torch.manual_seed(0)
+    for teacher, drawn in (("attached", True), ("detached", False)):
+        model = create_model("ckdn", backbone="resnet18", teacher=teacher, pretrained=False).eval()
+        pristine = torch.rand(1, 3, 64, 64, requires_grad=True)
+        model.heads(*(torch.rand(1, 3, 64, 64) for _ in range(3)), pristine)[
+            "diff"
+        ].sum().backward()
+        assert (pristine.grad is not None and bool(pristine.grad.any())) is drawn

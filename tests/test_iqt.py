@@ -81,7 +81,7 @@ def test_features_are_compared_in_full_precision_under_autocast(model):
 
 def test_an_image_that_is_its_own_reference_gives_the_encoder_no_difference(model):
     images, seen = torch.rand(2, 3, 192, 192), []
-    hook = model.difference.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    hook = model.encoder_tokens.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.no_grad():
         model(images, images)
         model(images, images.flip(0))
@@ -110,7 +110,7 @@ def test_the_score_depends_on_the_tokens_of_the_reference_and_not_on_the_differe
 def test_only_the_position_tables_know_where_a_token_stands(model, maps):
     order = torch.randperm(model.side**2, generator=torch.Generator().manual_seed(0))
     moved = [m.flatten(2)[..., order].view_as(m) for m in maps]
-    tables = [model.difference.positions, model.reference.positions]
+    tables = [model.encoder_tokens.positions, model.decoder_tokens.positions]
     kept = [table.detach().clone() for table in tables]
     with torch.no_grad():
         known = (model.compare(*maps) - model.compare(*moved)).abs()

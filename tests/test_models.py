@@ -201,7 +201,8 @@ def test_every_switch_shows(name, switch):
     weights by over .001.
 
     In evaluation, or, as dropouts do, in training, where both draw the same random numbers. What
-    changes the first weights alone shows in those.
+    changes the first weights alone shows in those, what changes a step of training alone in its
+    gradient.
     """
     base = MODULES[name].TEST_KWARGS[0]
     before, after = build(name, base), build(name, base | MODULES[name].TEST_SWITCHES[switch])
@@ -211,6 +212,10 @@ def test_every_switch_shows(name, switch):
     if _counts(before) != _counts(after):
         return
     after.load_state_dict(before.state_dict())
+    if switch in getattr(MODULES[name], "IN_TRAINING", ()):
+        first, second = _gradient(before), _gradient(after)
+        assert (first - second).norm() > 1e-5 * first.norm()
+        return
     assert max(_difference(before, after, training=mode) for mode in (False, True)) > 1e-3
 
 
@@ -221,6 +226,18 @@ def _difference(before, after, *, training):
         with torch.no_grad():
             scores.append(model.train(training)(*inputs(model)))
     return (scores[0] - scores[1]).abs().max()
+
+
+def _gradient(model):
+    """Of the last stage's loss, for images of which all parts are alike but the first."""
+    objective = model.train().objective
+    image, other = inputs(model)
+    views = [image, *(other * share for share in (0.9, 0.8, 0.7)[: len(objective.parts) - 1])]
+    target = torch.linspace(0, 1, 2 * len(image)).view(-1, 2)
+    torch.manual_seed(0)
+    objective.loss(objective.forward(model, *views), target, objective.stages - 1).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def _counts(model):

@@ -136,7 +136,7 @@ def shuffled(
     for i, image in enumerate(images):
         # What an image's crops say is read once, and judged under the weights of every draw.
         (crops,) = evaluation_views({"image": image}, model.contract, crops=model.contract.crops)
-        features = model.pooled_features(floats(batch([crops]), device, torch.float32))
+        features = model.frozen_features(floats(batch([crops]), device, torch.float32))
         outputs = model(features.repeat(draws, 1), weights=exchanged[:, i].flatten(0, 1))
         scores[:, i] = outputs.view(draws, -1).mean(1).cpu()
     model.train(training_mode)

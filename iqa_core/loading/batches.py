@@ -11,7 +11,7 @@ import torch
 from ..models import Contract, Objective
 from .jitter import draw_jitter
 from .samples import Samples
-from .views import FLIPS, batch, draw_place, is_frozen, resized_shape, shape_of, views
+from .views import FLIPS, Place, batch, draw_place, is_frozen, resized_shape, shape_of, views
 
 ALIKE = 0.8  # of whole images: the shortest of a batch has at least that part of its longest
 
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 
     rows: np.ndarray  # (b,) positions in the samples
     partners: np.ndarray | None  # (b,) those of their partners, where the objective has such
-    views: list  # of each input uint8 (n, 3, h, w), a list of (3, h, w), or frozen crops (n, f)
+    views: list  # of each input uint8 (n, 3, h, w), a list of (3, h, w), or frozen crops
     colours: tuple | None  # what `jitter.jitter` wants beside the views
 
 
@@ -132,12 +132,13 @@ class Batches:
         images = self.samples.parts["image"]
         if self.frozen:
             picks = self.generator.integers(len(images[0]), size=len(rows))
-            mine = range(self.rank, len(rows), self.world)
-            return [[np.asarray(images[rows[k]])[[picks[k]]]] for k in mine]
+            places = [Place(top=int(pick)) for pick in picks]
+        else:
+            shapes = [resized_shape(*shape_of(images, row), self.contract) for row in rows]
+            drawing = self.contract, self.flips, self.generator
+            places = [draw_place(*shape, *drawing) for shape in shapes]
         arrays = []
-        for k, row in enumerate(rows):
-            shape = resized_shape(*shape_of(images, row), self.contract)
-            place = draw_place(*shape, self.contract, self.flips, self.generator)
+        for k, (row, place) in enumerate(zip(rows, places, strict=True)):
             if k % self.world == self.rank:
                 parts = self._parts(row, None if partners is None else partners[k])
                 arrays.append(views(parts, self.contract, [place]))

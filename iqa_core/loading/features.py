@@ -1,5 +1,5 @@
-"""Frozen crops: what a backbone that does not learn makes of a few crops of every image, computed
-once.
+"""Frozen crops: what weights that do not learn make of a few crops of every image, or of the whole
+image, computed once.
 """
 
 import hashlib
@@ -14,56 +14,75 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from ..files import shortage
-from ..models.pyramid import OnPooledStages
 from ..pixels import PixelCache
-from .views import FROZEN, batch, evaluation_views, floats
+from .views import FROZEN, batch, evaluation_views, floats, shape_of
 
-VERSION = 2  # part of every file's key: raise it when `pooled_features` gives other numbers
+VERSION = 3  # part of every file's key: raise it when `frozen_features` gives other numbers
 
 
 class FrozenCrops(Sequence):
-    """`crops[i]` is float16 (k, n), a view of a file: k crops of image i."""
+    """`crops[i]` is float16 (k, ...), a view of a file: k crops of image i, (n,) numbers each, or
+    the whole image as (t, n), a row a token.
+    """
 
     def __init__(self, file: Path):
         self.file, self.values = file, np.load(file, mmap_mode="r")
+        self.shapes = np.load(_shapes_of(file))
+        self.ends = np.cumsum(self.shapes.prod(1))
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.shapes)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return self.values[i]
+        end, shape = self.ends[i], self.shapes[i]
+        return self.values[end - shape.prod() : end].reshape(shape)
 
 
-def check_frozen(model) -> None:
-    """ValueError for a model that reads more of its backbone than pooled stages."""
-    if not isinstance(model, OnPooledStages):
+def _shapes_of(file):
+    """The file of the shapes beside one of features."""
+    return file.with_name(file.name.replace(".features.", ".shapes."))
+
+
+def check_frozen(model, crops: int = 1) -> None:
+    """ValueError for a model that has no weights which never learn in front of those that do, and
+    for several crops of one that reads whole images.
+    """
+    if getattr(model, "frozen_trunk", None) is None:
         raise ValueError(
             f"{type(model).__name__} cannot be trained on frozen crops; give frozen_crops: 0"
+        )
+    if not model.contract.crop and crops != 1:
+        raise ValueError(
+            f"frozen_crops is {crops}, but {type(model).__name__} reads whole images; give 1"
         )
 
 
 @torch.no_grad()  # inference mode would spoil the weights that it moves to a GPU
-def frozen_crops(model, images: PixelCache, *, crops: int, folder: Path) -> FrozenCrops:
-    """What `model.pooled_features` gives of `crops` crops of each image, on the grid of evaluation;
-    kept in `folder`.
+def frozen_crops(
+    model, images: PixelCache, *, crops: int, folder: Path, part: str = "image"
+) -> FrozenCrops:
+    """What `model.frozen_features` gives of `crops` crops of each image, on the grid of evaluation,
+    or of whole images; kept in `folder`.
 
-    Keyed by the backbone's weights and by the images, so models on the same backbone share them.
-    They take 2 bytes a number, 27,248 numbers a crop for EfficientNet-Lite0.
-    ValueError for a model whose head reads more than pooled stages, or for features beyond float16;
-    OSError for a disk too full, before they are computed where that can be told.
+    Keyed by the weights of `model.frozen_trunk`, by its `frozen_settings` and by the images, so
+    models on the same trunk share them. They take 2 bytes a number; SMART-IQA on EfficientNet-Lite0
+    has 27,248 numbers a crop.
+    `part`: of the samples, by which a contract tells how images are resized.
+    ValueError for a model that has no such features, or for features beyond float16; OSError for a
+    disk too full, before they are computed where that can be told.
     """
-    check_frozen(model)
+    check_frozen(model, crops)
     contract = model.contract
     geometry = [contract.crop, contract.resize, contract.interpolation]
     key = hashlib.sha256(str(VERSION).encode())
-    for name, tensor in model.backbone.state_dict().items():
+    for name, tensor in model.frozen_trunk.state_dict().items():
         key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     checksums = [images.checksum(i) for i in range(len(images))]
-    key.update(json.dumps([checksums, crops, *geometry]).encode())
+    key.update(json.dumps([checksums, crops, *geometry, *model.frozen_settings]).encode())
     file = Path(folder) / f"{key.hexdigest()[:16]}.features.npy"
     with FileLock(file.with_suffix(".lock")):
         if not file.is_file():
-            _write(model.eval().to(_device()), images, crops, file)
+            _write(model.eval().to(_device()), images, crops, file, part)
     return FrozenCrops(file)
 
 
@@ -74,38 +93,50 @@ def _device():
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
-def _write(model, images, crops, file):
+def _write(model, images, crops, file, part):
     """Compute all and write them, through a draft, one image after the other."""
-    first = _crops_of(model, images[0], crops)
-    needed = len(images) * first.nbytes
+    # Crops are alike; a whole image has about as many numbers as pixels.
+    first, shares = _crops_of(model, images[0], crops, part), float(len(images))
+    if not model.contract.crop:
+        areas = [np.prod(shape_of(images, i)) for i in range(len(images))]
+        shares = np.sum(areas) / areas[0]
+    needed = int(shares * first.nbytes)
     if short := shortage(file.parent, needed):
         raise OSError(
             f"frozen crops cannot be kept in {file.parent}: {short}; free some space, or give "
             "fewer crops or frozen_crops: 0"
         )
     draft = file.with_suffix(".part")
-    header = {
-        "descr": np.lib.format.dtype_to_descr(first.dtype),
-        "fortran_order": False,
-        "shape": (len(images), *first.shape),
-    }
+    shapes = []
     try:
         # Not a mapped file: a full disk is then an error, not the end of the process.
         with draft.open("wb") as out:
-            np.lib.format.write_array_header_1_0(out, header)
+            _write_header(out, len(images) * first.size)
             title = f"features of {crops} crops, {needed / 1e9:.2g} GB"
             for image in tqdm(images, desc=title, mininterval=5):
-                out.write(_crops_of(model, image, crops).tobytes())
+                features = _crops_of(model, image, crops, part)
+                shapes.append(features.shape)
+                out.write(features.tobytes())
+            out.seek(0)
+            _write_header(out, int(np.prod(shapes, axis=1).sum()))
+        np.save(_shapes_of(file), np.array(shapes))
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _crops_of(model, image, crops):
-    """float16 (crops, n)."""
-    (array,) = evaluation_views({"image": image}, model.contract, crops=crops)
+def _write_header(out, size):
+    """The start of an .npy file of so many numbers: 128 bytes, whatever their count."""
+    description = np.lib.format.dtype_to_descr(np.dtype(FROZEN))
+    header = {"descr": description, "fortran_order": False, "shape": (size,)}
+    np.lib.format.write_array_header_1_0(out, header)
+
+
+def _crops_of(model, image, crops, part):
+    """float16 (crops, n), or (1, t, n)."""
+    (array,) = evaluation_views({part: image}, model.contract, crops=crops)
     pixels = floats(batch([array]), next(model.parameters()).device, torch.float32)
-    features = model.pooled_features(pixels).cpu().numpy()
+    features = model.frozen_features(pixels).cpu().numpy()
     largest = np.abs(features).max()
     if not largest <= np.finfo(FROZEN).max:
         raise ValueError(

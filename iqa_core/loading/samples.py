@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 from ..models import Contract, objective_of
 from ..pixels import PixelCache
 from .features import FrozenCrops
-from .features import frozen_crops as crops_of_a_fixed_backbone
+from .features import frozen_crops as crops_of_fixed_weights
 from .views import COMPANIONS, resizing, shape_of
 
 COLUMNS = {"image": "image", "pristine": "reference", "degraded": "degraded"}  # part: column
@@ -23,7 +23,8 @@ class Samples(NamedTuple):
     """Rows of a table with their images: `parts` maps a name to as many images as there are rows.
 
     Parts: `image`, always; `pristine` and `degraded`, for models that compare. Images are uint8
-    (h, w, 3), as in `pixels.PixelCache`, or frozen crops float16 (k, n) (`loading.frozen_crops`).
+    (h, w, 3), as in `pixels.PixelCache`, or frozen crops float16 (k, n), frozen whole images
+    (1, t, n) (`loading.frozen_crops`).
     The table has a column label and, optionally, content.
     """
 
@@ -46,7 +47,7 @@ def open_samples(
 ) -> Samples:
     """The samples of a table as `model` reads them, decoded once and kept in data/cache of `root`.
 
-    `frozen_crops`: not 0, of every image what the model's fixed backbone makes of so many crops.
+    `frozen_crops`: not 0, of every image what the model's fixed weights make of so many crops.
     Parts that training alone needs are opened where the table has them in every row; `training.fit`
     refuses to go without.
     ValueError where the table lacks the column of a reference that the model compares with, or has
@@ -61,10 +62,17 @@ def open_samples(
             parts[part] = _images(table, part, model.contract, root=Path(root), folder=folder)
     check_sizes(Samples(parts, table))
     if frozen_crops:
-        parts["image"] = crops_of_a_fixed_backbone(
-            model, parts["image"], crops=frozen_crops, folder=folder
-        )
+        for part, images in parts.items():
+            parts[part] = _frozen(model, part, images, crops=frozen_crops, folder=folder)
     return Samples(parts, table)
+
+
+def _frozen(model, part, images, *, crops, folder):
+    """Frozen crops of a part, computed once for each image that rows share."""
+    if isinstance(images, Subset):
+        kept = _frozen(model, part, images.dataset, crops=crops, folder=folder)
+        return Subset(kept, images.indices)
+    return crops_of_fixed_weights(model, images, crops=crops, folder=folder, part=part)
 
 
 def check_sizes(samples: Samples) -> None:

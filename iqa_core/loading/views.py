@@ -14,7 +14,8 @@ from torch.utils.data import Subset
 from ..models import Contract, grids
 from ..pixels import PixelCache, resize, sides
 
-FROZEN = np.float16  # of what may stand for an image: (crops, n), what a fixed backbone made of it
+# of what may stand for an image: (crops, n), or (1, t, n), what fixed weights made of it
+FROZEN = np.float16
 COMPANIONS = ("pristine", "degraded")  # parts of a sample that are references
 FLIPS = {  # chances: across, down, transposed
     "none": (0, 0, 0),
@@ -161,13 +162,14 @@ def views(parts: dict[str, np.ndarray], contract: Contract, places: Sequence[Pla
 
     `parts`: name -> uint8 image (h, w, 3), all of one size, in the order of the model's inputs; the
     arrays are uint8 (k, s, s, 3), for whole images (1, h, w, 3). A contract's wider view is the
-    centre of the first image and comes last. Frozen crops (crops, n) in place of an image give
-    (k, n), the crops whose numbers are the places' `top`.
+    centre of the first image and comes last. Frozen crops (crops, ...) in place of images give
+    (k, ...), the crops whose numbers are the places' `top`.
     ValueError for other arrays than uint8 RGB, and for parts of different sizes.
     """
     first = next(iter(parts.values()))
     if is_frozen(first):
-        return [np.asarray(first)[[place.top for place in places]]]
+        picks = [place.top for place in places]
+        return [np.asarray(crops)[picks] for crops in parts.values()]
     _check_images(parts)
     arrays = []
     for name, image in parts.items():
@@ -233,7 +235,7 @@ def evaluation_views(
     """
     first = next(iter(parts.values()))
     if is_frozen(first):
-        return [np.asarray(first)]
+        return [np.asarray(crops) for crops in parts.values()]
     _check_images(parts)
     shape = resized_shape(*first.shape[:2], contract)
     return views(parts, contract, evaluation_places(*shape, contract, crops=crops, seed=seed))
@@ -244,12 +246,14 @@ def evaluation_views(
 
 def batch(arrays: Sequence[np.ndarray]) -> torch.Tensor | list[torch.Tensor]:
     """One input's arrays (k, h, w, 3) of several samples -> a uint8 batch (n, 3, h, w), a view with
-    its channels last in memory; a list of (3, h, w) where they differ in size. Frozen crops (k, n)
-    -> (b, n).
+    its channels last in memory; a list of (3, h, w) where they differ in size. Frozen crops
+    (k, n) -> (b, n); frozen images (1, t, n) -> (b, t, n), or a list of (t, n).
     """
-    if arrays[0].ndim == 2:
-        return torch.from_numpy(np.concatenate(arrays))
-    if len({array.shape[1:] for array in arrays}) == 1:
+    alike = len({array.shape[1:] for array in arrays}) == 1
+    if is_frozen(arrays[0]):
+        crops = [torch.from_numpy(np.array(array)) for array in arrays]
+        return torch.cat(crops) if alike else [crop for some in crops for crop in some]
+    if alike:
         return torch.from_numpy(np.concatenate(arrays)).permute(0, 3, 1, 2)
     images = [np.ascontiguousarray(image) for array in arrays for image in array]
     return [torch.from_numpy(image).permute(2, 0, 1) for image in images]

@@ -75,13 +75,18 @@ def arguments_of(model: str) -> dict[str, tuple[object, object]]:
 
 
 def wanted_for_frozen_crops(model: str) -> dict[str, object] | None:
-    """The arguments with which a model learns on frozen crops, its `FROZEN_CROPS`; None where it
-    cannot.
+    """The arguments with which a model learns on frozen crops, its `FROZEN_CROPS`, a list where
+    one of several will do; None where it cannot.
     """
     for node in _tree(model).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FROZEN_CROPS":
             return ast.literal_eval(node.value)
     return None
+
+
+def on_pooled_stages(model: str) -> bool:
+    """Whether a model is one that reads pooled stages of crops of one size."""
+    return "OnPooledStages" in ast.unparse(_tree(model))
 
 
 @cache

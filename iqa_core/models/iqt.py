@@ -14,7 +14,7 @@ zero (the default of the authors' TensorFlow), normal quality vectors and positi
 (as ViT).
 
 Any timm pyramid can stand for Inception-ResNet-v2: all four of its maps are brought to the grid of
-stride 16. That is ours.
+stride 16. That is ours, and so are the arguments by which an ablation changes the network.
 """
 
 from typing import Literal
@@ -42,31 +42,79 @@ AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.
 )
 PUBLISHED = ()  # there are no published weights
 UNUSED = ()
-TEST_KWARGS = [{"size": "iqt_c", "backbone": "mobilenetv3_small_100"}]
+FROZEN_CROPS = {}  # it learns on them whatever its arguments are
+TEST_KWARGS = [
+    {"size": "iqt_c", "backbone": "mobilenetv3_small_100"},
+    {
+        "size": "iqt_c",
+        "backbone": "mobilenetv3_small_100",
+        "quality_token": False,
+        "readout": "attention",
+        "positions": "shared",
+    },
+]
 TEST_SWITCHES = {
     "size": {"size": "iqt"},
     "backbone": {"backbone": "tf_efficientnet_lite0"},
+    "encoder": {"encoder": "distorted"},
+    "decoder": {"decoder": "difference"},
+    "difference": {"difference": "images"},
+    "quality_token": {"quality_token": False, "readout": "mean"},
+    "readout": {"readout": "mean"},
+    "positions": {"positions": "none"},
     "dropout": {"dropout": 0.5},
+}
+READOUTS = {  # tokens (b, n, width), their shares (b, n) -> (b, width)
+    "first": lambda tokens, shares: tokens[:, 0],
+    "mean": lambda tokens, shares: tokens.mean(1),
+    "max": lambda tokens, shares: tokens.amax(1),
+    "attention": lambda tokens, shares: (shares.softmax(1)[:, None] @ tokens)[:, 0],
 }
 
 
 def build(
     size: Literal["iqt", "iqt_c"] = "iqt",
     backbone: PyramidName = "inception_resnet_v2.tf_in1k",
+    *,
+    encoder: Literal["difference", "reference", "distorted"] = "difference",
+    decoder: Literal["difference", "reference", "distorted"] = "reference",
+    difference: Literal["features", "images"] = "features",
+    quality_token: bool = True,
+    readout: Literal["first", "mean", "max", "attention"] = "first",
+    positions: Literal["separate", "shared", "none"] = "separate",
     dropout: Chance = 0.1,
     pretrained: bool = True,
 ) -> nn.Module:
     """IQT with 5,233,665 or, as `size="iqt_c"`, the challenge's IQT-C with 1,347,841 parameters
     that learn.
 
+    `encoder`, `decoder`: whose features each of them reads (the paper's Table 4). `difference`: of
+    features, or the features of the difference of images, moved to 0..1 (Table 5).
+    `quality_token`: the learnable vector before the tokens. `readout`: which of the decoder's
+    outputs is judged: the first, which is the quality vector's, or the mean, the largest values or
+    a learnt weighted mean of all. `positions`: a table for each of encoder and decoder, one for
+    both, or none.
     `pretrained` takes the backbone's ImageNet weights, which never learn (1,672,672 of
     Inception-ResNet-v2 are kept); without it random features are compared, which is of use in tests
     alone.
     """
     if size not in SIZES:
         raise ValueError(f"size is {size!r}; there are {', '.join(SIZES)}")
+    if readout == "first" and not quality_token:
+        raise ValueError(
+            "without a quality token the first output is that of a corner; give another readout"
+        )
     maps = InceptionMaps if backbone.partition(".")[0] == "inception_resnet_v2" else PyramidMaps
-    return IQT(maps(backbone, pretrained), dropout=dropout, **SIZES[size])
+    return IQT(
+        maps(backbone, pretrained),
+        **SIZES[size],
+        dropout=dropout,
+        inputs=(encoder, decoder),
+        difference=difference,
+        quality_token=quality_token,
+        readout=readout,
+        positions=positions,
+    )
 
 
 class Frozen(nn.Module):
@@ -141,21 +189,35 @@ class PyramidMaps(Frozen):
 
 
 class Tokens(nn.Module):
-    """Maps (b, c, side, side) -> (b, 1 + side^2, width): the quality vector, then the cells by
-    rows, positions added.
+    """Maps (b, c, side, side) -> (b, n, width): the quality vector, where there is one, then the
+    cells by rows; positions added, its own where it has `places`, else those given.
     """
 
-    def __init__(self, channels: int, side: int, width: int, dropout: float):
+    def __init__(
+        self,
+        channels: int,
+        *,
+        side: int,
+        width: int,
+        dropout: float,
+        quality_token: bool,
+        places: bool,
+    ):
         super().__init__()
         self.project = nn.Conv2d(channels, width, 1)
-        self.quality = nn.Parameter(0.02 * torch.randn(1, 1, width))
-        self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + side**2, width))
+        self.quality = nn.Parameter(0.02 * torch.randn(1, 1, width)) if quality_token else None
+        number = quality_token + side * side
+        self.positions = nn.Parameter(0.02 * torch.randn(1, number, width)) if places else None
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, maps):
-        cells = self.project(maps).flatten(2).transpose(1, 2)
-        quality = self.quality.expand(len(cells), -1, -1)
-        return self.dropout(torch.cat([quality, cells], 1) + self.positions)
+    def forward(self, maps, positions=None):
+        positions = self.positions if positions is None else positions
+        tokens = self.project(maps).flatten(2).transpose(1, 2)
+        if self.quality is not None:
+            tokens = torch.cat([self.quality.expand(len(tokens), -1, -1), tokens], 1)
+        if positions is not None:
+            tokens = tokens + positions
+        return self.dropout(tokens)
 
 
 class Layer(nn.Module):
@@ -187,18 +249,39 @@ class Layer(nn.Module):
 
 class IQT(nn.Module):
     """Two crops of one place, distorted and pristine; `side`^2 cells each; scores in the units it
-    was trained on.
+    was trained on. `inputs`: what encoder and decoder read.
     """
 
-    def __init__(self, features, *, layers, width, heads, hidden, judge, crop, dropout):
+    def __init__(
+        self,
+        features,
+        *,
+        layers,
+        width,
+        heads,
+        hidden,
+        judge,
+        crop,
+        dropout,
+        inputs,
+        difference,
+        quality_token,
+        readout,
+        positions,
+    ):
         super().__init__()
         source = f"the paper: as few crops of {crop} as cover the image, averaged"
         self.contract = Contract(source, crop=crop, crops=None, reference="pristine")
         self.objective = Objective(parts=("image", "pristine"), backbone=("features",))
         self.features = features
         self.side = features.side(crop)
-        self.difference = Tokens(features.channels, self.side, width, dropout)
-        self.reference = Tokens(features.channels, self.side, width, dropout)
+        self.crop, self.inputs, self.of_images = crop, inputs, difference == "images"
+        tokens = dict(side=self.side, width=width, dropout=dropout, quality_token=quality_token)
+        self.encoder_tokens = Tokens(features.channels, **tokens, places=positions != "none")
+        self.decoder_tokens = Tokens(features.channels, **tokens, places=positions == "separate")
+        self.shared_places = positions == "shared"
+        self.read = READOUTS[readout]
+        self.shares = nn.Linear(width, 1, bias=False) if readout == "attention" else None
         self.encoder = nn.ModuleList(
             Layer(width, heads, hidden, dropout, crossed=False) for _ in range(layers)
         )
@@ -209,10 +292,11 @@ class IQT(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d) and not name.startswith("features."):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, distorted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-        """Two of (b, 3, crop, crop) in [0, 1] -> scores (b,)."""
+        """Two of (b, 3, crop, crop) in [0, 1], or their `frozen_features` (b, n) -> scores (b,)."""
         return self.compare(*self._features(distorted, reference))
 
     @torch.no_grad()
@@ -234,22 +318,59 @@ class IQT(nn.Module):
         return {name: torch.stack(maps, 1) for name, maps in lists.items()}
 
     def compare(
-        self, distorted: torch.Tensor, reference: torch.Tensor, *, maps: dict | None = None
+        self,
+        distorted: torch.Tensor,
+        reference: torch.Tensor,
+        difference: torch.Tensor | None = None,
+        *,
+        maps: dict | None = None,
     ) -> torch.Tensor:
-        """Feature maps of both (b, channels, side, side) -> scores (b,); the lists in `maps`
-        receive attention weights.
+        """Feature maps of both (b, channels, side, side), and of their difference where that is of
+        images -> scores (b,); the lists in `maps` receive attention weights.
         """
         maps = maps or dict.fromkeys(("encoder", "decoder", "cross"))
-        difference = self.difference(reference - distorted)
-        tokens = self.reference(reference)
+        known = {"distorted": distorted, "reference": reference}
+        known["difference"] = reference - distorted if difference is None else difference
+        encoded_name, decoded_name = self.inputs
+        encoded = self.encoder_tokens(known[encoded_name])
+        shared = self.encoder_tokens.positions if self.shared_places else None
+        tokens = self.decoder_tokens(known[decoded_name], shared)
         for layer in self.encoder:
-            difference = layer(difference, maps=maps["encoder"])
+            encoded = layer(encoded, maps=maps["encoder"])
         for layer in self.decoder:
-            tokens = layer(tokens, difference, maps=maps["decoder"], cross_maps=maps["cross"])
-        return self.judge(tokens[:, 0])[:, 0]
+            tokens = layer(tokens, encoded, maps=maps["decoder"], cross_maps=maps["cross"])
+        shares = None if self.shares is None else self.shares(tokens)[..., 0]
+        return self.judge(self.read(tokens, shares))[:, 0]
+
+    @property
+    def frozen_trunk(self) -> nn.Module:
+        """What makes features; its weights never learn."""
+        return self.features
+
+    frozen_settings = ()
+
+    def frozen_features(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, crop, crop) in [0, 1], distorted or pristine -> (b, n): all that learns reads."""
+        if self.of_images:
+            raise ValueError(
+                "the features of a difference of images need both: give frozen_crops: 0, or "
+                "difference: features"
+            )
+        self._check_crops(images, images)
+        return self.features(images).flatten(1)
 
     def _features(self, distorted, reference):
-        crop = self.contract.crop
+        if distorted.ndim == 2:
+            shape = (self.features.channels, self.side, self.side)
+            return distorted.unflatten(1, shape), reference.unflatten(1, shape)
+        self._check_crops(distorted, reference)
+        images = [distorted, reference]
+        if self.of_images:
+            images.append((reference - distorted) / 2 + 0.5)
+        return [self.features(each) for each in images]
+
+    def _check_crops(self, distorted, reference):
+        crop = self.crop
         if distorted.shape != reference.shape or distorted.shape[-2:] != (crop, crop):
             sizes = " and ".join(
                 f"{images.shape[-1]} x {images.shape[-2]}" for images in (distorted, reference)
@@ -259,4 +380,3 @@ class IQT(nn.Module):
                 f"of each; it got {len(distorted)} and {len(reference)} of {sizes}; cut both "
                 f"images into crops of {crop} at the same places"
             )
-        return self.features(distorted), self.features(reference)

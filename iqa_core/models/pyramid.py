@@ -239,7 +239,14 @@ class OnPooledStages(nn.Module):
         means = [nn.functional.avg_pool2d(stage, 7) for stage in stages]
         return means + [nn.functional.adaptive_avg_pool2d(stage, 7) for stage in stages]
 
-    def pooled_features(self, images: torch.Tensor) -> torch.Tensor:
+    @property
+    def frozen_trunk(self) -> nn.Module:
+        """What makes features; where they stand for images its weights do not learn."""
+        return self.backbone
+
+    frozen_settings = ()  # what they hang on beside its weights and the contract
+
+    def frozen_features(self, images: torch.Tensor) -> torch.Tensor:
         """(b, 3, 224, 224) in [0, 1] -> (b, n): all that the model reads of them, the same for
         every model on this backbone.
         """

@@ -22,7 +22,13 @@ from iqa_core.hints import nearest
 from iqa_core.machines import KINDS, VIEWS
 from iqa_core.mmos import Similarity
 from iqa_core.models import Contract, grids, list_models, published
-from iqa_core.models.arguments import POOLED_CROP, TimmName, arguments_of, wanted_for_frozen_crops
+from iqa_core.models.arguments import (
+    POOLED_CROP,
+    TimmName,
+    arguments_of,
+    on_pooled_stages,
+    wanted_for_frozen_crops,
+)
 from iqa_core.runs.parameters import check_parameters, declared_parameters
 from iqa_core.runs.variants import CHANGEABLE, merged
 from iqa_core.splits import check_scheme
@@ -245,20 +251,29 @@ def _contract(value, context):
         _is_one_of(name, wanted)
         field = tuple(field) if isinstance(field, list) else field
         _fits(field, wanted[name], name=f"{name} = ")
-        if name == "crop" and not _other_arguments(context) and field != POOLED_CROP:
+        if name == "crop" and _on_pooled_stages(context) and field != POOLED_CROP:
             raise ValueError(f"crop = {field}: {context.model} takes crops of {POOLED_CROP}")
 
 
+def _on_pooled_stages(context):
+    return on_pooled_stages(context.model) and not _other_arguments(context)
+
+
 def _other_arguments(context):
-    """What keeps a model from being one on pooled stages, as `FROZEN_CROPS` in its file: name ->
-    (as it is, as it would have to be, None where nothing could make it one).
+    """What keeps a model from learning on frozen crops, as `FROZEN_CROPS` in its file: name -> (as
+    it is, as it would have to be, None where nothing could make it one).
     """
     wanted, known = wanted_for_frozen_crops(context.model), arguments_of(context.model)
     if wanted is None:
         return {"model": (context.model, None)}
     arguments = context.of_model("arguments")
-    pairs = {name: (arguments.get(name, known[name][1]), needed) for name, needed in wanted.items()}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    others = {}
+    for name, needed in wanted.items():
+        argument = arguments.get(name, known[name][1])
+        allowed = needed if isinstance(needed, list) else [needed]
+        if argument not in allowed:
+            others[name] = (argument, " or ".join(map(str, allowed)))
+    return others
 
 
 def _frozen_crops(value, context):

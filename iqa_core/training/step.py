@@ -90,7 +90,9 @@ def set_up(
 def _batches(model, objective, recipe, train, generator, fabric):
     """The training's batches; whole images are put together by their lengths."""
     contract, images, lengths = model.contract, train.parts["image"], None
-    if contract.crop is None and not is_frozen(images[0]):
+    if contract.crop is None and is_frozen(images[0]):
+        lengths = [image.shape[1] for image in images]
+    elif contract.crop is None:
         shapes = (resized_shape(*shape_of(images, i), contract) for i in range(len(images)))
         lengths = [objective.length(model, *shape) for shape in shapes]
     return Batches(
