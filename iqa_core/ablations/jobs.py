@@ -1,5 +1,5 @@
-"""Which trainings and tests notebook 04 asks for: variants of SMART-IQA, and trainings that leave a
-distortion out; checked before any begins.
+"""Which trainings and tests a notebook of ablations asks for: variants of a model, and trainings
+that leave a distortion out; checked before any begins.
 """
 
 import copy
@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from .. import runs, study, training
-from ..loading import Samples
+from ..loading import Samples, check_frozen
+from ..loading.samples import wanted_parts
 from ..loading.views import FROZEN
 from ..models import create_model, objective_of
 from ..models.smart_iqa import AdaptiveGate
@@ -23,7 +24,17 @@ from ..training import Recipe
 
 POLICY = ("contract", "frozen_crops")  # how images reach a model: one for all rows of a matrix
 # What a single training does not depend on, so that it is not repeated when these change.
-OF_NO_TRAINING = {"variants": {}, "compare": [], "shuffle": False, "left_out": [], "transfer": []}
+OF_NO_TRAINING = {
+    "variants": {},
+    "compare": [],
+    "shuffle": False,
+    "left_out": [],
+    "transfer": [],
+    "averages": {},
+    "questions": [],
+    "measures": [],
+    "others": [],
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Job:
     """One training; or, where `tests_only`, one more test of the full model's network."""
 
     variant: str
+    model: str
     seed: int  # of initialisation, crops, order
     split: str  # its images are divided by
     arguments: dict  # of the network
@@ -38,7 +50,7 @@ class Job:
     frozen_crops: int
     recipe: Recipe
     tests_only: bool
-    parameters: dict  # of notebook 04, for this job alone
+    parameters: dict  # of the notebook, for this job alone
 
     @property
     def name(self) -> str:
@@ -65,7 +77,7 @@ class Job:
         """Its network before the training, of which the run takes note."""
         return study.build_network(
             record,
-            "smart_iqa",
+            self.model,
             self.arguments,
             contract=self.contract,
             recipe=self.recipe,
@@ -77,10 +89,11 @@ class Job:
 
 
 def plan(parameters: dict) -> list[Job]:
-    """All jobs of notebook 04, by variants, `full` after the others, then the trainings that leave
+    """All jobs of a notebook, by variants, `full` after the others, then the trainings that leave
     distortions out; checked before any begins.
 
-    parameters   those of the notebook
+    parameters   those of the notebook; one that declares no `model` is about SMART-IQA, and what
+                 `OF_NO_TRAINING` names need not be among them
 
     KeyError, ValueError or TypeError, naming the variant, for what it cannot change, for a network
     that cannot be built, and for what `training.fit` would refuse; also for pairs of variants that
@@ -99,7 +112,7 @@ def plan(parameters: dict) -> list[Job]:
             raise type(error)(f"variant {variant}: {error.args[0]}") from error
     _check_comparisons(jobs, parameters)
     full = [job for job in jobs if job.variant == "full"]
-    for split in left_out_names(parameters["left_out"]):
+    for split in left_out_names(parameters.get("left_out", [])):
         for job in full:
             changed = {**job.parameters, "split": split}
             jobs.append(replace(job, variant=split, split=split, parameters=changed))
@@ -120,16 +133,18 @@ def _jobs_of(variant, change, parameters):
     """The jobs of a variant, one a seed; errors for what could not be done."""
     if unknown := sorted(set(change) - set(CHANGEABLE)):
         raise KeyError(f"it cannot change {', '.join(unknown)}, but {', '.join(CHANGEABLE)}")
-    changed = merged({**parameters, **OF_NO_TRAINING}, change)
+    unused = {name: value for name, value in OF_NO_TRAINING.items() if name in parameters}
+    changed = merged({**parameters, **unused}, change)
     if tests_only(change):
         changed["frozen_crops"] = 0  # another crop is another image
     if not changed["seeds"]:
         raise ValueError("seeds is empty; a training has one")
     jobs = []
     for seed in changed["seeds"]:
-        of_recipe = {key: changed[key] for key in OF_RECIPE}
+        of_recipe = {key: changed[key] for key in OF_RECIPE if key in changed}
         job = Job(
             variant=variant,
+            model=changed.get("model", "smart_iqa"),
             seed=seed,
             split=changed["split"],
             arguments=changed["arguments"],
@@ -146,16 +161,21 @@ def _jobs_of(variant, change, parameters):
 
 def _check_training(job):
     """Refuses what `training.fit` would."""
+    network = _network(job)
+    if job.frozen_crops:
+        check_frozen(network, job.frozen_crops)
     image = np.zeros((1, 1), FROZEN if job.frozen_crops else np.uint8)
-    stand_in = Samples({"image": [image]}, pd.DataFrame({"label": [0.0]}))
-    network, sets = _network(job), {"train": stand_in, "val": stand_in}
+    table = pd.DataFrame({"label": [0.0, 0.0], "content": ["", ""]})
+    stand_in = Samples({part: [image, image] for part in wanted_parts(network)}, table)
+    sets = {"train": stand_in, "val": stand_in}
     training.prepare.check(network, objective_of(network), job.recipe, sets)
     training.prepare.parameter_groups(network, job.recipe)
 
 
 def _network(job):
     """The network of a job, without weights and memory for them."""
-    network = copy.copy(_without_memory(json.dumps({**job.arguments, "pretrained": False})))
+    arguments = json.dumps({**job.arguments, "pretrained": False})
+    network = copy.copy(_without_memory(job.model, arguments))
     network.contract = network.contract.changed(**job.contract)
     if job.frozen_crops:
         network.contract = network.contract.changed(crops=job.frozen_crops)
@@ -163,9 +183,9 @@ def _network(job):
 
 
 @functools.cache
-def _without_memory(arguments):
+def _without_memory(model, arguments):
     with torch.device("meta"):
-        return create_model("smart_iqa", **json.loads(arguments))
+        return create_model(model, **json.loads(arguments))
 
 
 def _check_comparisons(jobs, parameters):
@@ -177,12 +197,12 @@ def _check_comparisons(jobs, parameters):
             f"compare names {', '.join(sorted(strangers))}; the variants are {', '.join(variants)}"
         )
     full = jobs[-1]
-    if parameters["shuffle"] and not has_adaptive_gate(_network(full)):
+    if parameters.get("shuffle") and not has_adaptive_gate(_network(full)):
         raise ValueError(
             "shuffle gives images the stage weights of others: full needs an adaptive gate; or "
             "shuffle: false"
         )
-    on_the_grid = parameters["shuffle"] or parameters["transfer"]
+    on_the_grid = parameters.get("shuffle") or parameters.get("transfer")
     if full.recipe.random_validation and on_the_grid:
         raise ValueError(
             "shuffle and transfer read crops on the grid, full at random places; leave out "

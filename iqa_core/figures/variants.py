@@ -21,7 +21,7 @@ def variant_points(data: pd.DataFrame, variants: list[str], *, label: str = "lab
     """
     data = data[(data.label == label) & (data.seed.isna() | (data.trainings > 1))]
     names = [*variants, *({BLIND} & set(data.variant))]
-    statistics = ["content_srcc" if "content_srcc" in data else "srcc"]
+    statistics = [next(s for s in ("input_srcc", "content_srcc", "srcc") if s in data)]
     if "specific" in data:
         statistics.append("specific")
     size = 3.5 * len(statistics), 0.9 + 0.3 * len(names)

@@ -1,19 +1,21 @@
-"""The trainings that a notebook's parameters ask for: its own, and those of the variants of 04."""
+"""The trainings that a notebook's parameters ask for: its own, and those of its variants."""
 
 OF_RECIPE = (
     "epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "weight_decay", "options",
 )  # fmt: skip
-CHANGEABLE = ("arguments", "contract", "frozen_crops", "seeds", *OF_RECIPE)  # by a variant
+CHANGEABLE = ("model", "arguments", "contract", "frozen_crops", "seeds", *OF_RECIPE)  # by a variant
 
 
 def merged(parameters: dict, change: dict) -> dict:
     """The parameters of a variant: those of the full model but for what it changes, of mappings the
-    keys that it names.
+    keys that it names. Another model starts from its own arguments and contract.
     """
     changed = dict(parameters)
+    if change.get("model", parameters.get("model")) != parameters.get("model"):
+        changed |= {"arguments": {}, "contract": {}}
     for key, value in change.items():
-        merges = isinstance(parameters[key], dict)
-        changed[key] = {**parameters[key], **value} if merges else value
+        merges = isinstance(changed[key], dict)
+        changed[key] = {**changed[key], **value} if merges else value
     return changed
 
 

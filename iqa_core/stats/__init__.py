@@ -18,7 +18,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "is_crossed",
             "versions",
         ],
-        "comparison": ["compare", "compare_seeds", "holm", "least_holm", "power", "steiger"],
+        "comparison": [
+            "compare",
+            "compare_seeds",
+            "holm",
+            "least_holm",
+            "power",
+            "steiger",
+            "within_contents",
+        ],
         "intervals": [
             "bootstrap",
             "codes",

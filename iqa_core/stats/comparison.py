@@ -7,6 +7,7 @@ Differences are signed, first minus second. Images of one content are not indepe
 import warnings
 
 import numpy as np
+import pandas as pd
 from scipy.special import ndtr, stdtr, stdtrit
 
 from .intervals import (
@@ -237,7 +238,7 @@ def least_holm(p, least_p) -> np.ndarray:
 
 
 def compare_seeds(
-    predicted, other, label, *, content=None, draws: int = 2000, seed: int = 0
+    predicted, other, label, *, content=None, inner=None, draws: int = 2000, seed: int = 0
 ) -> dict:
     """Difference of the mean SRCC of two methods over their training runs, seeds taken as a random
     effect.
@@ -245,6 +246,8 @@ def compare_seeds(
     predicted, other   (k, n) and (m, n): one row a run, two or more of each, of the same n test
                        images
     label, content     (n,); content is optional
+    inner              (n,), optional: groups within contents, as the inputs that restorers were
+                       given; within is then of the mean SRCC within a content's groups
 
     Model: SRCC = method + image sampling + seed; the variance of the difference of means is
     V + s1^2 / k + s2^2 / m, with V from a bootstrap over contents (or images) of that difference
@@ -290,7 +293,7 @@ def compare_seeds(
     row |= _with_seeds(rank_correlations(*runs, y), k, error, units)
     row["within"] = None
     if content is not None and 3 * units <= len(y):
-        row["within"] = _seeds_within(runs, k, y, content)
+        row["within"] = _seeds_within(runs, k, y, content, inner)
     return row
 
 
@@ -321,13 +324,28 @@ def _with_seeds(values, k, images_error, units) -> dict:
     }
 
 
-def _seeds_within(runs, k, y, content) -> dict:
+def within_contents(runs, label, content, inner=None) -> np.ndarray:
+    """SRCC within each content (k, contents) of runs (k, n) with a label (n,), for the contents in
+    which every run has one.
+
+    inner   (n,), optional: groups within contents; the value of a content is then the mean over its
+            groups of three rows or more
+    """
+    groups_of = pd.Series(np.asarray(content)).astype(str)
+    if inner is not None:
+        groups_of += "\n" + pd.Series(np.asarray(inner)).astype(str)
+    of_runs = [
+        over_contents(_rank_correlation, run, label, content=groups_of)["values"] for run in runs
+    ]
+    values = pd.DataFrame(of_runs).T.dropna()  # a row a group
+    return values.groupby(values.index.str.partition("\n").get_level_values(0)).mean().T.to_numpy()
+
+
+def _seeds_within(runs, k, y, content, inner) -> dict:
     """The same by the mean of the SRCC within contents; what contents add to the error is that of a
     paired t over them.
     """
-    of_runs = [over_contents(_rank_correlation, run, y, content=content)["values"] for run in runs]
-    values = np.array([list(of_contents.values()) for of_contents in of_runs])  # (k + m, contents)
-    values = values[:, np.isfinite(values).all(axis=0)]
+    values = within_contents(runs, y, content, inner)  # (k + m, contents)
     contents = values.shape[1]
     if contents < 2:
         row = {"difference": np.nan, "interval": (np.nan, np.nan), "p": np.nan}

@@ -11,6 +11,7 @@ NOT_CROSSED = (
     "content-blind row and no content-specific correlation."
 )
 STATISTICS = {  # column -> what a reader is told it is
+    "input_srcc": "mean SRCC within inputs",
     "content_srcc": "mean SRCC within contents",
     "srcc": "SRCC over all images",
     "specific": "content-specific correlation",

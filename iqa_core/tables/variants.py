@@ -10,7 +10,9 @@ from ..stats import (
     compare_seeds,
     holm,
     own_contents,
+    t_interval,
     unit_name,
+    within_contents,
 )
 from .cells import (
     BLIND,
@@ -21,12 +23,14 @@ from .cells import (
     crossed,
     labels_in,
     specific_to_contents,
+    with_interval,
 )
 from .statement import STATED
 from .trainings import (
     headline_statistic,
     mean_agreement,
     mean_difference,
+    mean_interval,
     predictions_of,
     without_seeds,
 )
@@ -35,13 +39,17 @@ DIFFERENCES = ["label", "variant", "than", "n", "units", "unit", "trainings", "d
 DIFFERENCES += ["high", "p", "p_holm", "found"]
 
 
-def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS) -> pd.DataFrame:
+def ablations(
+    tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS, inputs: str = ""
+) -> pd.DataFrame:
     """One row a label and variant, averaged over its trainings, then one a training (column seed,
     else NaN).
 
     tested   columns variant, seed, image, predicted, for the test images of `part`; optionally
              draw, repetitions within a training.
     part     the part of each table row.
+    inputs   a column of the table: which images are outputs of one input, as its degradation; the
+             headline is then input_srcc, the mean over contents of the mean SRCC within inputs.
 
     Returns columns label, variant, seed, n, contents, trainings, unit and units (what a bootstrap
     draws), and the value, _low and _high of srcc (over all images, bootstrap), content_srcc (mean
@@ -64,7 +72,7 @@ def ablations(tested: pd.DataFrame, table: pd.DataFrame, part, *, labels=LABELS)
             blind = blind_rule(table, part, label=label)[images].dropna()
             if len(blind):
                 rules[BLIND] = without_seeds(blind)
-        rows += _rows_of_label(label, {**runs, **rules}, truth, looked)
+        rows += _rows_of_label(label, {**runs, **rules}, truth, looked, inputs)
     data = pd.DataFrame(rows)
     # A rule has no trainings: one row, without a number of them.
     rule = data.variant == BLIND
@@ -92,15 +100,15 @@ def readable_ablations(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def seed_differences(
-    tested: pd.DataFrame, table: pd.DataFrame, pairs, *, labels=LABELS
+    tested: pd.DataFrame, table: pd.DataFrame, pairs, *, labels=LABELS, inputs: str = ""
 ) -> pd.DataFrame:
     """One row a label and pair of variants of `tested` (as for `ablations`): how much the first
     exceeds the second.
 
-    The difference of what `ablations` has: the mean SRCC within contents, else that over all
-    images. With two or more trainings of each, these and the contents are random effects
-    (`stats.compare_seeds`). With fewer it is between two trained networks, the first of each: an
-    interval by contents, no p, and nothing is concluded. Where an optional column `networks` says
+    The difference of what `ablations` has: the mean SRCC within `inputs` where these are named,
+    within contents, else that over all images. With two or more trainings of each, these and the
+    contents are random effects (`stats.compare_seeds`). With fewer it is between two trained
+    networks, the first of each: an interval by contents, no p, and nothing is concluded. Where an optional column `networks` says
     that both are tests of the same networks, seeds are no noise: interval and p are of a paired t
     over contents, of these networks.
 
@@ -109,7 +117,7 @@ def seed_differences(
     """
     rows = []
     for label in labels_in(table, labels):
-        of_label = [_difference(tested, table, label, *pair) for pair in pairs]
+        of_label = [_difference(tested, table, label, *pair, inputs) for pair in pairs]
         adjusted = holm([row["p"] for row in of_label])
         for row, p_holm in zip(of_label, adjusted, strict=True):
             found = "apart" if p_holm < 0.05 else "not told apart"
@@ -166,7 +174,7 @@ def shuffle_loss(tested: pd.DataFrame, table: pd.DataFrame, pair, *, labels=LABE
 # ---- rows under one label
 
 
-def _rows_of_label(label, runs, truth, looked):
+def _rows_of_label(label, runs, truth, looked, inputs):
     """Rows of `ablations`: of each variant its mean, then each training.
 
     looked   whether the images are crossed, so that what is specific to a content can be told.
@@ -174,6 +182,17 @@ def _rows_of_label(label, runs, truth, looked):
     rows = []
     for name, predictions in runs.items():
         mean, single = mean_agreement(predictions, truth, label)
+        if inputs:
+            of_rows = truth.loc[predictions.index]
+            within = within_contents(
+                predictions.T.to_numpy(), of_rows[label], of_rows.content, of_rows[inputs]
+            )
+            of_contents = pd.Series(within.mean(axis=0))
+            interval = mean_interval(of_contents)
+            mean = with_interval("input_srcc", of_contents.mean(), interval) | mean
+            of_trainings = pd.Series(within.mean(axis=1), index=predictions.columns)
+            single["input_srcc"] = of_trainings.groupby(level="seed").mean()
+            mean["seed_sd"] = single.input_srcc.std()
         if looked and name != BLIND:  # nothing is left of the rule itself
             tested = truth.loc[predictions.index]
             mean |= specific_to_contents(tested, predictions.T, label)
@@ -190,7 +209,7 @@ def _rows_of_label(label, runs, truth, looked):
     return rows
 
 
-def _difference(tested, table, label, variant, than):
+def _difference(tested, table, label, variant, than, inputs):
     """A row of `seed_differences`, and whether both are tests of the same networks."""
     first, second = predictions_of(tested, variant), predictions_of(tested, than)
     if set(first.index) != set(second.index):
@@ -204,7 +223,7 @@ def _difference(tested, table, label, variant, than):
     row |= {"n": len(truth), "trainings": trainings}
 
     networks = tested.get("networks", tested.variant).groupby(tested.variant).first()
-    if networks[variant] == networks[than]:
+    if networks[variant] == networks[than] and not inputs:
         return row | mean_difference(first, second, truth, label) | {"same_networks": True}
 
     # The interval within contents needs no draws.
@@ -212,7 +231,17 @@ def _difference(tested, table, label, variant, than):
     content = truth.get("content")
     runs, other = first.T.to_numpy(), second.T.to_numpy()
     if trainings > 1:
-        compared = compare_seeds(runs, other, truth[label], content=content, draws=draws)
+        inner = truth[inputs] if inputs else None
+        compared = compare_seeds(
+            runs, other, truth[label], content=content, inner=inner, draws=draws
+        )
+    elif inputs:
+        values = within_contents(
+            np.stack([runs[0], other[0]]), truth[label], content, truth[inputs]
+        )
+        gains = values[0] - values[1]
+        compared = {"within": None, "units": len(gains), "difference": gains.mean()}
+        compared["interval"] = t_interval(gains)
     else:
         compared = compare(runs[0], other[0], truth[label], content=content, draws=draws)
     part = compared["within"] or compared
