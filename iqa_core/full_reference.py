@@ -279,6 +279,18 @@ def vsi(distorted, reference):
 
 
 @measure(
+    "YIQ, phase congruency; down-sampled by round(min(h, w) / 256); 10.1109/TIP.2011.2109730"
+)
+def fsim(distorted, reference):
+    """Feature similarity index with colour (FSIMc), at most 1 (Zhang et al. 2011,
+    10.1109/TIP.2011.2109730). To match piq set nothing.
+    """
+    import piq
+
+    return piq.fsim(distorted, reference, data_range=1.0)
+
+
+@measure(
     "down-sampled by round(min(h, w) / 256); 10.1109/ACCESS.2016.2604042",
     higher_is_better=False,
     identity=0.0,

@@ -108,9 +108,9 @@ def seed_differences(
     The difference of what `ablations` has: the mean SRCC within `inputs` where these are named,
     within contents, else that over all images. With two or more trainings of each, these and the
     contents are random effects (`stats.compare_seeds`). With fewer it is between two trained
-    networks, the first of each: an interval by contents, no p, and nothing is concluded. Where an optional column `networks` says
-    that both are tests of the same networks, seeds are no noise: interval and p are of a paired t
-    over contents, of these networks.
+    networks, the first of each: an interval by contents, no p, and nothing is concluded. Where an
+    optional column `networks` says that both are tests of the same networks, seeds are no noise:
+    interval and p are of a paired t over contents, of these networks.
 
     Returns columns label, variant, than, n, units and unit (contents of three images or more, else
     what is drawn), trainings, difference, low, high, p, p_holm (over the pairs of a label), found.
