@@ -1,11 +1,14 @@
-"""What notebook 04 plans (`jobs`) and does around its trainings (`predictions`)."""
+"""What notebooks of ablations plan (`jobs`) and do around their trainings: 04 (`predictions`), 06
+(`aspects`), 07 (`references`).
+"""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["jobs", "predictions"],
+    submodules=["aspects", "jobs", "predictions", "references"],
     submod_attrs={
+        "aspects": ["aspect_curves", "aspect_sensitivity", "linear_probe", "padding_check"],
         "jobs": ["Job", "figure_groups", "overview", "plan", "tests_only"],
         "predictions": [
             "leave_out",
@@ -17,6 +20,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "read_transfers",
             "sets_and_runs",
             "shuffled",
+        ],
+        "references": [
+            "averaged",
+            "input_quality",
+            "parts_by_type",
+            "reference_checks",
+            "untrained",
+            "without_types",
+            "worst_inputs",
         ],
     },
 )

@@ -191,7 +191,7 @@ def _without_memory(model, arguments):
 def _check_comparisons(jobs, parameters):
     """Refuses pairs, a shuffle or a transfer for which the jobs do not give what they need."""
     variants = list(dict.fromkeys(job.variant for job in jobs))
-    strangers = {name for pair in parameters["compare"] for name in pair} - set(variants)
+    strangers = {name for pair in parameters.get("compare", []) for name in pair} - set(variants)
     if strangers:
         raise KeyError(
             f"compare names {', '.join(sorted(strangers))}; the variants are {', '.join(variants)}"

@@ -357,6 +357,38 @@ def _other_set(value, context):
         check_scheme(scheme)
 
 
+def _averages(value, context):
+    for name, variants in value.items():
+        check_folder_name(name)
+        if name in ("full", *context.values["variants"]):
+            raise ValueError(f"{name} is a variant already; name the average otherwise")
+        for variant in variants:
+            _is_one_of(variant, ["full", *context.values["variants"]])
+
+
+def _question(value, context):
+    wanted = {"ask", "variant", "than", "caution"}
+    if not isinstance(value, dict) or set(value) != wanted:
+        raise ValueError(f"{value!r}: a mapping of {', '.join(sorted(wanted))} is wanted")
+    known = ["full", *context.values["variants"], *context.values.get("averages", {})]
+    known += context.values.get("measures", [])
+    for name in ("variant", "than"):
+        _is_one_of(value[name], known)
+
+
+def _type_column(value, context):
+    if value:
+        _column(value, context)
+
+
+def _types(value, context):
+    table, column = context.table(), context.values["type_column"]
+    if table is not None and value:
+        known = {row.get(column, "") for row in table} - {""}
+        for kind in value:
+            _is_one_of(kind, sorted(known))
+
+
 def _set_or_run(value, context):
     check = _run if "/" in value else _other_set
     check(value, context)
@@ -438,6 +470,14 @@ CHECKS = {
     "others": _each(_run),
     "variants": _variants,
     "compare": _each(_pair),
+    "averages": _averages,
+    "questions": _each(_question),
+    "type_column": _type_column,
+    "inputs": _type_column,
+    "unseen": _types,
+    "always": _types,
+    "photographs": _of(PositiveInt),
+    "ratios": _each(_of(Annotated[float, Field(ge=0.1, le=10)])),
     "shuffle": _shuffle,
     "left_out": _each(_distortion),
     "transfer": _each(_set_or_run),

@@ -334,9 +334,12 @@ def within_contents(runs, label, content, inner=None) -> np.ndarray:
     groups_of = pd.Series(np.asarray(content)).astype(str)
     if inner is not None:
         groups_of += "\n" + pd.Series(np.asarray(inner)).astype(str)
-    of_runs = [
-        over_contents(_rank_correlation, run, label, content=groups_of)["values"] for run in runs
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of groups without a value
+        of_runs = [
+            over_contents(_rank_correlation, run, label, content=groups_of)["values"]
+            for run in runs
+        ]
     values = pd.DataFrame(of_runs).T.dropna()  # a row a group
     return values.groupby(values.index.str.partition("\n").get_level_values(0)).mean().T.to_numpy()
 

@@ -1,9 +1,10 @@
 """Numbers for tables, from predictions, labels and run files: no matplotlib, no torch.
 
 `agreement`: every method on the same test images; `text`: the same for people; `variants`: what a
-model's parts earn over several trainings; `transfer`: trained here, tested there; `images`: small
-tables of a set's images; `machines`: what predicts how vision models suffer; `statement`: what a
-table's numbers are of; `files`: runs read side by side, a table as CSV and LaTeX."""
+model's parts earn over several trainings; `references`: variants beside measures, questions and
+answers; `transfer`: trained here, tested there; `images`: small tables of a set's images;
+`machines`: what predicts how vision models suffer; `statement`: what a table's numbers are of;
+`files`: runs read side by side, a table as CSV and LaTeX."""
 
 import lazy_loader
 
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "files",
         "images",
         "machines",
+        "references",
         "reported",
         "statement",
         "text",
@@ -46,6 +48,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "readable_machines",
             "reject_curves",
             "thresholds",
+        ],
+        "references": [
+            "answers",
+            "beside_reported",
+            "headline_of",
+            "on_parts",
+            "readable_parts",
+            "reported_of",
+            "with_measures",
         ],
         "reported": ["identity", "measured_cells", "miqa_reported", "reported_and_measured"],
         "statement": ["shown", "stated"],

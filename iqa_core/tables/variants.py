@@ -187,10 +187,10 @@ def _rows_of_label(label, runs, truth, looked, inputs):
             within = within_contents(
                 predictions.T.to_numpy(), of_rows[label], of_rows.content, of_rows[inputs]
             )
-            of_contents = pd.Series(within.mean(axis=0))
-            interval = mean_interval(of_contents)
+            of_contents = pd.Series(within.mean(axis=0), dtype=float)
+            interval = mean_interval(of_contents) if len(of_contents) else (np.nan, np.nan)
             mean = with_interval("input_srcc", of_contents.mean(), interval) | mean
-            of_trainings = pd.Series(within.mean(axis=1), index=predictions.columns)
+            of_trainings = pd.DataFrame(within, index=predictions.columns).mean(axis=1)
             single["input_srcc"] = of_trainings.groupby(level="seed").mean()
             mean["seed_sd"] = single.input_srcc.std()
         if looked and name != BLIND:  # nothing is left of the rule itself

@@ -1,0 +1,155 @@
+"""What notebook 06 asks of models that read whole images: what a change of shape does to a score,
+whether padding can be told, and what their features know.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .. import evaluation
+from ..pixels import resize
+from ..stats import srcc, t_interval
+
+AREA = 512 * 384  # pixels of a picture whose shape is changed, at most
+
+
+def reshaped(image: np.ndarray, ratio: float) -> np.ndarray:
+    """A uint8 image (h, w, 3) with height / width `ratio` and the area that it has, at most `AREA`:
+    Pillow's bicubic, which smooths where it shrinks.
+    """
+    area = min(image.shape[0] * image.shape[1], AREA)
+    size = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
+    return resize(image, size, "bicubic")
+
+
+def aspect_curves(
+    networks: dict[str, torch.nn.Module],
+    images: Sequence[np.ndarray],
+    names: Sequence[str],
+    *,
+    ratios: Sequence[float],
+    spread: dict[str, float],
+) -> pd.DataFrame:
+    """Predicted labels of pictures that are stretched to other shapes, and of their own one.
+
+    networks   by the name of the method
+    names      of the images
+    ratios     height / width
+    spread     standard deviation of each method's predictions of the test images, its unit
+
+    Returns a row a photograph, method and ratio: photograph, method, ratio, own (whether it is the
+    photograph's own ratio), predicted, spread.
+    """
+    rows = []
+    for name, image in zip(names, images, strict=True):
+        own = image.shape[0] / image.shape[1]
+        pictures = [reshaped(image, ratio) for ratio in (own, *ratios)]
+        for method, network in networks.items():
+            predicted = evaluation.predict(network, pictures)
+            facts = {"photograph": name, "method": method, "spread": spread[method]}
+            for number, ratio in enumerate((own, *ratios)):
+                row = facts | {"ratio": ratio, "own": number == 0}
+                rows.append(row | {"predicted": predicted[number]})
+    return pd.DataFrame(rows)
+
+
+def aspect_sensitivity(curves: pd.DataFrame) -> pd.DataFrame:
+    """How far stretching moves scores: for each method the mean, over ratios and photographs, of
+    the distance from the score of the own shape, in standard deviations of its predictions.
+
+    Returns columns method, n (photographs), ratios, moved, low, high (95 % t over photographs),
+    unit.
+    """
+    rows = []
+    for method, of_method in curves.groupby("method", sort=False):
+        own = of_method[of_method.own].set_index("photograph").predicted
+        others = of_method[~of_method.own]
+        distance = (others.predicted - others.photograph.map(own)).abs() / others.spread
+        values = distance.groupby(others.photograph).mean()
+        low, high = t_interval(values)
+        row = {"method": method, "n": len(values), "unit": "content"}
+        row |= {"ratios": others.ratio.nunique(), "moved": values.mean()}
+        rows.append(row | {"low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+@torch.no_grad()
+def padding_check(network, images: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Scores of images of different sizes one by one, and in one batch in which shorter ones are
+    filled up by masked tokens: a row an image, its tokens, the tokens that were added, both scores.
+    """
+    device = next(network.parameters()).device
+    views = [torch.from_numpy(np.array(i)).permute(2, 0, 1).to(device) / 255 for i in images]
+    alone = [network.eval()(view[None]).item() for view in views]
+    tokens = [network.embedded(view[None])[0] for view in views]
+    together = network.scored(tokens)
+    lengths = [len(sequence[0]) for sequence in tokens]
+    return pd.DataFrame(
+        {
+            "height": [image.shape[0] for image in images],
+            "width": [image.shape[1] for image in images],
+            "tokens": lengths,
+            "added": max(lengths) - np.array(lengths),
+            "alone": alone,
+            "filled up": together.tolist(),
+        }
+    )
+
+
+def linear_probe(
+    features: dict[str, np.ndarray],
+    table: pd.DataFrame,
+    part: pd.Series,
+    *,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """What a linear reader finds in features: the type of distortion, and its level within types.
+
+    features   name -> (n, width), a row a table row
+    table      columns content, distortion, level
+    part       train, val (left aside) or test of each row
+
+    Widths are brought to the smallest, by principal components of the training rows. Returns a row
+    a name: width, n (test images), unit, units (contents), accuracy of a logistic regression on the
+    type, and the mean over types of the SRCC of a ridge regression on the level, each with the ends
+    of a 95 % t interval over contents, and the accuracy of chance.
+    """
+    width = min(values.shape[1] for values in features.values())
+    train, test = (part == "train").to_numpy(), (part == "test").to_numpy()
+    kinds, levels = table.distortion.to_numpy(str), table.level.to_numpy(float)
+    content = table.content[test].to_numpy()
+    rows = []
+    for name, values in features.items():
+        values = StandardScaler().fit(values[train]).transform(values)
+        centred = values - values[train].mean(0)
+        _, _, directions = np.linalg.svd(centred[train], full_matrices=False)
+        reduced = centred @ directions[:width].T
+        reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
+        right = reader.fit(reduced[train], kinds[train]).predict(reduced[test]) == kinds[test]
+        accuracy = pd.Series(right).groupby(content).mean()
+
+        found = np.full(len(table), np.nan)
+        for kind in np.unique(kinds):
+            of_kind = kinds == kind
+            ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
+            ridge.fit(reduced[train & of_kind], levels[train & of_kind])
+            found[test & of_kind] = ridge.predict(reduced[test & of_kind])
+        tested = pd.DataFrame({"content": content, "found": found[test], "level": levels[test]})
+        order = tested.groupby("content").apply(_order_of_levels, include_groups=False)
+        row = {"features": name, "width": width, "n": int(test.sum()), "unit": "content"}
+        row |= {"units": len(accuracy), "type accuracy": accuracy.mean()}
+        row["type_low"], row["type_high"] = t_interval(accuracy)
+        row["level srcc"] = order.mean()
+        row["level_low"], row["level_high"] = t_interval(order)
+        row["chance"] = pd.Series(kinds[test]).value_counts(normalize=True).max()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _order_of_levels(rows):
+    return float(srcc(rows.found.to_numpy(), rows.level.to_numpy()))
