@@ -437,3 +437,106 @@ def test_attention_of_several_sizes_and_a_distribution_of_one_bin_are_refused():
     wanted = "predicts a score, no distribution; build it with bins=10"
     with pytest.raises(ValueError, match=wanted):
         small().distribution(torch.rand(1, 3, 64, 64))
+
+
+# ---- ablations of the input coding
+
+
+@pytest.mark.parametrize(
+    ("rule", "cells"),
+    [("floor", [0, 3, 6]), ("round", [0, 3, 7]), ("half_pixel", [1, 5, 8])],
+)
+def test_three_patches_are_hashed_to_ten_cells_by_each_rule(rule, cells):
+    assert musiq.hash_index(3, 1, 10, rule).tolist() == [10 * cell for cell in cells]
+    assert musiq.hash_index(1, 3, 10, rule).tolist() == cells
+
+
+def test_a_table_is_interpolated_between_the_cells_that_a_patch_lies_over():
+    table = torch.arange(4.0)[:, None]  # of 2 x 2 cells
+    place, none = torch.arange(2), torch.zeros(2, dtype=torch.long)
+    found = musiq.hashed(table, (place, none + 2), (none, none + 1), 2, "bilinear")
+    assert found[:, 0].tolist() == [0.5, 2.5], "on the rows' own places, between both columns"
+    place, none = torch.arange(4), torch.zeros(4, dtype=torch.long)
+    found = musiq.hashed(table, (place, none + 4), (none, none + 2), 2, "bilinear")
+    assert found[:, 0].tolist() == [0, 0.5, 1.5, 2]
+
+
+CODER = dict(width=32, depth=2, heads=2, mlp=48, pretrained=False)
+CODINGS = [
+    {"patch_encoder": "linear", "scales": [64]},
+    {"patch_encoder": "test_efficientnet", "scales": [64, 96]},
+    {"patch_encoder": "linear", "scales": [64], "positions": "sequence"},
+    {"patch_encoder": "linear", "scales": [64], "hashing": "bilinear"},
+    {"patch_encoder": "linear", "scales": [64], "native": False, "square": True},
+    {"patch_encoder": "linear", "scales": [64], "positions": "none", "scale_embedding": False},
+]
+
+
+def coded(arguments):
+    torch.manual_seed(0)
+    model = create_model("musiq", **CODER, **arguments).eval()
+    torch.nn.init.normal_(model.head.weight)
+    return model
+
+
+@pytest.mark.parametrize("arguments", CODINGS, ids=str)
+def test_frozen_tokens_are_judged_as_their_images_are(arguments):
+    model, generator = coded(arguments), torch.Generator().manual_seed(1)
+    sizes = [(64, 96), (96, 64), (70, 130), (64, 96)]
+    images = [torch.rand(3, *size, generator=generator) for size in sizes]
+    close = dict(atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        frozen = [model.frozen_features(image[None])[0] for image in images]
+        scores = model(images)
+        torch.testing.assert_close(model(frozen), scores, **close)
+        alike = torch.stack([frozen[0], frozen[3]])
+        torch.testing.assert_close(model(alike), scores[[0, 3]], **close)
+        model.max_seq_len = 3
+        model.train()  # native ones are cut alike
+        torch.testing.assert_close(model(frozen), model(images), **close)
+
+
+def test_a_patch_encoder_that_learns_cannot_be_frozen():
+    assert coded({"patch_encoder": "conv", "scales": [64]}).frozen_trunk is None
+
+
+def test_tokens_that_fill_up_a_batch_change_no_score():
+    model = coded({"patch_encoder": "linear", "scales": [64]})
+    images = [torch.rand(1, 3, 64, 64), torch.rand(1, 3, 128, 160)]
+    with torch.no_grad():
+        tokens = [model.tokens(image)[0] for image in images]
+        together = model.judged(model.read(tokens))
+        alone = torch.cat([model(image) for image in images])
+    assert tokens[0].shape[1] < tokens[1].shape[1]
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_squares_have_as_many_tokens_whatever_the_shape():
+    model = coded({"patch_encoder": "linear", "scales": [64, 96], "native": False, "square": True})
+    for size in ((40, 200), (200, 40), (96, 96)):
+        assert model.tokens(torch.rand(1, 3, *size))[0].shape[1] == 4 + 9
+        assert musiq.length(model, *size) == 4 + 9
+
+
+def test_a_sequence_table_has_a_row_for_every_patch_and_the_last_for_all_that_follow():
+    sequence = {"scales": [], "positions": "sequence", "max_seq_len": 4}
+    model = coded({"patch_encoder": "linear", **sequence})
+    places = torch.tensor([[0, row, 3, column, 2] for row in range(3) for column in range(2)])
+    added = model._embedding(places) - model.scales[0]
+    torch.testing.assert_close(added[:4], model.positions[0])
+    torch.testing.assert_close(added[4:], model.positions[0, [3, 3]])
+    with pytest.raises(ValueError, match="has sequence positions, which are not hashed"):
+        _ = model.hash_embedding
+
+
+def test_scales_have_maps_of_their_own_that_sum_to_one():
+    maps = coded({"patch_encoder": "linear", "scales": [64]}).scale_maps(torch.rand(1, 3, 100, 160))
+    shapes = {name: tuple(of_scale.shape) for name, of_scale in maps.items()}
+    assert shapes == {"64": (1, 2, 2), "native": (1, 4, 5)}
+    for of_scale in maps.values():
+        assert of_scale.sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_squares_of_a_native_scale_are_refused():
+    with pytest.raises(ValueError, match="a native scale is not square: with square=True give"):
+        create_model("musiq", square=True, pretrained=False)

@@ -30,6 +30,7 @@ from .pyramid import timm_model
 log = logging.getLogger(__name__)
 
 PATCH = 32  # pixels
+PLACES = 5  # numbers that tell the place of a frozen token
 CHUNK = 256  # patches encoded at a time: about 70 MB of maps; a 1920x1080 image has 2152
 FULL_SIZE = ("resnet", 10, 384, 14, 6, 1152)  # patch encoder, grid, width, depth, heads, mlp
 VARIANTS = {"MUSIQ": {}, "MUSIQ (10 bins)": {"bins": 10}, "MUSIQ-single": {"scales": []}}
@@ -43,6 +44,14 @@ AUTHORS_DO = (  # with an image, where it differs from here; docs/preprocessing.
     "pixels 4 %, the top."
 )
 UNUSED = ()
+FROZEN_CROPS = {  # patch encoders that do not learn
+    "patch_encoder": [
+        "tf_efficientnet_lite0",
+        "tf_efficientnet_lite1",
+        "tf_efficientnet_lite2",
+        "linear",
+    ]
+}
 TEST_KWARGS = [
     {"scales": [64, 96], "patch_encoder": "conv", "width": 64, "depth": 2, "heads": 2, "mlp": 96},
     {"scales": [], "width": 32, "depth": 1, "heads": 2, "mlp": 48},
@@ -61,6 +70,10 @@ TEST_SWITCHES = {
     "bins": {"bins": 10},
     "scales": {"scales": [64]},
     "native": {"native": False},
+    "square": {"square": True, "native": False},
+    "positions": {"positions": "sequence"},
+    "hashing": {"hashing": "round"},
+    "scale_embedding": {"scale_embedding": False},
     "patch_encoder": {"patch_encoder": "linear"},
     "grid": {"grid": 5},
     "width": {"width": 32},
@@ -90,8 +103,12 @@ def build(
     *,
     scales: Sequence[PositiveInt] = (224, 384),
     native: bool = True,
+    square: bool = False,
     patch_encoder: Literal["linear", "conv", "resnet"] | PyramidName = "resnet",
+    positions: Literal["hashed", "sequence", "none"] = "hashed",
     grid: PositiveInt = 10,
+    hashing: Literal["floor", "round", "half_pixel", "bilinear"] = "floor",
+    scale_embedding: bool = True,
     width: PositiveInt = 384,
     depth: PositiveInt = 14,
     heads: PositiveInt = 6,
@@ -105,19 +122,27 @@ def build(
 
     `bins`: 1, a score; or more, probabilities of the labels 1 to `bins`, whose mean is the score
     (AVA: 10). `scales`: longer sides, pixels, to which the image is resized, its shape kept;
-    `native`: it is also read as it is. `patch_encoder`: linear (21,929,473 parameters), conv
+    `native`: it is also read as it is. `square`: resized to squares instead, the control of the
+    paper's table 5. `patch_encoder`: linear (21,929,473 parameters), conv
     (22,332,225), resnet, or a timm pyramid's name, whose stages down to stride 8 then encode
-    patches and do not learn. `grid`: cells a side of the hashed positions; 1 tells nothing of
-    places. `drop_path`: chance to skip either half of the last layer in training, rising linearly
-    from 0 at the first one (the published rate is not known). `max_seq_len`: training reads that
-    many native patches, row by row, as published: it sees the upper two thirds of a 1024x768 image,
-    evaluation all of it. `pretrained`: the published size, without its head, starts from the
-    official ImageNet weights, a file that the user has fetched (embeddings of other scales than the
-    published start anew), a timm pyramid from its own. ValueError for others.
+    patches and do not learn. `positions`: hashed to a table that all sizes share; a table by the
+    number of a patch in its scale, the last one for all that follow (the paper's fixed-length
+    embedding, table 7); or none. `grid`: cells a side of the hashed positions. `hashing`: how the
+    cell of patch i of n is found: the floor of i grid / n, as released; the nearest integer to it,
+    the paper's words; the floor of (i + .5) grid / n; or the table is interpolated there.
+    `scale_embedding`: whether tokens tell their scale (table 8). `drop_path`: chance to skip either
+    half of the last layer in training, rising linearly from 0 at the first one (the published rate
+    is not known). `max_seq_len`: training reads that many native patches, row by row, as published:
+    it sees the upper two thirds of a 1024x768 image, evaluation all of it. `pretrained`: the
+    published size, without its head, starts from the official ImageNet weights, a file that the
+    user has fetched (embeddings of other scales or positions than the published start anew), a timm
+    pyramid from its own. ValueError for others.
     """
     full = (patch_encoder, grid, width, depth, heads, mlp) == FULL_SIZE
     if convention not in CONVENTIONS:
         raise ValueError(f"convention is {convention!r}; there are {', '.join(CONVENTIONS)}")
+    if square and native:
+        raise ValueError("a native scale is not square: with square=True give native=False")
     if not (scales or native):
         raise ValueError("no scale to read: give `scales`, or native=True")
     if width % heads:
@@ -129,7 +154,7 @@ def build(
             "only MUSIQ at its published size and with a timm pyramid has ImageNet weights; say "
             "pretrained=False"
         )
-    resize, gelu, correction = CONVENTIONS[convention]
+    resize, precision, gelu, correction = CONVENTIONS[convention]
     if patch_encoder in OWN_ENCODERS:
         patches = OWN_ENCODERS[patch_encoder](correction)
     else:
@@ -138,7 +163,19 @@ def build(
     blocks = [Block(width, heads, mlp, gelu=gelu, drop_path=rate) for rate in rates]
     sides = (*sorted(scales), *[None] * native)
     model = MUSIQ(
-        patches, blocks, bins, width, grid, sides=sides, resize=resize, max_seq_len=max_seq_len
+        patches,
+        blocks,
+        bins,
+        width,
+        sides=sides,
+        square=square,
+        resize=resize,
+        precision=precision,
+        positions=positions,
+        grid=grid,
+        hashing=hashing,
+        scale_embedding=scale_embedding,
+        max_seq_len=max_seq_len,
     )
     if pretrained and full:
         _load_trunk(model)
@@ -146,20 +183,44 @@ def build(
 
 
 class MUSIQ(nn.Module):
-    """Images of any size, in a batch (b, 3, h, w) or a list of (3, h, w), in [0, 1]."""
+    """Images of any size, in a batch (b, 3, h, w) or a list of (3, h, w), in [0, 1]; or their
+    `frozen_features`, a batch (b, n, f) or a list of (n, f).
+    """
 
-    def __init__(self, patches, blocks, bins, width, grid, *, sides, resize, max_seq_len):
+    def __init__(
+        self,
+        patches,
+        blocks,
+        bins,
+        width,
+        *,
+        sides,
+        square,
+        resize,
+        precision,
+        positions,
+        grid,
+        hashing,
+        scale_embedding,
+        max_seq_len,
+    ):
         super().__init__()
         scores = {"low": 1.0, "high": float(bins)} if bins > 1 else {}
         self.objective = replace(
             VOTES if bins > 1 else Objective(), length=length, backbone=("patches",)
         )
         self.contract = Contract("arXiv 2108.05997: whole images, one pass", crop=None, **scores)
-        self.sides, self.resize, self.grid, self.max_seq_len = sides, resize, grid, max_seq_len
+        self.sides, self.square, self.resize, self.precision = sides, square, resize, precision
+        self.max_seq_len, self.grid, self.hashing = max_seq_len, grid, hashing
         self.patches = patches
         self.embed = nn.Linear(patches(torch.zeros(1, 3, PATCH, PATCH)).numel(), width)
-        self.positions = nn.Parameter(0.02 * torch.randn(1, grid * grid, width))
-        self.scales = nn.Parameter(0.02 * torch.randn(len(sides), width))
+        self.places = positions
+        # Of a sequence table: the first row of each scale's part, and how many it has.
+        self.lengths = [max_seq_len if side is None else (-(-side // PATCH)) ** 2 for side in sides]
+        number = {"hashed": grid * grid, "sequence": sum(self.lengths), "none": 0}[positions]
+        self.positions = nn.Parameter(0.02 * torch.randn(1, number, width)) if number else None
+        scales = 0.02 * torch.randn(len(sides), width)
+        self.scales = nn.Parameter(scales) if scale_embedding else None
         self.cls = nn.Parameter(torch.zeros(1, 1, width))
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, eps=1e-6)
@@ -171,11 +232,7 @@ class MUSIQ(nn.Module):
 
     def forward(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> scores (b,)."""
-        if self.head.out_features == 1:
-            return self._head(self.features(images))[:, 0]
-        votes = self.distribution(images)
-        with no_autocast(votes):
-            return mean_vote(votes)
+        return self.judged(self.features(images))
 
     def distribution(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> probabilities (b, bins) of the labels 1 to `bins`; ValueError for a model with
@@ -185,6 +242,14 @@ class MUSIQ(nn.Module):
             raise ValueError("this MUSIQ predicts a score, no distribution; build it with bins=10")
         return self._head(self.features(images)).softmax(1)
 
+    def judged(self, features: torch.Tensor) -> torch.Tensor:
+        """What the head makes of features (b, width): scores (b,)."""
+        outputs = self._head(features)
+        if self.head.out_features == 1:
+            return outputs[:, 0]
+        with no_autocast(outputs):
+            return mean_vote(outputs.softmax(1))
+
     def _head(self, features):
         with no_autocast(features):  # bfloat16 has 8 bits: a score of 60 would move by 0.25
             return self.head(features.to(self.head.weight.dtype))
@@ -192,12 +257,34 @@ class MUSIQ(nn.Module):
     def features(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> what the head reads (b, width)."""
         positions, groups = _groups(images)
-        tokens = [self._tokens(group)[0] for group in groups]
+        tokens = [self.tokens(group)[0] for group in groups]
         if self.training:
-            read = self._read(tokens)
+            read = self.read(tokens)
         else:  # shorter ones are not filled up, and nothing is masked
-            read = torch.cat([self._read([group]) for group in tokens])
+            read = torch.cat([self.read([group]) for group in tokens])
         return read[torch.cat(positions).argsort().to(read.device)]
+
+    @property
+    def frozen_trunk(self) -> nn.Module | None:
+        """What encodes patches, where that does not learn; else None."""
+        learns = any(parameter.requires_grad for parameter in self.patches.parameters())
+        return None if learns else self.patches
+
+    @property
+    def frozen_settings(self) -> list:
+        """What the tokens of an image hang on beside its pixels and the encoder's weights."""
+        return [list(self.sides), self.square, self.resize.__name__]
+
+    @torch.no_grad()
+    def frozen_features(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (b, 3, h, w) in [0, 1] -> (b, n, f + 5): their patches of all scales, encoded,
+        each with its scale, row, number of rows, column and number of columns.
+        """
+        patches, places = self._cut(images)
+        flat = patches.flatten(0, 1)
+        encoded = torch.cat([self._encoded(some) for some in flat.split(CHUNK)])
+        encoded = encoded.unflatten(0, patches.shape[:2])
+        return torch.cat([encoded, places.to(encoded).expand(len(images), -1, -1)], 2)
 
     @torch.no_grad()
     def attention(
@@ -213,37 +300,94 @@ class MUSIQ(nn.Module):
         training, maps = self.training, []
         self.eval()  # all patches, and no layer skipped
         try:
-            tokens, layout = self._tokens(_one_size(images))
-            self._read([tokens], maps)
+            tokens, layout = self.tokens(_one_size(images))
+            self.read([tokens], maps)
         finally:
             self.train(training)
         return maps, layout
 
+    def scale_maps(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Attention of the scored token in the last layer, mean over heads, of each scale by name
+        (native, or its longer side): (b, rows, columns), of sum 1 within the scale.
+        """
+        maps, layout = self.attention(images)
+        weights, start, found = maps[-1][:, :, 0].mean(1), 1, {}
+        for number, rows, columns in layout:
+            of_scale = weights[:, start : start + rows * columns]
+            of_scale = of_scale / of_scale.sum(1, keepdim=True)
+            side = self.sides[number]
+            found["native" if side is None else str(side)] = of_scale.unflatten(1, (rows, columns))
+            start += rows * columns
+        return found
+
     @property
     def hash_embedding(self) -> torch.Tensor:
         """The embedding (grid * grid, width) of the cells, row by row, to which patches of any
-        image are hashed.
+        image are hashed; ValueError for a model of other positions.
         """
+        if self.places != "hashed":
+            raise ValueError(f"this MUSIQ has {self.places} positions, which are not hashed")
         return self.positions[0]
 
-    def _tokens(self, images):
-        """Images (b, 3, h, w) -> embedded patches (b, n, width) of all scales, and their layout."""
-        images, parts, embeddings, layout = images * 2 - 1, [], [], []
-        for number, side in enumerate(self.sides):
-            cut = cut_patches(images if side is None else self.resize(images, side))
-            layout.append((number, *cut.shape[1:3]))
-            limit = self.max_seq_len if side is None and self.training else None
-            parts.append(cut.flatten(1, 2)[:, :limit])
-            places = hash_index(*cut.shape[1:3], self.grid)[:limit].to(images.device)
-            embeddings.append(self.hash_embedding[places] + self.scales[number])
-        patches = torch.cat(parts, 1)
-        encoded = [
-            self.embed(self.patches(some).permute(0, 2, 3, 1).flatten(1))
-            for some in patches.flatten(0, 1).split(CHUNK)
-        ]
-        return torch.cat(encoded).unflatten(0, patches.shape[:2]) + torch.cat(embeddings), layout
+    def size_of(self, side: int | None, height: int, width: int) -> tuple[int, int]:
+        """The height and width at which a scale reads an image of that size."""
+        if side is None:
+            return height, width
+        return (side, side) if self.square else target_size(height, width, side, self.precision)
 
-    def _read(self, groups, maps=None):
+    def tokens(self, images: torch.Tensor) -> tuple[torch.Tensor, list[tuple[int, int, int]]]:
+        """Images (b, 3, h, w), or frozen ones (b, n, f) of one layout -> embedded patches (b, n,
+        width) of all scales, and every scale's (id, rows, columns).
+        """
+        if images.ndim == 4:
+            patches, places = self._cut(images)
+        else:
+            patches, places = images[..., :-PLACES], images[0, :, -PLACES:]
+        if self.training and self.sides[-1] is None:
+            native = places[:, 0] == len(self.sides) - 1
+            kept = ~native | (native.cumsum(0) <= self.max_seq_len)
+            patches, places = patches[:, kept], places[kept]
+        flat = patches.flatten(0, 1)
+        encode = self._encoded if images.ndim == 4 else nn.Identity()
+        embedded = torch.cat([self.embed(encode(some)) for some in flat.split(CHUNK)])
+        embedded = embedded.unflatten(0, patches.shape[:2])
+        layout = [tuple(one) for one in places[:, [0, 2, 4]].int().unique(dim=0).tolist()]
+        return embedded + self._embedding(places), layout
+
+    def _cut(self, images):
+        """Images (b, 3, h, w) -> patches (b, n, 3, 32, 32) of all scales, and their places (n, 5):
+        scale, row, number of rows, column, number of columns.
+        """
+        images, parts, places = images * 2 - 1, [], []
+        for number, side in enumerate(self.sides):
+            size = self.size_of(side, *images.shape[2:])
+            cut = cut_patches(images if side is None else self.resize(images, size))
+            rows, columns = cut.shape[1:3]
+            row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+            place = [torch.full_like(row, number), row, torch.full_like(row, rows)]
+            place += [column, torch.full_like(row, columns)]
+            places.append(torch.stack(place, -1).flatten(0, 1))
+            parts.append(cut.flatten(1, 2))
+        return torch.cat(parts, 1), torch.cat(places).to(images.device)
+
+    def _encoded(self, patches):
+        return self.patches(patches).permute(0, 2, 3, 1).flatten(1)
+
+    def _embedding(self, places):
+        """What is added to tokens of these places (n, 5): by position and by scale, (n, width)."""
+        scale, row, rows, column, columns = places.long().unbind(1)
+        added = 0 if self.scales is None else self.scales[scale]
+        if self.places == "hashed":
+            down, across = (row, rows), (column, columns)
+            return added + hashed(self.hash_embedding, down, across, self.grid, self.hashing)
+        if self.places == "sequence":
+            lengths = torch.tensor(self.lengths, device=places.device)
+            first = (lengths.cumsum(0) - lengths)[scale]
+            number = torch.minimum(row * columns + column, lengths[scale] - 1)
+            return added + self.positions[0][first + number]
+        return added
+
+    def read(self, groups: list[torch.Tensor], maps: list | None = None) -> torch.Tensor:
         """Sequences [(b, n, width)] -> the scored token (b, width); shorter ones are filled up by
         tokens masked out.
         """
@@ -434,21 +578,16 @@ def gaussian_weights(old: int, new: int) -> np.ndarray:
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _official_resize(images, longer):
-    return gaussian_resize(images, target_size(*images.shape[2:], longer))
+def bicubic_resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(b, c, h, w) to (height, width) as the PyTorch port has it: bicubic, without antialiasing."""
+    return nn.functional.interpolate(images, size, mode="bicubic")
 
 
-def _port_resize(images, longer):
-    return nn.functional.interpolate(
-        images, target_size(*images.shape[2:], longer, np.float64), mode="bicubic"
-    )
-
-
-# resize to a longer side, torch's name of the GELU, degrees of freedom taken off a filter's
+# resize, precision of the size, torch's name of the GELU, degrees of freedom taken off a filter's
 # deviation
 CONVENTIONS = {
-    "official": (_official_resize, "tanh", 0),
-    "pyiqa": (_port_resize, "none", 1),
+    "official": (gaussian_resize, np.float32, "tanh", 0),
+    "pyiqa": (bicubic_resize, np.float64, "none", 1),
 }
 
 
@@ -467,13 +606,49 @@ def cut_patches(images: torch.Tensor) -> torch.Tensor:
     )
 
 
-def hash_index(rows: int, columns: int, grid: int) -> torch.Tensor:
-    """The cell (rows * columns,) of a grid x grid table that each patch is hashed to, row by row;
-    floored in float32.
+def hash_place(place: torch.Tensor, count: torch.Tensor, grid: int, rule: str) -> torch.Tensor:
+    """The cell 0 .. grid - 1 (n,) of row, or column, `place` (n,) of `count` (n,), in float32 as
+    the released code; with rule bilinear a place between cells.
+    """
+    cells = (grid / count.double()).float()  # of the table, a row or column
+    share = place.float() * cells
+    if rule == "floor":
+        return share.long().clamp(max=grid - 1)
+    if rule == "round":
+        return share.round().long().clamp(max=grid - 1)
+    middle = (place.float() + 0.5) * cells
+    if rule == "half_pixel":
+        return middle.long().clamp(max=grid - 1)
+    return (middle - 0.5).clamp(0, grid - 1)
+
+
+def hashed(table, down, across, grid: int, rule: str) -> torch.Tensor:
+    """Embeddings (n, width) out of a table (grid * grid, width) for patches in row and column
+    `down`, `across`, each (place, count) of (n,).
+    """
+    down, across = (hash_place(*places, grid, rule) for places in (down, across))
+    if rule != "bilinear":
+        return table[down * grid + across]
+    found = 0
+    for rows, row_share in _neighbours(down, grid):
+        for columns, share in _neighbours(across, grid):
+            found = found + table[rows * grid + columns] * (row_share * share)[:, None]
+    return found
+
+
+def _neighbours(places, grid):
+    """The two cells that a place lies between, and how much of each there is."""
+    low = places.floor()
+    share = places - low
+    return (low.long(), 1 - share), ((low.long() + 1).clamp(max=grid - 1), share)
+
+
+def hash_index(rows: int, columns: int, grid: int, rule: str = "floor") -> torch.Tensor:
+    """The cell (rows * columns,) of a grid x grid table that each patch is hashed to, row by
+    row.
     """
     down, across = (
-        (torch.arange(n) * torch.tensor(grid / n)).long().clamp(max=grid - 1)
-        for n in (rows, columns)
+        hash_place(torch.arange(n), torch.tensor(n), grid, rule) for n in (rows, columns)
     )
     return (down[:, None] * grid + across).flatten()
 
@@ -482,22 +657,34 @@ def length(model: MUSIQ, height: int, width: int) -> int:
     """How many patches of an image of that size, at all its scales, training reads."""
     patches = 0
     for side in model.sides:
-        size = (height, width) if side is None else target_size(height, width, side)
+        size = model.size_of(side, height, width)
         count = -(-size[0] // PATCH) * -(-size[1] // PATCH)
         patches += min(count, model.max_seq_len) if side is None else count
     return patches
 
 
 def _groups(images):
-    """Images of one size together: the positions of each group's, and its batch (b, 3, h, w)."""
-    shapes = _shapes(images)
-    if isinstance(images, torch.Tensor):
-        return [torch.arange(len(images))], [images]
-    members: dict[tuple, list[int]] = {}
-    for position, shape in enumerate(shapes):
-        members.setdefault(shape, []).append(position)
+    """Images of one size together: the positions of each group's, and its batch (b, 3, h, w); of
+    frozen images those of one layout, (b, n, f).
+    """
+    if _are_frozen(images):
+        keys = [image[:, -PLACES:].cpu().numpy().tobytes() for image in images]
+    else:
+        keys = _shapes(images)
+        if isinstance(images, torch.Tensor):
+            return [torch.arange(len(images))], [images]
+    members: dict[object, list[int]] = {}
+    for position, key in enumerate(keys):
+        members.setdefault(key, []).append(position)
     batches = [torch.stack([images[k] for k in group]) for group in members.values()]
     return [torch.tensor(group) for group in members.values()], batches
+
+
+def _are_frozen(images):
+    """Whether what `frozen_features` gave stands for images."""
+    if isinstance(images, torch.Tensor):
+        return images.ndim == 3
+    return all(image.ndim == 2 for image in images)
 
 
 def _one_size(images):
@@ -536,6 +723,11 @@ def _load_trunk(model):
         for k, v in state.items()
         if not re.match(r"(imagenet_)?head\.", k)
     }
-    anew = {"head.weight", "head.bias"} | ({"scales"} if model.sides != (224, 384, None) else set())
-    model.load_state_dict(trunk | {k: v for k, v in model.state_dict().items() if k in anew})
+    own = model.state_dict()
+    anew = {"head.weight", "head.bias"}
+    anew |= {"scales"} if model.sides != (224, 384, None) else set()
+    anew |= {"positions"} if model.places != "hashed" else set()
+    left_out = {"scales", "positions"} - set(own)
+    trunk = {key: value for key, value in trunk.items() if key not in left_out}
+    model.load_state_dict(trunk | {key: own[key] for key in anew & set(own)})
     log.info("musiq: ImageNet weights from %s", here[0])
