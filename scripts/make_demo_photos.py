@@ -191,8 +191,8 @@ PHOTOS = [  # file name, source, path and crop; title, author, licence, address
 
 HEAD = """# The demo photographs: authors and licences
 
-Made from `photos.csv` by `scripts/make_demo_photos.py`; do not edit. Every photograph keeps its \
-own licence, and so
+Made from `photos.csv` and `native/photos.csv` by `scripts/make_demo_photos.py` and \
+`scripts/make_native_photos.py`; do not edit. Every photograph keeps its own licence, and so
 does every distorted copy that the project makes of it: what derives from a CC-BY-SA photograph \
 is under that same licence.
 The authors endorse neither the project nor what it does to their pictures.
@@ -250,6 +250,11 @@ def make(photo: Photo, folder: Path) -> dict[str, str]:
     if photo.width > SIZE[0]:
         changes.append("reduced to 512x384")
     changes.append("saved as PNG")
+    return row_of(photo, target, changes)
+
+
+def row_of(photo: Photo, target: Path, changes: list[str]) -> dict[str, str]:
+    """The row of photos.csv of a written picture, and what was done to its source."""
     return {
         "file": target.name,
         "title": photo.title,
@@ -262,16 +267,37 @@ def make(photo: Photo, folder: Path) -> dict[str, str]:
     }
 
 
+def write_rows(rows: list[dict[str, str]], folder: Path) -> None:
+    """A folder's photos.csv."""
+    with (folder / "photos.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
 def credits_text(bsd: str) -> str:
-    """CREDITS.md from photos.csv and the BSD licence, whose text has to travel with the picture."""
+    """CREDITS.md from photos.csv and native/photos.csv, and the BSD licence, whose text has to
+    travel with the picture.
+    """
     text = HEAD
-    with (OUT / "photos.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            licence = f"[{row['licence']}]({row['licence_address']})"
-            cells = [row["file"], row["title"], row["author"], licence]
-            cells += [f"<{row['source_address']}>", row["changes"]]
-            text += f"| {' | '.join(cells)} |\n"
-    return text + f"\n## The licence of daisies.png\n\n```\n{bsd}\n```\n"
+    for folder in ("", "native/"):
+        table = OUT / folder / "photos.csv"
+        if not table.exists():  # the native ones are made after these
+            continue
+        with table.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                licence = f"[{row['licence']}]({row['licence_address']})"
+                cells = [folder + row["file"], row["title"], row["author"], licence]
+                cells += [f"<{row['source_address']}>", row["changes"]]
+                text += f"| {' | '.join(cells)} |\n"
+    return text + f"\n## The licence of the daisies\n\n```\n{bsd}\n```\n"
+
+
+def write_credits(scratch: Path) -> None:
+    """CREDITS.md, with the licence that lies in a package unpacked under `scratch`."""
+    copyright_file = scratch / "jxl/usr/share/doc/libjxl-testdata/copyright"
+    licence = bsd_licence(copyright_file.read_text(encoding="utf-8"))
+    (OUT / "CREDITS.md").write_text(credits_text(licence), encoding="utf-8")
 
 
 def bsd_licence(copyright_file: str) -> str:
@@ -288,16 +314,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = folders(Path(scratch))
         rows = [make(photo, folder[photo.source]) for photo in PHOTOS]
-        copyright_file = Path(scratch, "jxl/usr/share/doc/libjxl-testdata/copyright")
-        licence = bsd_licence(copyright_file.read_text(encoding="utf-8"))
-    with (OUT / "photos.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    (OUT / "CREDITS.md").write_text(credits_text(licence), encoding="utf-8")
+        write_rows(rows, OUT)
+        write_credits(Path(scratch))
     for stray in set(OUT.glob("*.png")) - {OUT / row["file"] for row in rows}:
         print(f"not in photos.csv, please remove: {stray.name}")
-    megabytes = sum(file.stat().st_size for file in OUT.iterdir()) / 1e6
+    megabytes = sum((OUT / row["file"]).stat().st_size for row in rows) / 1e6
     print(f"{len(rows)} photographs, {megabytes:.1f} MB in {OUT.name}")
 
 

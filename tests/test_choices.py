@@ -24,7 +24,8 @@ from iqa_core.runs.parameters import declared_parameters
 from iqa_core.training import Recipe
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-PREPARE, TRAIN, SMART, ABLATE, LOOK, MACHINES, SCORE, EXPORT = (path.stem for path in NOTEBOOKS)
+STEMS = [path.stem for path in NOTEBOOKS]
+PREPARE, TRAIN, SMART, ABLATE, LOOK, REFERENCE, MACHINES, SCORE, EXPORT = STEMS
 
 
 def declared(stem):

@@ -19,25 +19,20 @@ from PIL import Image
 
 from ..distortions import distort, source_code
 from ..distortions.code import code_of
-from ..files import file_hash, replacing
-from ..parallel import in_processes
+from ..files import file_hash
+from . import embedded
 
 PHOTOS = Path("data/demo")
 TABLE = PHOTOS / "labels.csv"
 RECIPE = ["image", "reference", "distortion", "level", "distortion2", "level2"]  # what a row makes
-CHUNK = 24  # images a task
 
 
 def load(root: Path) -> pd.DataFrame:
     """The committed table: the same 48 versions of each photograph; label 0..100,
     label2 unclipped, mdsi and haarpsi raw.
     """
-    path = root / TABLE
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{TABLE} is missing; restore it from git or run scripts/make_demo_labels.py"
-        )
-    return pd.read_csv(path, comment="#").assign(label_std=np.nan, official_split="")
+    table = embedded.read_labels(root / TABLE, "scripts/make_demo_labels.py")
+    return table.assign(label_std=np.nan, official_split="")
 
 
 def make_image(row, root: Path) -> np.ndarray:
@@ -52,32 +47,14 @@ def make_image(row, root: Path) -> np.ndarray:
 
 
 def make_images(table: pd.DataFrame, *, root: Path, processes: int = -1) -> int:
-    """Write the images that are not there yet, in parallel. Interrupted, it goes on where it
-    stopped.
+    """Write the images that are not there yet (`embedded.write_missing`); the number made.
 
-    Images made otherwise, as a stamp beside them tells, are removed first: by another list of
-    distortions, or by other code of those that are in the list.
-    `processes` as joblib counts.
-
-    Returns the number made.
+    Images made otherwise, by another list of distortions, or by other code of those that are in the
+    list, are removed first.
     """
-    folder = (root / table.image.iloc[0]).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_stale(folder, made_by=made_by(root))
-    missing = table[[not (root / image).exists() for image in table.image]]
-    calls = [(missing[start : start + CHUNK], root) for start in range(0, len(missing), CHUNK)]
-    bar = dict(desc="distort", unit=f"x{CHUNK}", disable=not calls)
-    list(in_processes(_write_images, calls, processes=processes, **bar))
-    return len(missing)
-
-
-def _remove_stale(folder, *, made_by):
-    stamp = folder / "made_by.txt"
-    if stamp.exists() and stamp.read_text() == made_by:
-        return
-    for image in folder.glob("*.png"):
-        image.unlink()
-    stamp.write_text(made_by)
+    return embedded.write_missing(
+        table, make_image, made_by=made_by(root), root=root, processes=processes
+    )
 
 
 def made_by(root: Path) -> str:
@@ -91,10 +68,3 @@ def made_by(root: Path) -> str:
     return hashlib.sha256(
         "\n".join([rows, *photos, source_code(names), code_of(make_image)]).encode()
     ).hexdigest()
-
-
-def _write_images(rows, root):
-    for row in rows.itertuples(index=False):
-        image = Image.fromarray(make_image(row, root))
-        with replacing(root / row.image) as draft:
-            image.save(draft, format="PNG", compress_level=0)

@@ -72,7 +72,7 @@ TEST_SWITCHES = {
     "native": {"native": False},
     "square": {"square": True, "native": False},
     "positions": {"positions": "sequence"},
-    "hashing": {"hashing": "round"},
+    "hashing": {"hashing": "half_pixel"},
     "scale_embedding": {"scale_embedding": False},
     "patch_encoder": {"patch_encoder": "linear"},
     "grid": {"grid": 5},
@@ -256,7 +256,7 @@ class MUSIQ(nn.Module):
 
     def features(self, images: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Images -> what the head reads (b, width)."""
-        positions, groups = _groups(images)
+        positions, groups = _groups(images, self.embed.in_features + PLACES)
         tokens = [self.tokens(group)[0] for group in groups]
         if self.training:
             read = self.read(tokens)
@@ -616,10 +616,9 @@ def hash_place(place: torch.Tensor, count: torch.Tensor, grid: int, rule: str) -
         return share.long().clamp(max=grid - 1)
     if rule == "round":
         return share.round().long().clamp(max=grid - 1)
-    middle = (place.float() + 0.5) * cells
     if rule == "half_pixel":
-        return middle.long().clamp(max=grid - 1)
-    return (middle - 0.5).clamp(0, grid - 1)
+        return (2 * place + 1) * grid // (2 * count)
+    return ((place.float() + 0.5) * cells - 0.5).clamp(0, grid - 1)
 
 
 def hashed(table, down, across, grid: int, rule: str) -> torch.Tensor:
@@ -663,11 +662,11 @@ def length(model: MUSIQ, height: int, width: int) -> int:
     return patches
 
 
-def _groups(images):
+def _groups(images, width):
     """Images of one size together: the positions of each group's, and its batch (b, 3, h, w); of
-    frozen images those of one layout, (b, n, f).
+    frozen images, whose tokens have so many numbers, those of one layout, (b, n, width).
     """
-    if _are_frozen(images):
+    if _are_frozen(images, width):
         keys = [image[:, -PLACES:].cpu().numpy().tobytes() for image in images]
     else:
         keys = _shapes(images)
@@ -680,11 +679,11 @@ def _groups(images):
     return [torch.tensor(group) for group in members.values()], batches
 
 
-def _are_frozen(images):
+def _are_frozen(images, width):
     """Whether what `frozen_features` gave stands for images."""
     if isinstance(images, torch.Tensor):
-        return images.ndim == 3
-    return all(image.ndim == 2 for image in images)
+        return images.ndim == 3 and images.shape[2] == width
+    return bool(images) and all(i.ndim == 2 and i.shape[1] == width for i in images)
 
 
 def _one_size(images):
