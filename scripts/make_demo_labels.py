@@ -54,14 +54,21 @@ def versions() -> pd.DataFrame:
     count = len(NAMES)
     rows = []
     for number, name in enumerate(NAMES):
-        place = (5 * number % count + 0.5) / count  # 5, 7 and 11 share no factor with 12 types
-        levels = [_level(name, (third + place) / SINGLE) for third in range(SINGLE)]
-        rows += [(name, level, "", np.nan) for level in levels]
+        rows += [(name, level, "", np.nan) for level in single_levels(name, SINGLE)]
         second = (number + 5) % count
         level = _level(name, (7 * number % count + 0.5) / count)
         level2 = _level(NAMES[second], (11 * number % count + 0.5) / count)
         rows.append((name, level, NAMES[second], level2))
     return pd.DataFrame(rows, columns=["distortion", "level", "distortion2", "level2"])
+
+
+def single_levels(name: str, number: int) -> list[float]:
+    """So many levels of a type, one in each equal part of its range, at a place in the part that
+    differs from type to type.
+    """
+    count = len(NAMES)
+    place = (5 * NAMES.index(name) % count + 0.5) / count  # 5, 7, 11 share no factor with 12 types
+    return [_level(name, (part + place) / number) for part in range(number)]
 
 
 def _level(name, share):
@@ -112,15 +119,21 @@ def _png(image):
 
 def main() -> None:
     photos = pd.read_csv(ROOT / demo.PHOTOS / "photos.csv").file.tolist()
-    table = recipes(photos)
+    write_labels(recipes(photos), ROOT / demo.TABLE, script="scripts/make_demo_labels.py")
+
+
+def write_labels(table: pd.DataFrame, path: Path, *, script: str) -> None:
+    """Make the images of recipes, measure them in parallel, and write the label table with a header
+    line that tells the versions behind it.
+    """
     chunks = [table[start : start + 12] for start in range(0, len(table), 12)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         table = table.join(pd.concat(tqdm(pool.map(raw_columns, chunks), total=len(chunks))))
     table.insert(1, "label", pseudo_mos(table.mdsi, table.haarpsi).round(3))
     table.insert(2, "label_kind", "pseudo_mos")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in MADE_WITH)
-    with open(ROOT / demo.TABLE, "w", newline="\n") as file:
-        file.write(f"# made by scripts/make_demo_labels.py with {versions}\n")
+    with open(path, "w", newline="\n") as file:
+        file.write(f"# made by {script} with {versions}\n")
         table.round({"mdsi": 6, "haarpsi": 6, "label2": 3}).to_csv(
             file, index=False, lineterminator="\n"
         )

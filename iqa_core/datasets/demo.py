@@ -36,8 +36,8 @@ def load(root: Path) -> pd.DataFrame:
 
 
 def make_image(row, root: Path) -> np.ndarray:
-    """The distorted image of one table row, uint8 (384, 512, 3): first `distortion`, then
-    `distortion2`.
+    """The distorted image of one table row, uint8 of its reference's shape (h, w, 3): first
+    `distortion`, then `distortion2`.
     """
     with Image.open(root / row.reference) as photo:
         image = np.asarray(photo.convert("RGB"))
@@ -61,7 +61,11 @@ def made_by(root: Path) -> str:
     """A hash of the whole list's distortions, of the photographs and of the code behind them;
     labels are not in it.
     """
-    table = load(root)
+    return made_by_rows(load(root), root)
+
+
+def made_by_rows(table: pd.DataFrame, root: Path) -> str:
+    """The same hash for another table with these columns."""
     photos = [file_hash(root / photo) for photo in sorted(table.reference.unique())]
     names = {*table.distortion, *table.distortion2.dropna()}
     rows = table[RECIPE].to_csv(index=False)
