@@ -331,7 +331,7 @@ def within_contents(runs, label, content, inner=None) -> np.ndarray:
     inner   (n,), optional: groups within contents; the value of a content is then the mean over its
             groups of three rows or more
     """
-    runs, label = np.asarray(runs, dtype=float), np.asarray(label, dtype=float)
+    *runs, label = (codes(np.asarray(values)) for values in (*runs, label))
     groups_of = pd.Series(np.asarray(content)).astype(str)
     if inner is not None:
         groups_of += "\n" + pd.Series(np.asarray(inner)).astype(str)
