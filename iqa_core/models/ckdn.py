@@ -264,7 +264,8 @@ class CKDN(nn.Module):
             )
         if images[0].ndim == 2:
             side = math.isqrt(images[0].shape[1] // self.stem.channels)
-            return [each.unflatten(1, (self.stem.channels, side, side)) for each in images]
+            maps = [each.unflatten(1, (self.stem.channels, side, side)) for each in images]
+            return [each.contiguous(memory_format=torch.channels_last) for each in maps]
         normal = [self.normalise(each) for each in images]
         return normal if self.stem is None else [self.stem(each) for each in normal]
 
