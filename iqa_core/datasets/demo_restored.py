@@ -36,7 +36,8 @@ def load(root: Path) -> pd.DataFrame:
     searched = pd.read_csv(root / PARAMETERS)[["degradation", "restorer", "parameters"]]
     table = table.merge(searched, how="left", on=["degradation", "restorer"])
     table["parameters"] = table.parameters.fillna("{}")
-    return table.assign(label_std=np.nan, level=np.nan, official_split="")
+    none = {"level": np.nan, "distortion2": "", "level2": np.nan}
+    return table.assign(label_std=np.nan, official_split="", **none)
 
 
 def pristine(content: str, root: Path) -> np.ndarray:

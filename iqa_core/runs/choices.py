@@ -371,7 +371,10 @@ def _question(value, context):
     if not isinstance(value, dict) or set(value) != wanted:
         raise ValueError(f"{value!r}: a mapping of {', '.join(sorted(wanted))} is wanted")
     known = ["full", *context.values["variants"], *context.values.get("averages", {})]
-    known += context.values.get("measures", [])
+    measures = context.values.get("measures", [])
+    known += measures
+    if context.values.get("inputs"):  # the same, given the degraded image
+        known += [f"{name}, degraded" for name in measures]
     for name in ("variant", "than"):
         _is_one_of(value[name], known)
 

@@ -342,6 +342,8 @@ def within_contents(runs, label, content, inner=None) -> np.ndarray:
             for run in runs
         ]
     values = pd.DataFrame(of_runs).T.dropna()  # a row a group
+    if values.empty:
+        return np.empty((len(of_runs), 0))
     return values.groupby(values.index.str.partition("\n").get_level_values(0)).mean().T.to_numpy()
 
 
