@@ -23,6 +23,14 @@ from .tables import build_table, numbers
 
 RAW = Path("data/raw")
 LABEL_KINDS = ("mos", "pseudo_mos", "mmos")
+EMBEDDED = {  # where the images and photographs of the sets lie that make their own
+    "data/cache/demo/": "demo",
+    "data/cache/demo_native/": "demo_native",
+    "data/demo/native/": "demo_native",
+    "data/cache/demo_restored/": "demo_restored",
+    "data/demo/restored/": "demo_restored",
+    "data/demo/": "demo",  # after the folders in it
+}
 
 
 @functools.cache
@@ -126,8 +134,9 @@ def label_names(name: str, *, root: Path) -> list[str]:
 
 def set_of(image: str) -> str:
     """The set of an image, or of a reference, by its path in a table; "" where that tells none."""
-    if image.startswith(("data/demo/", "data/cache/demo/")):
-        return "demo"
+    for folder, name in EMBEDDED.items():
+        if image.startswith(folder):
+            return name
     if not image.startswith(f"{RAW.as_posix()}/"):
         return ""
     folder = Path(image).parts[len(RAW.parts)]
@@ -150,7 +159,7 @@ def credit(image: str, *, root: Path = Path(".")) -> str:
     name = set_of(image)
     if not name:
         return ""
-    if name == "demo":
+    if name in EMBEDDED.values():
         return (
             "The demo's photographs are credited in data/demo/CREDITS.md, and these pictures keep "
             "their licences."
@@ -315,8 +324,8 @@ def saved_table(name: str, *, root: Path = Path(".")) -> pd.DataFrame:
 
 
 def make_images(name: str, table: pd.DataFrame, *, root: Path) -> int:
-    """Make the images of a set that makes its own (the demo), where they are missing; the number
-    made, 0 for other sets.
+    """Make the images of a set that makes its own (the embedded ones), where they are missing; the
+    number made, 0 for other sets.
     """
     module = _module(name)
     return module.make_images(table, root=root) if module else 0
