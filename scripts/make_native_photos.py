@@ -6,17 +6,16 @@ never enlarged, as WebP; authors and licences are in photos.csv and, for people,
 data/demo/CREDITS.md. Nothing else needs this script: its results are tracked. Run it on Debian 12.
 """
 
-import csv
-import hashlib
 import tempfile
 from pathlib import Path
 
 import make_demo_photos
-from make_demo_photos import COLUMNS, LICENCES, PHOTOS, Photo, to_srgb
+from make_demo_photos import PHOTOS, Photo, row_of, to_srgb
 from PIL import Image
 
 OUT = make_demo_photos.OUT / "native"
-# Width / height and longer side, pixels; 8 and 7 share no factor, so every shape meets every size.
+# Width : height, and the longer side, pixels; 8 and 7 share no factor, so no shape meets the same
+# size twice. A source that is smaller gives what it has.
 SHAPES = [(4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16), (1, 1), (2, 1)]
 SIDES = [1024, 448, 768, 576, 896, 640, 384]
 
@@ -51,16 +50,7 @@ def make(number: int, photo: Photo, folder: Path) -> dict[str, str]:
     if share < 1:
         changes.append(f"reduced to {size[0]}x{size[1]}")
     changes.append("saved as WebP")
-    return {
-        "file": target.name,
-        "title": photo.title,
-        "author": photo.author,
-        "licence": photo.licence,
-        "licence_address": LICENCES[photo.licence],
-        "source_address": photo.address,
-        "changes": ", ".join(changes),
-        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
-    }
+    return row_of(photo, target, changes)
 
 
 def main() -> None:
@@ -68,14 +58,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = make_demo_photos.folders(Path(scratch))
         rows = [make(k, photo, folder[photo.source]) for k, photo in enumerate(PHOTOS)]
-        copyright_file = Path(scratch, "jxl/usr/share/doc/libjxl-testdata/copyright")
-        licence = make_demo_photos.bsd_licence(copyright_file.read_text(encoding="utf-8"))
-    with (OUT / "photos.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    credits = make_demo_photos.credits_text(licence)
-    (make_demo_photos.OUT / "CREDITS.md").write_text(credits, encoding="utf-8")
+        make_demo_photos.write_rows(rows, OUT)
+        make_demo_photos.write_credits(Path(scratch))
     megabytes = sum(file.stat().st_size for file in OUT.iterdir()) / 1e6
     print(f"{len(rows)} photographs, {megabytes:.1f} MB in {OUT.name}")
 
