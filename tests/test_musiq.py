@@ -497,7 +497,10 @@ def test_frozen_tokens_are_judged_as_their_images_are(arguments):
 
 
 def test_a_patch_encoder_that_learns_cannot_be_frozen():
-    assert coded({"patch_encoder": "conv", "scales": [64]}).frozen_trunk is None
+    model = coded({"patch_encoder": "conv", "scales": [64]})
+    assert model.frozen_trunk is None
+    with pytest.raises(ValueError, match="the patch encoder of this MUSIQ learns"):
+        model.frozen_features(torch.rand(1, 3, 64, 64))
 
 
 def test_tokens_that_fill_up_a_batch_change_no_score():

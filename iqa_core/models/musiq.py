@@ -123,20 +123,20 @@ def build(
     `bins`: 1, a score; or more, probabilities of the labels 1 to `bins`, whose mean is the score
     (AVA: 10). `scales`: longer sides, pixels, to which the image is resized, its shape kept;
     `native`: it is also read as it is. `square`: resized to squares instead, the control of the
-    paper's table 5. `patch_encoder`: linear (21,929,473 parameters), conv
-    (22,332,225), resnet, or a timm pyramid's name, whose stages down to stride 8 then encode
-    patches and do not learn. `positions`: hashed to a table that all sizes share; a table by the
-    number of a patch in its scale, the last one for all that follow (the paper's fixed-length
-    embedding, table 7); or none. `grid`: cells a side of the hashed positions. `hashing`: how the
-    cell of patch i of n is found: the floor of i grid / n, as released; the nearest integer to it,
-    the paper's words; the floor of (i + .5) grid / n; or the table is interpolated there.
-    `scale_embedding`: whether tokens tell their scale (table 8). `drop_path`: chance to skip either
-    half of the last layer in training, rising linearly from 0 at the first one (the published rate
-    is not known). `max_seq_len`: training reads that many native patches, row by row, as published:
-    it sees the upper two thirds of a 1024x768 image, evaluation all of it. `pretrained`: the
-    published size, without its head, starts from the official ImageNet weights, a file that the
-    user has fetched (embeddings of other scales or positions than the published start anew), a timm
-    pyramid from its own. ValueError for others.
+    paper's table 5. `patch_encoder`: linear (21,929,473 parameters), conv (22,332,225), resnet, or
+    a timm pyramid's name, whose stages down to stride 8 then encode patches and do not learn.
+    `positions`: hashed to a table that all sizes share; a table by the number of a patch in its
+    scale, the last one for all that follow (the paper's fixed-length embedding, table 7); or none.
+    `grid`: cells a side of the hashed positions. `hashing`: how the cell of patch i of n is found:
+    the floor of i grid / n, as released; the nearest integer to it, the paper's words; the floor of
+    (i + .5) grid / n; or the table is interpolated there. `scale_embedding`: whether tokens tell
+    their scale (table 8). `drop_path`: chance to skip either half of the last layer in training,
+    rising linearly from 0 at the first one (the published rate is not known). `max_seq_len`:
+    training reads that many native patches, row by row, as published: it sees the upper two thirds
+    of a 1024x768 image, evaluation all of it. `pretrained`: the published size, without its head,
+    starts from the official ImageNet weights, a file that the user has fetched (embeddings of other
+    scales or positions than the published start anew), a timm pyramid from its own. ValueError for
+    others.
     """
     full = (patch_encoder, grid, width, depth, heads, mlp) == FULL_SIZE
     if convention not in CONVENTIONS:
@@ -278,8 +278,14 @@ class MUSIQ(nn.Module):
     @torch.no_grad()
     def frozen_features(self, images: torch.Tensor) -> torch.Tensor:
         """Images (b, 3, h, w) in [0, 1] -> (b, n, f + 5): their patches of all scales, encoded,
-        each with its scale, row, number of rows, column and number of columns.
+        each with its scale, row, number of rows, column and number of columns. ValueError for a
+        patch encoder that learns.
         """
+        if self.frozen_trunk is None:
+            raise ValueError(
+                "the patch encoder of this MUSIQ learns, so its tokens change; build it with "
+                "patch_encoder='linear' or a timm pyramid"
+            )
         patches, places = self._cut(images)
         flat = patches.flatten(0, 1)
         encoded = torch.cat([self._encoded(some) for some in flat.split(CHUNK)])
@@ -300,11 +306,12 @@ class MUSIQ(nn.Module):
         training, maps = self.training, []
         self.eval()  # all patches, and no layer skipped
         try:
-            tokens, layout = self.tokens(_one_size(images))
+            tokens, places = self.tokens(_one_size(images))
             self.read([tokens], maps)
         finally:
             self.train(training)
-        return maps, layout
+        layout = places[:, [0, 2, 4]].unique(dim=0)
+        return maps, [tuple(scale) for scale in layout.int().tolist()]
 
     def scale_maps(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Attention of the scored token in the last layer, mean over heads, of each scale by name
@@ -335,14 +342,15 @@ class MUSIQ(nn.Module):
             return height, width
         return (side, side) if self.square else target_size(height, width, side, self.precision)
 
-    def tokens(self, images: torch.Tensor) -> tuple[torch.Tensor, list[tuple[int, int, int]]]:
+    def tokens(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (b, 3, h, w), or frozen ones (b, n, f) of one layout -> embedded patches (b, n,
-        width) of all scales, and every scale's (id, rows, columns).
+        width) of all scales, and their places (n, 5): scale, row, number of rows, column, number
+        of columns.
         """
         if images.ndim == 4:
             patches, places = self._cut(images)
         else:
-            patches, places = images[..., :-PLACES], images[0, :, -PLACES:]
+            patches, places = images[..., :-PLACES], images[0, :, -PLACES:].cpu()
         if self.training and self.sides[-1] is None:
             native = places[:, 0] == len(self.sides) - 1
             kept = ~native | (native.cumsum(0) <= self.max_seq_len)
@@ -350,13 +358,12 @@ class MUSIQ(nn.Module):
         flat = patches.flatten(0, 1)
         encode = self._encoded if images.ndim == 4 else nn.Identity()
         embedded = torch.cat([self.embed(encode(some)) for some in flat.split(CHUNK)])
-        embedded = embedded.unflatten(0, patches.shape[:2])
-        layout = [tuple(one) for one in places[:, [0, 2, 4]].int().unique(dim=0).tolist()]
-        return embedded + self._embedding(places), layout
+        places = places.to(images.device)
+        return embedded.unflatten(0, patches.shape[:2]) + self._embedding(places), places
 
     def _cut(self, images):
-        """Images (b, 3, h, w) -> patches (b, n, 3, 32, 32) of all scales, and their places (n, 5):
-        scale, row, number of rows, column, number of columns.
+        """Images (b, 3, h, w) -> patches (b, n, 3, 32, 32) of all scales, and on the CPU their
+        places (n, 5), as `tokens` tells them.
         """
         images, parts, places = images * 2 - 1, [], []
         for number, side in enumerate(self.sides):
@@ -368,7 +375,7 @@ class MUSIQ(nn.Module):
             place += [column, torch.full_like(row, columns)]
             places.append(torch.stack(place, -1).flatten(0, 1))
             parts.append(cut.flatten(1, 2))
-        return torch.cat(parts, 1), torch.cat(places).to(images.device)
+        return torch.cat(parts, 1), torch.cat(places)
 
     def _encoded(self, patches):
         return self.patches(patches).permute(0, 2, 3, 1).flatten(1)
