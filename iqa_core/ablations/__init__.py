@@ -8,7 +8,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["aspects", "jobs", "predictions", "references"],
     submod_attrs={
-        "aspects": ["aspect_curves", "aspect_sensitivity", "linear_probe", "padding_check"],
+        "aspects": [
+            "aspect_curves",
+            "aspect_sensitivity",
+            "attended",
+            "features_of",
+            "linear_probe",
+            "padding_check",
+        ],
         "jobs": ["Job", "figure_groups", "overview", "plan", "tests_only"],
         "predictions": [
             "leave_out",

@@ -3,6 +3,7 @@ whether padding can be told, and what their features know.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,11 @@ import torch
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tqdm.auto import tqdm
 
-from .. import evaluation
+from .. import evaluation, study
+from ..loading import open_samples
+from ..models.pyramid import Pyramid
 from ..pixels import resize
 from ..stats import srcc, t_interval
 
@@ -86,9 +90,9 @@ def padding_check(network, images: Sequence[np.ndarray]) -> pd.DataFrame:
     device = next(network.parameters()).device
     views = [torch.from_numpy(np.array(i)).permute(2, 0, 1).to(device) / 255 for i in images]
     alone = [network.eval()(view[None]).item() for view in views]
-    tokens = [network.embedded(view[None])[0] for view in views]
-    together = network.scored(tokens)
-    lengths = [len(sequence[0]) for sequence in tokens]
+    tokens = [network.tokens(view[None])[0] for view in views]
+    together = network.judged(network.read(tokens))
+    lengths = [sequence.shape[1] for sequence in tokens]
     return pd.DataFrame(
         {
             "height": [image.shape[0] for image in images],
@@ -99,6 +103,42 @@ def padding_check(network, images: Sequence[np.ndarray]) -> pd.DataFrame:
             "filled up": together.tolist(),
         }
     )
+
+
+def attended(network, images: Sequence[np.ndarray], names: Sequence[str]) -> list[dict]:
+    """Where a MUSIQ looks in pictures, for `figures.scale_attention`; the native scale first, then
+    the larger ones.
+    """
+    device = next(network.parameters()).device
+    examples = []
+    for image, name in zip(images, names, strict=False):
+        view = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(device)[None] / 255
+        found = network.scale_maps(view)
+        maps = {scale: found[scale][0].float().cpu().numpy() for scale in reversed(found)}
+        sides = {"native" if side is None else str(side): side for side in network.sides}
+        sizes = {scale: network.size_of(sides[scale], *image.shape[:2]) for scale in maps}
+        title = f"{Path(name).stem}, {image.shape[1]}x{image.shape[0]}"
+        examples.append({"image": image, "title": title, "maps": maps, "sizes": sizes})
+    return examples
+
+
+@torch.no_grad()
+def features_of(network, data: study.Data) -> dict[str, np.ndarray]:
+    """What a MUSIQ's head reads of every row's image (n, width), and beside it, of the network that
+    encodes its patches, the mean over each image of its whole pyramid (n, channels).
+    """
+    samples = open_samples(data.table, network, root=data.root)
+    network.eval()
+    trunk = Pyramid(network.config["arguments"]["patch_encoder"], pretrained=True).eval()
+    trunk.to(next(network.parameters()).device)
+    own, beside = [], []
+    for image in tqdm(samples.parts["image"], desc="features", mininterval=5):
+        view = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+        view = view.to(next(network.parameters()).device)
+        own.append(network.features(view)[0].float().cpu().numpy())
+        means = [stage.mean((2, 3))[0] for stage in trunk(view)]
+        beside.append(torch.cat(means).float().cpu().numpy())
+    return {"MUSIQ": np.array(own), "its patch encoder's ImageNet network": np.array(beside)}
 
 
 def linear_probe(

@@ -535,6 +535,8 @@ class PatchPyramid(nn.Module):
         return super().train(False)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        # CPUs encode twice as many patches a second with channels last.
+        patches = patches.contiguous(memory_format=torch.channels_last)
         try:
             return self.body(self.normalise(patches / 2 + 0.5))[0]
         except AssertionError as error:
