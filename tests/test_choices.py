@@ -25,7 +25,7 @@ from iqa_core.training import Recipe
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 STEMS = [path.stem for path in NOTEBOOKS]
-PREPARE, TRAIN, SMART, ABLATE, LOOK, REFERENCE, MACHINES, SCORE, EXPORT = STEMS
+PREPARE, TRAIN, SMART, ABLATE, LOOK, WHOLE, REFERENCE, MACHINES, SCORE, EXPORT = STEMS
 
 
 def declared(stem):
@@ -37,7 +37,20 @@ def check(stem, root=REPOSITORY, **values):
     choices.check_choices(declared(stem) | values, notebook_stem=stem, root=root)
 
 
+QUESTION = {"ask": "which?", "variant": "full", "than": "square", "caution": "much"}
 WRONG = [
+    (WHOLE, "averages", {"mean": ["ful"]}, KeyError, "no 'ful'; did you mean 'full'?"),
+    (WHOLE, "averages", {"square": ["full"]}, ValueError, "square is a variant already"),
+    (WHOLE, "questions", [QUESTION | {"than": "squares"}], KeyError, "no 'squares'; did you mean"),
+    (WHOLE, "questions", [{"ask": "?"}], ValueError, "ask, caution, than, variant is wanted"),
+    (WHOLE, "photographs", 0, ValueError, "0: Input should be greater than 0"),
+    (WHOLE, "ratios", [20.0], ValueError, "20.0: Input should be less than or equal to 10"),
+    (WHOLE, "frozen_crops", 5, ValueError, "5 crops make no grid"),
+    (REFERENCE, "type_column", "kind", KeyError, "there is no 'kind'. There are image, label"),
+    (REFERENCE, "inputs", "degradation", KeyError, "there is no 'degradation'. There are image"),
+    (REFERENCE, "unseen", ["jpeg2"], KeyError, "no 'jpeg2'; did you mean 'jpeg'"),
+    (REFERENCE, "always", ["untouched"], KeyError, "there is no 'untouched'. There are brighten"),
+    (REFERENCE, "asked_on", "all", KeyError, "there is no 'all'. There are all types"),
     (TRAIN, "experiment", "a/b", ValueError, "'a/b' names a folder: letters, digits and"),
     (TRAIN, "run", "..", ValueError, "'..' names a folder"),
     (TRAIN, "data_set", "demos", KeyError, "no data set 'demos'; did you mean 'demo'? There are"),
@@ -144,7 +157,7 @@ WRONG = [
         "measures",
         ["psnrr"],
         KeyError,
-        "'psnrr'; did you mean 'psnr'? There are dists, haarpsi",
+        "'psnrr'; did you mean 'psnr'? There are dists, fsim, haarpsi",
     ),
     (
         TRAIN,
@@ -237,7 +250,13 @@ WRONG = [
     (SCORE, "reference", "absent.png", FileNotFoundError, "absent.png is not there"),
     (SCORE, "photo", "data/demo/be.png", FileNotFoundError, "data/demo/be.png is not there"),
     (SCORE, "videos", ["absent.mp4"], FileNotFoundError, "absent.mp4 is not there"),
-    (SCORE, "scorers", ["psrn"], KeyError, "'psrn'; did you mean 'psnr'? There are dists, haarpsi"),
+    (
+        SCORE,
+        "scorers",
+        ["psrn"],
+        KeyError,
+        "'psrn'; did you mean 'psnr'? There are dists, fsim, haarpsi",
+    ),
     (SCORE, "scorers", ["demo/.."], ValueError, "'..' names a folder"),
     (SCORE, "distortions", ["jpg"], KeyError, "there is no 'jpg'; did you mean 'jpeg'?"),
     (SCORE, "frames", 0, ValueError, "greater than 0"),

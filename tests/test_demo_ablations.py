@@ -25,6 +25,30 @@ STUDY = {
         "left_out": ["motion_blur"],
         "transfer": ["photos", "demo:random80-0"],
     },
+    "06_train_musiq": {
+        "data_set": "demo",
+        "split": "demo-rotation1",
+        "arguments": {
+            "patch_encoder": "tf_efficientnet_lite0",
+            "width": 16,
+            "depth": 1,
+            "heads": 2,
+            "mlp": 16,
+            "scales": [64],
+        },
+        "epochs": 1,
+        "variants": {"square": {"arguments": {"square": True, "native": False}}},
+        "averages": {"both": ["full", "square"]},
+        "questions": [{"ask": "Why?", "variant": "full", "than": "both", "caution": "all"}],
+        "photographs": 2,
+        "ratios": [0.5, 2.0],
+    },
+    "07_reference_models": {
+        "epochs": 1,
+        "unseen": ["motion_blur"],
+        "measures": ["psnr"],
+        "questions": [{"ask": "Why?", "variant": "full", "than": "psnr", "caution": "all"}],
+    },
     "09_score_images_video": {
         "paths": ["data/demo/[ab]*.png"],
         "clip_frames": 8,
@@ -66,7 +90,10 @@ def test_every_training_is_a_run_in_the_index(root):
         assert (root / f"data/runs/tiny/{stem}/_SUCCESS").exists()
     names = set(pd.read_csv(root / "data/runs/index.csv").run)
     variants = ("fusion", "full", "random", "all-types", "without-motion_blur")
-    assert names == {*STUDY, *(f"04_ablations/{name}-seed0" for name in variants)}
+    of_04 = (f"04_ablations/{name}-seed0" for name in variants)
+    others = ("06_train_musiq/full-seed0", "06_train_musiq/square-seed0")
+    others += ("07_reference_models/full-seed0", "07_reference_models/read-mean-seed0")
+    assert names == {*STUDY, *of_04, *others}
 
 
 def test_every_table_of_the_ablations_is_there(root):

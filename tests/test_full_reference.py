@@ -187,6 +187,7 @@ def test_the_smallest_side_is_enough_in_every_convention(name, convention):
 def test_the_conventions_of_each_measure_and_their_defaults():
     assert {name: conventions(name) for name in list_measures()} == {
         "dists": {"shrink": (True, False)},
+        "fsim": {},
         "haarpsi": {},
         "lpips": {"trunk": ("alex", "vgg", "squeeze")},
         "mdsi": {},
@@ -222,7 +223,7 @@ def test_images_of_other_sizes_and_kinds_are_refused():
 # ---- against other libraries
 
 
-@pytest.mark.parametrize("name", ["psnr", "ssim", "vsi", "mdsi", "haarpsi"])
+@pytest.mark.parametrize("name", ["psnr", "ssim", "vsi", "fsim", "mdsi", "haarpsi"])
 def test_defaults_are_those_of_piq(name, pairs):
     for pair in pairs:
         theirs = getattr(piq, name)(*tensors(pair), data_range=1.0).item()
@@ -429,7 +430,7 @@ def test_absent_weights_are_told_with_file_place_and_fix(name, convention, netwo
 @pytest.mark.usefixtures("no_weights")
 def test_measures_that_read_no_weights_are_never_absent():
     names = [name for name in list_measures() if weights_file(name) is None]
-    assert names == ["haarpsi", "mdsi", "psnr", "ssim", "vsi"]
+    assert names == ["fsim", "haarpsi", "mdsi", "psnr", "ssim", "vsi"]
     assert {absent(name) for name in names} == {""}
 
 

@@ -156,8 +156,8 @@ def linear_probe(
 
     Widths are brought to the smallest, by principal components of the training rows. Returns a row
     a name: width, n (test images), unit, units (contents), accuracy of a logistic regression on the
-    type, and the mean over types of the SRCC of a ridge regression on the level, each with the ends
-    of a 95 % t interval over contents, and the accuracy of chance.
+    type, and the mean over contents of the SRCC of a ridge regression, one a type, on the level,
+    each with the ends of a 95 % t interval over contents, and the accuracy of chance.
     """
     width = min(values.shape[1] for values in features.values())
     train, test = (part == "train").to_numpy(), (part == "test").to_numpy()
@@ -176,6 +176,8 @@ def linear_probe(
         found = np.full(len(table), np.nan)
         for kind in np.unique(kinds):
             of_kind = kinds == kind
+            if (train & of_kind).sum() < 2:
+                continue
             ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
             ridge.fit(reduced[train & of_kind], levels[train & of_kind])
             found[test & of_kind] = ridge.predict(reduced[test & of_kind])
@@ -185,11 +187,13 @@ def linear_probe(
         row |= {"units": len(accuracy), "type accuracy": accuracy.mean()}
         row["type_low"], row["type_high"] = t_interval(accuracy)
         row["level srcc"] = order.mean()
-        row["level_low"], row["level_high"] = t_interval(order)
+        row["level_low"], row["level_high"] = t_interval(order.dropna())
         row["chance"] = pd.Series(kinds[test]).value_counts(normalize=True).max()
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _order_of_levels(rows):
-    return float(srcc(rows.found.to_numpy(), rows.level.to_numpy()))
+    rows = rows.dropna()
+    alike = len(rows) < 3 or not rows.found.std() or not rows.level.std()
+    return np.nan if alike else float(srcc(rows.found.to_numpy(), rows.level.to_numpy()))

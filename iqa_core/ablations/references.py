@@ -138,9 +138,9 @@ def judged_beside(
 
 def judged_by_run(
     record: runs.Run, run: str, table: pd.DataFrame, *, reference: str, root: Path
-) -> pd.Series:
-    """Scores of a table's images by the full-reference network of a finished run, given the images
-    of a column in place of the pristine ones; by image.
+) -> tuple[str, pd.Series]:
+    """The model's name, and the scores, by image, of a table's images by the full-reference network
+    of a finished run, given the images of a column in place of the pristine ones.
 
     FileNotFoundError for a run that has not finished; ValueError for a network that compares with
     no pristine image.
@@ -152,7 +152,8 @@ def judged_by_run(
             f"{run} compares with no pristine image: name one of a full-reference model"
         )
     samples = open_samples(table.assign(reference=table[reference]), network, root=root)
-    return pd.Series(evaluation.predict_samples(network, samples), index=table.image)
+    scores = pd.Series(evaluation.predict_samples(network, samples), index=table.image)
+    return network.config["name"], scores
 
 
 def input_quality(table: pd.DataFrame, *, inputs: str, untouched: pd.Series) -> pd.Series:
@@ -191,8 +192,8 @@ def untrained(
         given = judged_beside(test, measures, reference="degraded", root=data.root)
         found = found.join(given.set_index("image"), rsuffix=", degraded")
         for run in others:
-            scores = judged_by_run(record, run, test, reference="degraded", root=data.root)
-            found[f"{runs.finished(run).parent.name}, degraded"] = scores
+            name, scores = judged_by_run(record, run, test, reference="degraded", root=data.root)
+            found[f"{name}, degraded"] = scores
         is_input = test.restorer.isin(untouched)
         found["the input's label"] = input_quality(test, inputs=inputs, untouched=is_input)
     return found.reset_index()

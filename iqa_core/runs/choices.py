@@ -33,6 +33,7 @@ from iqa_core.runs.parameters import check_parameters, declared_parameters
 from iqa_core.runs.variants import CHANGEABLE, merged
 from iqa_core.splits import check_scheme
 
+PARTS_BY_TYPE = ("all types", "types seen in training", "types never seen")
 NAME_RUNS = ("start_from", "baseline", "trained", "others", "transfer")
 
 
@@ -479,6 +480,7 @@ CHECKS = {
     "inputs": _type_column,
     "unseen": _types,
     "always": _types,
+    "asked_on": lambda value, context: _is_one_of(value, PARTS_BY_TYPE),
     "photographs": _of(PositiveInt),
     "ratios": _each(_of(Annotated[float, Field(ge=0.1, le=10)])),
     "shuffle": _shuffle,
