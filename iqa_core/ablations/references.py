@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 
 from .. import evaluation, measuring, runs, splits, study
 from ..loading import Samples, open_samples
-from ..stats import over_contents, srcc
+from ..stats import srcc, t_interval, within_contents
 
 
 def without_types(
@@ -85,7 +85,8 @@ def reference_checks(network, test: Samples) -> pd.DataFrame:
 
     Returns a row a reference (its own; that of another photograph, in the same place of its list;
     the distorted image itself): n, contents, mean predicted label, its percentile among the scores
-    with the own reference (mean), and the mean SRCC within contents, with the ends of its interval.
+    with the own reference (mean), and the mean SRCC within contents (NaN where all scores are the
+    same), with the ends of its t interval.
     """
     pristine, content = test.parts["pristine"], test.table.content.to_numpy()
     others = _of_another_content(content)
@@ -99,12 +100,13 @@ def reference_checks(network, test: Samples) -> pd.DataFrame:
         samples = Samples({**test.parts, "pristine": reference}, test.table)
         predicted = evaluation.predict_samples(network, samples)
         own = np.sort(predicted) if own is None else own
-        within = over_contents(srcc, predicted, test.table.label.to_numpy(), content=content)
-        low, high = within["interval"]
+        (within,) = within_contents(predicted[None], test.table.label, content)
+        low, high = t_interval(within)
         percentile = 100 * np.searchsorted(own, predicted).mean() / len(own)
-        row = {"reference": name, "n": len(predicted), "units": within["contents"]}
+        row = {"reference": name, "n": len(predicted), "units": len(within)}
         row |= {"unit": "content", "mean predicted": predicted.mean(), "percentile": percentile}
-        rows.append(row | {"content_srcc": within["value"], "low": low, "high": high})
+        mean = within.mean() if len(within) else np.nan
+        rows.append(row | {"content_srcc": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
