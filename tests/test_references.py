@@ -14,12 +14,13 @@ from iqa_core.stats import within_contents
 
 
 def outputs(contents=4):
-    """Four contents in two degradations with four restorers each; labels differ by input and
-    restorer.
+    """Four contents in two degradations with four restorers each; labels differ by input, restorer
+    and a little by content.
     """
+    little = np.random.default_rng(5).normal
     rows = [
         {"content": f"c{c}", "degradation": d, "restorer": r, "image": f"{c}{d}{r}"}
-        | {"label": 10.0 * place + 50 * (d == "jpeg") + c}
+        | {"label": 10 * place + 50 * (d == "jpeg") + c + little(0, 6)}
         for c in range(contents)
         for d in ("jpeg", "noise")
         for place, r in enumerate(("untouched", "tv", "nlm", "wiener"))
@@ -71,7 +72,7 @@ def test_parts_hold_variants_measures_and_the_blind_rule_where_it_knows_all_vers
     assert means.loc[("all types", "ssim"), "input_srcc"] == pytest.approx(1)
     assert np.isnan(means.loc[("all types", "ssim"), "trainings"])
     assert ("all types", "content-blind") not in means.index, "one version was never trained on"
-    assert means.loc[("types seen in training", "content-blind"), "input_srcc"] == pytest.approx(1)
+    assert means.loc[("types seen in training", "content-blind"), "input_srcc"] > 0.5
     shown = tables.readable_parts(found)
     assert "mean SRCC within inputs" in shown and tables.headline_of(found) == "input_srcc"
     assert (tables.beside_reported(shown, "ckdn").reported != "--").any()
@@ -152,7 +153,7 @@ def test_stretching_moves_what_sees_shapes_and_nothing_else():
             for ratio in (0.7, 0.5, 2.0)
         ]
     )
-    moved = ablations.aspect_sensitivity(curves).set_index("method").moved
+    moved = ablations.aspect_sensitivity(curves).set_index("network").moved
     assert moved["square"] == 0 and moved["shape"] == pytest.approx((2 + 13) / 2 / 2)
 
 

@@ -66,7 +66,7 @@ def aspect_sensitivity(curves: pd.DataFrame) -> pd.DataFrame:
     """How far stretching moves scores: for each method the mean, over ratios and photographs, of
     the distance from the score of the own shape, in standard deviations of its predictions.
 
-    Returns columns method, n (photographs), ratios, moved, low, high (95 % t over photographs),
+    Returns columns network, n (photographs), ratios, moved, low, high (95 % t over photographs),
     unit.
     """
     rows = []
@@ -76,7 +76,7 @@ def aspect_sensitivity(curves: pd.DataFrame) -> pd.DataFrame:
         distance = (others.predicted - others.photograph.map(own)).abs() / others.spread
         values = distance.groupby(others.photograph).mean()
         low, high = t_interval(values)
-        row = {"method": method, "n": len(values), "unit": "content"}
+        row = {"network": method, "n": len(values), "unit": "content"}
         row |= {"ratios": others.ratio.nunique(), "moved": values.mean()}
         rows.append(row | {"low": low, "high": high})
     return pd.DataFrame(rows)
