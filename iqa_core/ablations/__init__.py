@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "features_of",
             "linear_probe",
             "padding_check",
+            "whole_pictures",
         ],
         "jobs": ["Job", "figure_groups", "overview", "plan", "tests_only"],
         "predictions": [

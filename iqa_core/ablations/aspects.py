@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from .. import evaluation, study
 from ..loading import open_samples
+from ..models.musiq import OWN_ENCODERS
 from ..models.pyramid import Pyramid
 from ..pixels import resize
 from ..stats import srcc, t_interval
@@ -29,6 +30,16 @@ def reshaped(image: np.ndarray, ratio: float) -> np.ndarray:
     area = min(image.shape[0] * image.shape[1], AREA)
     size = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
     return resize(image, size, "bicubic")
+
+
+def whole_pictures(rows: pd.DataFrame, number: int) -> pd.Series:
+    """The paths of so many pictures of a table's rows to look at: the references of different
+    contents where there are such, else the first images.
+    """
+    named = {"reference", "content"} <= set(rows) and rows.reference.fillna("").ne("").all()
+    if named:
+        return rows.drop_duplicates("content").reference.iloc[:number]
+    return rows.image.iloc[:number]
 
 
 def aspect_curves(
@@ -124,12 +135,15 @@ def attended(network, images: Sequence[np.ndarray], names: Sequence[str]) -> lis
 
 @torch.no_grad()
 def features_of(network, data: study.Data) -> dict[str, np.ndarray]:
-    """What a MUSIQ's head reads of every row's image (n, width), and beside it, of the network that
-    encodes its patches, the mean over each image of its whole pyramid (n, channels).
+    """What a MUSIQ's head reads of every row's image (n, width), and beside it the mean over each
+    image of the whole pyramid (n, channels) of the ImageNet network whose first stages encode its
+    patches, or of EfficientNet-Lite0.
     """
     samples = open_samples(data.table, network, root=data.root)
     network.eval()
-    trunk = Pyramid(network.config["arguments"]["patch_encoder"], pretrained=True).eval()
+    encoder = network.config["arguments"].get("patch_encoder", "resnet")
+    known = encoder if encoder not in OWN_ENCODERS else "tf_efficientnet_lite0"
+    trunk = Pyramid(known, pretrained=True).eval()
     trunk.to(next(network.parameters()).device)
     own, beside = [], []
     for image in tqdm(samples.parts["image"], desc="features", mininterval=5):
@@ -138,7 +152,7 @@ def features_of(network, data: study.Data) -> dict[str, np.ndarray]:
         own.append(network.features(view)[0].float().cpu().numpy())
         means = [stage.mean((2, 3))[0] for stage in trunk(view)]
         beside.append(torch.cat(means).float().cpu().numpy())
-    return {"MUSIQ": np.array(own), "its patch encoder's ImageNet network": np.array(beside)}
+    return {"MUSIQ": np.array(own), f"{known}, ImageNet": np.array(beside)}
 
 
 def linear_probe(
