@@ -278,7 +278,10 @@ def vsi(distorted, reference):
     return piq.vsi(distorted, reference, data_range=1.0)
 
 
-@measure("YIQ, phase congruency; down-sampled by round(min(h, w) / 256); 10.1109/TIP.2011.2109730")
+@measure(
+    "YIQ, phase congruency; down-sampled by round(min(h, w) / 256); 10.1109/TIP.2011.2109730",
+    smallest=2,
+)
 def fsim(distorted, reference):
     """Feature similarity index with colour (FSIMc), at most 1 (Zhang et al. 2011,
     10.1109/TIP.2011.2109730). To match piq set nothing.

@@ -31,6 +31,7 @@ TARGETS = [
     "demo",
     "rotations",
     "demo-full",
+    "ladder",
     "test",
     "test-slow",
     "bench",

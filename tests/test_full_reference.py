@@ -202,7 +202,9 @@ def test_the_conventions_of_each_measure_and_their_defaults():
 
 
 def test_unknown_names_conventions_and_values_are_told_what_there_is():
-    with pytest.raises(KeyError, match=r"no full-reference measure 'lpipz'; there are dists, haar"):
+    with pytest.raises(
+        KeyError, match=r"no full-reference measure 'lpipz'; there are dists, fsim, haar"
+    ):
         fr_measure("lpipz", PHOTO, PHOTO)
     known = r"ssim has no convention 'chanels'; did you mean 'channels'\? \(it has downsample, ch"
     with pytest.raises(KeyError, match=known):

@@ -100,7 +100,7 @@ def reference_checks(network, test: Samples) -> pd.DataFrame:
         samples = Samples({**test.parts, "pristine": reference}, test.table)
         predicted = evaluation.predict_samples(network, samples)
         own = np.sort(predicted) if own is None else own
-        (within,) = within_contents(predicted[None], test.table.label, content)
+        (within,) = within_contents(predicted[None], test.table.label, content, inner=content)
         low, high = t_interval(within)
         percentile = 100 * np.searchsorted(own, predicted).mean() / len(own)
         row = {"reference": name, "n": len(predicted), "units": len(within)}

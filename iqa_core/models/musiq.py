@@ -210,7 +210,7 @@ class MUSIQ(nn.Module):
             VOTES if bins > 1 else Objective(), length=length, backbone=("patches",)
         )
         self.contract = Contract("arXiv 2108.05997: whole images, one pass", crop=None, **scores)
-        self.sides, self.square, self.resize, self.precision = sides, square, resize, precision
+        self.sides, self.square, self.resize, self.size_precision = sides, square, resize, precision
         self.max_seq_len, self.grid, self.hashing = max_seq_len, grid, hashing
         self.patches = patches
         self.embed = nn.Linear(patches(torch.zeros(1, 3, PATCH, PATCH)).numel(), width)
@@ -340,7 +340,9 @@ class MUSIQ(nn.Module):
         """The height and width at which a scale reads an image of that size."""
         if side is None:
             return height, width
-        return (side, side) if self.square else target_size(height, width, side, self.precision)
+        return (
+            (side, side) if self.square else target_size(height, width, side, self.size_precision)
+        )
 
     def tokens(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (b, 3, h, w), or frozen ones (b, n, f) of one layout -> embedded patches (b, n,

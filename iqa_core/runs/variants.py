@@ -3,7 +3,7 @@
 OF_RECIPE = (
     "epochs", "crops_per_image", "batch_size", "backbone_lr", "head_lr", "weight_decay", "options",
 )  # fmt: skip
-CHANGEABLE = ("model", "arguments", "contract", "frozen_crops", "seeds", *OF_RECIPE)  # by a variant
+CHANGEABLE = ("arguments", "contract", "frozen_crops", "seeds", *OF_RECIPE, "model")  # by a variant
 
 
 def merged(parameters: dict, change: dict) -> dict:

@@ -336,7 +336,8 @@ def within_contents(runs, label, content, inner=None) -> np.ndarray:
     if inner is not None:
         groups_of += "\n" + pd.Series(np.asarray(inner)).astype(str)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of groups without a value
+        if inner is not None:  # of a few outputs all may be alike
+            warnings.simplefilter("ignore", RuntimeWarning)
         of_runs = [
             over_contents(_rank_correlation, run, label, content=groups_of)["values"]
             for run in runs
