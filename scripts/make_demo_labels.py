@@ -78,15 +78,20 @@ def _level(name, share):
 
 
 def recipes(photos: list[str]) -> pd.DataFrame:
-    """The same 48 versions of each photograph, a crossed design: columns image, reference, content,
+    """The same 48 versions of each photograph of the demo, as `crossed`."""
+    return crossed(versions(), photos, folder=demo.PHOTOS, cache="data/cache/demo")
+
+
+def crossed(versions: pd.DataFrame, photos: list[str], *, folder: Path, cache: str) -> pd.DataFrame:
+    """The same versions of each photograph of a folder: columns image, reference, content,
     distortion, level, distortion2, level2.
     """
     of_photos = []
     for photo in sorted(photos):
         content = Path(photo).stem
-        rows = versions()
-        rows.insert(0, "image", [f"data/cache/demo/{content}-{n:02d}.png" for n in rows.index])
-        rows.insert(1, "reference", (demo.PHOTOS / photo).as_posix())
+        rows = versions.copy()
+        rows.insert(0, "image", [f"{cache}/{content}-{n:02d}.png" for n in rows.index])
+        rows.insert(1, "reference", (folder / photo).as_posix())
         rows.insert(2, "content", content)
         of_photos.append(rows)
     return pd.concat(of_photos, ignore_index=True)

@@ -8,11 +8,9 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-from make_demo_labels import NAMES, ROOT, single_levels, write_labels
+from make_demo_labels import NAMES, ROOT, crossed, single_levels, write_labels
 
 from iqa_core.datasets import demo_native
 
@@ -29,18 +27,8 @@ def versions() -> pd.DataFrame:
 
 
 def recipes(photos: list[str]) -> pd.DataFrame:
-    """The same 24 versions of each photograph, a crossed design: columns image, reference, content,
-    distortion, level, distortion2, level2.
-    """
-    of_photos = []
-    for photo in sorted(photos):
-        content = Path(photo).stem
-        rows = versions()
-        rows.insert(0, "image", [f"{demo_native.CACHE}/{content}-{n:02d}.png" for n in rows.index])
-        rows.insert(1, "reference", (demo_native.PHOTOS / photo).as_posix())
-        rows.insert(2, "content", content)
-        of_photos.append(rows)
-    return pd.concat(of_photos, ignore_index=True)
+    """The same 24 versions of each photograph, a crossed design."""
+    return crossed(versions(), photos, folder=demo_native.PHOTOS, cache=demo_native.CACHE)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import torch
 from golden_rules import filled, golden, image
 from torch import nn
 
-from iqa_core.models import create_model, musiq, published, weights
+from iqa_core.models import create_model, musiq, patches, published, weights
 from iqa_core.models.pyramid import Pyramid
 
 SMALL = {
@@ -22,6 +22,14 @@ SMALL = {
     "mlp": 48,
     "pretrained": False,
 }
+
+
+def hash_index(rows, columns, grid, rule="floor"):
+    """The cell of a grid x grid table of each of rows x columns patches, row by row."""
+    down, across = (
+        patches.hash_place(torch.arange(n), torch.tensor(n), grid, rule) for n in (rows, columns)
+    )
+    return (down[:, None] * grid + across).flatten()
 
 
 def small(**kwargs):
@@ -162,12 +170,12 @@ def test_patch_encoders_from_timm_keep_their_weights_and_end_at_stride_8():
 
 def test_target_sizes_are_float32_and_round_halves_to_even():
     # 122.5; float64 makes it more and rounds up
-    assert musiq.target_size(384, 210, 224) == (224, 122)
+    assert patches.target_size(384, 210, 224) == (224, 122)
     assert round(210 * (224 / 384)) == 123
-    assert musiq.target_size(384, 210, 224, np.float64) == (224, 123)  # as the port has it
-    assert musiq.target_size(768, 1024, 384) == (288, 384)
-    assert musiq.target_size(50, 100, 224) == (112, 224)
-    assert musiq.target_size(1, 1000, 224) == (1, 224)
+    assert patches.target_size(384, 210, 224, np.float64) == (224, 123)  # as the port has it
+    assert patches.target_size(768, 1024, 384) == (288, 384)
+    assert patches.target_size(50, 100, 224) == (112, 224)
+    assert patches.target_size(1, 1000, 224) == (1, 224)
 
 
 def test_gaussian_weights_are_tensorflow_s():
@@ -178,14 +186,14 @@ def test_gaussian_weights_are_tensorflow_s():
         [0.331431, 0.645540, 0.023029, 0, 0, 0, 0],
         [0, 0, 0.106507, 0.786986, 0.106507, 0, 0],
     ]
-    np.testing.assert_allclose(musiq.gaussian_weights(7, 3)[:2], shrunk, atol=1e-6)
+    np.testing.assert_allclose(patches.gaussian_weights(7, 3)[:2], shrunk, atol=1e-6)
     enlarged = [[0.942676, 0.057324, 0], [0.598688, 0.401312, 0], [0.106507, 0.786986, 0.106507]]
-    np.testing.assert_allclose(musiq.gaussian_weights(3, 5)[:3], enlarged, atol=1e-6)
+    np.testing.assert_allclose(patches.gaussian_weights(3, 5)[:3], enlarged, atol=1e-6)
     np.testing.assert_allclose(
-        musiq.gaussian_weights(8, 3)[1], [0, 0, 0, 0.5, 0.5, 0, 0, 0], atol=1e-6
+        patches.gaussian_weights(8, 3)[1], [0, 0, 0, 0.5, 0.5, 0, 0, 0], atol=1e-6
     )
     for old, new in ((500, 384), (100, 224), (640, 1)):
-        weight = musiq.gaussian_weights(old, new)
+        weight = patches.gaussian_weights(old, new)
         np.testing.assert_allclose(weight.sum(1), 1, atol=1e-6)
         np.testing.assert_allclose(weight, weight[::-1, ::-1], atol=1e-6)
 
@@ -193,14 +201,14 @@ def test_gaussian_weights_are_tensorflow_s():
 def test_resizing_stays_float32_under_autocast():
     images = torch.rand(1, 3, 60, 80)
     with torch.autocast("cpu", torch.bfloat16):
-        resized = musiq.gaussian_resize(images, (30, 40))
-    assert torch.equal(resized, musiq.gaussian_resize(images, (30, 40)))
+        resized = patches.gaussian_resize(images, (30, 40))
+    assert torch.equal(resized, patches.gaussian_resize(images, (30, 40)))
 
 
 def test_patches_are_padded_by_grey_the_smaller_half_before():
-    patches = musiq.cut_patches(torch.ones(1, 3, 33, 168))  # 31 rows missing, 24 columns
-    assert patches.shape == (1, 2, 6, 3, 32, 32)
-    whole = patches.permute(0, 3, 1, 4, 2, 5).reshape(3, 64, 192)
+    cut = patches.cut_patches(torch.ones(1, 3, 33, 168))  # 31 rows missing, 24 columns
+    assert cut.shape == (1, 2, 6, 3, 32, 32)
+    whole = cut.permute(0, 3, 1, 4, 2, 5).reshape(3, 64, 192)
     inside = torch.zeros(3, 64, 192)
     inside[:, 15:48, 12:180] = 1
     assert torch.equal(whole, inside)
@@ -209,16 +217,16 @@ def test_patches_are_padded_by_grey_the_smaller_half_before():
 def test_hashing_floors_in_float32_as_nearest_interpolation_does():
     inexact = []
     for count in range(1, 400):
-        cells = musiq.hash_index(count, 1, 10) // 10
+        cells = hash_index(count, 1, 10) // 10
         row = torch.arange(10.0)[None, None]
         nearest = nn.functional.interpolate(row, count, mode="nearest")[0, 0]
         assert torch.equal(cells, nearest.long()), count
-        assert torch.equal(cells, musiq.hash_index(1, count, 10)), count
+        assert torch.equal(cells, hash_index(1, count, 10)), count
         if not torch.equal(cells, torch.arange(count) * 10 // count):
             inexact.append(count)
     assert inexact == [205, 235, 266, 275, 305]
-    assert musiq.hash_index(2, 3, 10).tolist() == [0, 3, 6, 50, 53, 56]
-    assert not musiq.hash_index(4, 5, 1).any()
+    assert hash_index(2, 3, 10).tolist() == [0, 3, 6, 50, 53, 56]
+    assert not hash_index(4, 5, 1).any()
 
 
 @pytest.mark.parametrize(("convention", "correction"), [("official", 0), ("pyiqa", 1)])
@@ -447,17 +455,17 @@ def test_attention_of_several_sizes_and_a_distribution_of_one_bin_are_refused():
     [("floor", [0, 3, 6]), ("round", [0, 3, 7]), ("half_pixel", [1, 5, 8])],
 )
 def test_three_patches_are_hashed_to_ten_cells_by_each_rule(rule, cells):
-    assert (musiq.hash_index(3, 1, 10, rule) // 10).tolist() == cells
-    assert (musiq.hash_index(1, 3, 10, rule) % 10).tolist() == cells
+    assert (hash_index(3, 1, 10, rule) // 10).tolist() == cells
+    assert (hash_index(1, 3, 10, rule) % 10).tolist() == cells
 
 
 def test_a_table_is_interpolated_between_the_cells_that_a_patch_lies_over():
     table = torch.arange(4.0)[:, None]  # of 2 x 2 cells
     place, none = torch.arange(2), torch.zeros(2, dtype=torch.long)
-    found = musiq.hashed(table, (place, none + 2), (none, none + 1), 2, "bilinear")
+    found = patches.hashed(table, (place, none + 2), (none, none + 1), 2, "bilinear")
     assert found[:, 0].tolist() == [0.5, 2.5], "on the rows' own places, between both columns"
     place, none = torch.arange(4), torch.zeros(4, dtype=torch.long)
-    found = musiq.hashed(table, (place, none + 4), (none, none + 2), 2, "bilinear")
+    found = patches.hashed(table, (place, none + 4), (none, none + 2), 2, "bilinear")
     assert found[:, 0].tolist() == [0, 0.5, 1.5, 2]
 
 

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from .. import evaluation, study
 from ..loading import open_samples
-from ..models.musiq import OWN_ENCODERS
+from ..models.patches import OWN_ENCODERS
 from ..models.pyramid import Pyramid
 from ..pixels import resize
 from ..stats import srcc, t_interval

@@ -25,7 +25,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, PositiveInt
 
 # shared by the models, no models themselves
-PARTS = {"arguments", "layers", "published", "pyramid", "weights"}
+PARTS = {"arguments", "layers", "patches", "published", "pyramid", "weights"}
 OF_LABELS = "the labels it is trained on"
 
 
