@@ -14,7 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 from .. import evaluation, study
-from ..loading import open_samples
+from ..loading import evaluation_views, floats, open_samples
+from ..loading.views import batch
 from ..models.patches import OWN_ENCODERS
 from ..models.pyramid import Pyramid
 from ..pixels import resize
@@ -134,22 +135,27 @@ def attended(network, images: Sequence[np.ndarray], names: Sequence[str]) -> lis
 
 
 @torch.no_grad()
-def features_of(network, data: study.Data) -> dict[str, np.ndarray]:
+def features_of(network, data: study.Data, *, frozen_crops: int = 0) -> dict[str, np.ndarray]:
     """What a MUSIQ's head reads of every row's image (n, width), and beside it the mean over each
     image of the whole pyramid (n, channels) of the ImageNet network whose first stages encode its
     patches, or of EfficientNet-Lite0.
+
+    frozen_crops   as the network was trained: 1, its kept tokens stand for the images
     """
-    samples = open_samples(data.table, network, root=data.root)
-    network.eval()
+    device = next(network.parameters()).device
     encoder = network.config["arguments"].get("patch_encoder", "resnet")
     known = encoder if encoder not in OWN_ENCODERS else "tf_efficientnet_lite0"
-    trunk = Pyramid(known, pretrained=True).eval()
-    trunk.to(next(network.parameters()).device)
+    trunk = evaluation.prepared(Pyramid(known, pretrained=True)).to(device)
+    kept = open_samples(data.table, network, root=data.root, frozen_crops=frozen_crops)
+    whole = open_samples(data.table, network, root=data.root)
+    network.eval()
     own, beside = [], []
-    for image in tqdm(samples.parts["image"], desc="features", mininterval=5):
-        view = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
-        view = view.to(next(network.parameters()).device)
+    images = zip(kept.parts["image"], whole.parts["image"], strict=True)
+    for tokens, image in tqdm(images, total=len(data.table), desc="features", mininterval=5):
+        (seen,) = evaluation_views({"image": tokens}, network.contract)
+        view = floats(batch([seen]), device, torch.float32)
         own.append(network.features(view)[0].float().cpu().numpy())
+        view = floats(batch([image[None]]), device, torch.float32)
         means = [stage.mean((2, 3))[0] for stage in trunk(view)]
         beside.append(torch.cat(means).float().cpu().numpy())
     return {"MUSIQ": np.array(own), f"{known}, ImageNet": np.array(beside)}
