@@ -12,6 +12,7 @@ from training_jobs import fit
 
 from iqa_core import evaluation
 from iqa_core.loading import frozen_crops
+from iqa_core.loading.parallel import each_image
 from iqa_core.models import create_model
 from iqa_core.pixels.cache import PixelCache
 
@@ -150,3 +151,21 @@ def test_what_features_cannot_be(images, features, table):
         next(fit(network(), features, table, images, table, **OPTIONS))
     with pytest.raises(ValueError, match="colour_jitter and random_validation need images"):
         next(fit(network(), features, table, features, table, **OPTIONS, colour_jitter=True))
+
+
+def test_each_image_is_worked_on_with_one_thread_and_comes_in_order():
+    torch.set_num_threads(3)
+    try:
+        found = each_image(lambda i: (i, torch.get_num_threads()), range(20), torch.device("cpu"))
+        assert list(found) == [(i, 1) for i in range(20)]
+        assert torch.get_num_threads() == 3
+
+        begun = []
+        images = (begun.append(i) or i for i in range(1000))
+        quotients = each_image(lambda i: 10 // (5 - i), images, torch.device("cpu"))
+        assert [next(quotients) for _ in range(5)] == [2, 2, 3, 5, 10]
+        with pytest.raises(ZeroDivisionError):
+            next(quotients)
+        assert len(begun) < 30  # not all are read before the first is done
+    finally:
+        torch.set_num_threads(1)

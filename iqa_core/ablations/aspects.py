@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from .. import evaluation, study
 from ..loading import evaluation_views, floats, open_samples
+from ..loading.parallel import each_image
 from ..loading.views import batch
 from ..models.patches import OWN_ENCODERS
 from ..models.pyramid import Pyramid
@@ -134,7 +135,6 @@ def attended(network, images: Sequence[np.ndarray], names: Sequence[str]) -> lis
     return examples
 
 
-@torch.no_grad()
 def features_of(network, data: study.Data, *, frozen_crops: int = 0) -> dict[str, np.ndarray]:
     """What a MUSIQ's head reads of every row's image (n, width), and beside it the mean over each
     image of the whole pyramid (n, channels) of the ImageNet network whose first stages encode its
@@ -149,15 +149,21 @@ def features_of(network, data: study.Data, *, frozen_crops: int = 0) -> dict[str
     kept = open_samples(data.table, network, root=data.root, frozen_crops=frozen_crops)
     whole = open_samples(data.table, network, root=data.root)
     network.eval()
-    own, beside = [], []
-    images = zip(kept.parts["image"], whole.parts["image"], strict=True)
-    for tokens, image in tqdm(images, total=len(data.table), desc="features", mininterval=5):
+
+    @torch.no_grad()
+    def read(parts):
+        tokens, image = parts
         (seen,) = evaluation_views({"image": tokens}, network.contract)
-        view = floats(batch([seen]), device, torch.float32)
-        own.append(network.features(view)[0].float().cpu().numpy())
-        view = floats(batch([image[None]]), device, torch.float32)
-        means = [stage.mean((2, 3))[0] for stage in trunk(view)]
-        beside.append(torch.cat(means).float().cpu().numpy())
+        own = network.features(floats(batch([seen]), device, torch.float32))[0]
+        stages = trunk(floats(batch([image[None]]), device, torch.float32))
+        beside = torch.cat([stage.mean((2, 3))[0] for stage in stages])
+        return own.float().cpu().numpy(), beside.float().cpu().numpy()
+
+    images = zip(kept.parts["image"], whole.parts["image"], strict=True)
+    computed = each_image(read, images, device)
+    own, beside = zip(
+        *tqdm(computed, total=len(data.table), desc="features", mininterval=5), strict=True
+    )
     return {"MUSIQ": np.array(own), f"{known}, ImageNet": np.array(beside)}
 
 

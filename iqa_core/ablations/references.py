@@ -154,7 +154,8 @@ def judged_by_run(
             f"{run} compares with no pristine image: name one of a full-reference model"
         )
     samples = open_samples(table.assign(reference=table[reference]), network, root=root)
-    scores = pd.Series(evaluation.predict_samples(network, samples), index=table.image)
+    predicted = evaluation.predict_samples(evaluation.prepared(network), samples)
+    scores = pd.Series(predicted, index=table.image)
     return network.config["name"], scores
 
 

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from ..files import shortage
 from ..pixels import PixelCache
+from .parallel import each_image
 from .views import FROZEN, batch, evaluation_views, floats, shape_of
 
 VERSION = 3  # part of every file's key: raise it when `frozen_features` gives other numbers
@@ -57,7 +58,6 @@ def check_frozen(model, crops: int = 1) -> None:
         )
 
 
-@torch.no_grad()  # inference mode would spoil the weights that it moves to a GPU
 def frozen_crops(
     model, images: PixelCache, *, crops: int, folder: Path, part: str = "image"
 ) -> FrozenCrops:
@@ -113,8 +113,10 @@ def _write(model, images, crops, file, part):
         with draft.open("wb") as out:
             _write_header(out, len(images) * first.size)
             title = f"features of {crops} crops, {needed / 1e9:.2g} GB"
-            for image in tqdm(images, desc=title, mininterval=5):
-                features = _crops_of(model, image, crops, part)
+            computed = each_image(
+                lambda image: _crops_of(model, image, crops, part), images, _device()
+            )
+            for features in tqdm(computed, total=len(images), desc=title, mininterval=5):
                 shapes.append(features.shape)
                 out.write(features.tobytes())
             out.seek(0)
@@ -132,6 +134,7 @@ def _write_header(out, size):
     np.lib.format.write_array_header_1_0(out, header)
 
 
+@torch.no_grad()  # in each thread; inference mode would spoil the weights that move to a GPU
 def _crops_of(model, image, crops, part):
     """float16 (crops, n), or (1, t, n)."""
     (array,) = evaluation_views({part: image}, model.contract, crops=crops)

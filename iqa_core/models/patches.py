@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .layers import Normalise, no_autocast
-from .pyramid import timm_model
+from .pyramid import fold_batch_norm, timm_model
 
 PATCH = 32  # pixels
 
@@ -83,7 +83,7 @@ class Bottleneck(nn.Module):
 
 class PatchPyramid(nn.Module):
     """Patches (n, 3, 32, 32) in [-1, 1] -> a timm pyramid's map at stride 8 (n, c, 4, 4); its
-    weights do not learn.
+    weights do not learn, and its batch norms are folded into the convolutions before them.
     """
 
     def __init__(self, backbone: str, *, pretrained: bool):
@@ -93,18 +93,18 @@ class PatchPyramid(nn.Module):
             "feature_cls": "getter",
             "out_indices": (-3,),
         }  # no later stages
-        self.body = (
-            timm_model(backbone, pretrained=pretrained, **options).requires_grad_(False).eval()
-        )
+        self.body = timm_model(backbone, pretrained=pretrained, **options).eval()
         self.normalise = Normalise(self.body.default_cfg)
         if self.body.feature_info.reduction() != [8]:
             raise ValueError(
                 f"{backbone} has no stage of stride 8 before its last two; choose another "
                 f"patch_encoder"
             )
+        fold_batch_norm(self.body)
+        self.body.requires_grad_(False)
 
     def train(self, mode: bool = True):
-        """Stays in evaluation: batch norms keep ImageNet's statistics."""
+        """Stays in evaluation: nothing in it learns."""
         return super().train(False)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:

@@ -112,8 +112,13 @@ def rank_correlations(*ranked: np.ndarray) -> np.ndarray:
     """SRCC of every array but the last with the last, from `codes` or a resample of them; NaN as
     `plcc`.
     """
-    ranks = midranks(ranked[-1])
-    return np.array([plcc(midranks(values), ranks) for values in ranked[:-1]])
+    centre = (len(ranked[-1]) + 1) / 2  # the mean of ranks, exactly 0 away from all of a constant
+    *predicted, label = (midranks(values) - centre for values in ranked)
+    found = []
+    for values in predicted:
+        scale = np.sqrt((values @ values) * (label @ label))
+        found.append(values @ label / scale if scale > 0 else np.nan)
+    return np.clip(found, -1, 1)
 
 
 # ---- intervals
