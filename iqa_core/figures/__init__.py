@@ -38,19 +38,20 @@ def style() -> None:
     plt.style.use(Path(__file__).with_name("paper.mplstyle"))
 
 
-def export(drawing: Callable, *args, folder: Path, name: str = "", **kwargs):
+def export(drawing: Callable, *args, folder: Path, name: str = "", width: str = "", **kwargs):
     """Draw a figure and write it as files, with the plotted numbers and its caption.
 
     drawing         a figure; it is called with all further arguments: drawing(*args, **kwargs)
     folder, name    files are <folder>/<name>.pdf, .png, .svg, .csv (the numbers) and .tex (with
                     caption); the name is that of the function unless given
+    width           column, page or slide (88, 181, 250 mm); the figure's own unless given
 
     The caption of a figure that shows pictures (it has a `root`, and its first table a column
     image) ends with whose they are. Returns the matplotlib figure.
     """
     name = name or drawing.__name__
     folder.mkdir(parents=True, exist_ok=True)
-    figure, data = drawing(*args, **kwargs)
+    figure, data = _drawn(drawing, args, kwargs, width)
     # Without dates, so that the same numbers give the same files.
     for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {}), ("svg", {"Date": None})):
         figure.savefig(folder / f"{name}.{suffix}", metadata=metadata)
@@ -59,6 +60,21 @@ def export(drawing: Callable, *args, folder: Path, name: str = "", **kwargs):
         words = f"{words} {datasets.credit(args[0].image.iloc[0], root=kwargs['root'])}"
     tables.export(data, _tex(name, words), folder=folder, name=name)
     return figure
+
+
+def _drawn(drawing, args, kwargs, width):
+    """The figure and its numbers at a printed width; type keeps its size."""
+    import matplotlib.pyplot as plt
+
+    from . import page
+
+    wide = {"figure.figsize": (page.inches(width), 0.62 * page.inches(width))} if width else {}
+    with plt.rc_context(wide):
+        figure, data = drawing(*args, **kwargs)
+    if width:
+        old, height = figure.get_size_inches()
+        figure.set_size_inches(page.inches(width), height * page.inches(width) / old)
+    return figure, data
 
 
 def caption(drawing: Callable) -> str:
