@@ -11,6 +11,9 @@ from .. import datasets, tables
 from ..tables.text import escaped
 from .registry import find_figures
 
+DOTS = 150  # an inch, of PNGs
+LARGEST_PNG = 1_000_000  # bytes
+
 
 def __getattr__(name: str) -> Callable:
     """A figure by its name, found in the files of this folder when it is first asked for."""
@@ -44,7 +47,9 @@ def export(drawing: Callable, *args, folder: Path, name: str = "", width: str = 
     drawing         a figure; it is called with all further arguments: drawing(*args, **kwargs)
     folder, name    files are <folder>/<name>.pdf, .png, .svg, .csv (the numbers) and .tex (with
                     caption); the name is that of the function unless given
-    width           column, page or slide (88, 181, 250 mm); the figure's own unless given
+    width           column, page or slide (88, 181, 250 mm); by the figure's own size unless given
+
+    The files are exactly so wide, unless something would be cut off; type keeps its size.
 
     The caption of a figure that shows pictures (it has a `root`, and its first table a column
     image) ends with whose they are. Returns the matplotlib figure.
@@ -52,9 +57,7 @@ def export(drawing: Callable, *args, folder: Path, name: str = "", width: str = 
     name = name or drawing.__name__
     folder.mkdir(parents=True, exist_ok=True)
     figure, data = _drawn(drawing, args, kwargs, width)
-    # Without dates, so that the same numbers give the same files.
-    for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {}), ("svg", {"Date": None})):
-        figure.savefig(folder / f"{name}.{suffix}", metadata=metadata)
+    _save(figure, folder / name)
     words = caption(drawing)
     if "root" in kwargs:
         words = f"{words} {datasets.credit(args[0].image.iloc[0], root=kwargs['root'])}"
@@ -63,7 +66,7 @@ def export(drawing: Callable, *args, folder: Path, name: str = "", width: str = 
 
 
 def _drawn(drawing, args, kwargs, width):
-    """The figure and its numbers at a printed width; type keeps its size."""
+    """The figure at a printed width, and its numbers."""
     import matplotlib.pyplot as plt
 
     from . import page
@@ -71,10 +74,24 @@ def _drawn(drawing, args, kwargs, width):
     wide = {"figure.figsize": (page.inches(width), 0.62 * page.inches(width))} if width else {}
     with plt.rc_context(wide):
         figure, data = drawing(*args, **kwargs)
-    if width:
-        old, height = figure.get_size_inches()
-        figure.set_size_inches(page.inches(width), height * page.inches(width) / old)
+    old, height = figure.get_size_inches()
+    new = page.inches(width or page.nearest(old))
+    figure.set_size_inches(new, height * new / old)
     return figure, data
+
+
+def _save(figure, stem):
+    """<stem>.pdf, .svg and .png, without dates, so that the same numbers give the same files."""
+    from . import page
+
+    options = {"bbox_inches": "tight"} if page.is_cut(figure) else {}
+    for suffix, metadata in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
+        figure.savefig(f"{stem}.{suffix}", metadata=metadata, **options)
+    dots = DOTS
+    figure.savefig(f"{stem}.png", dpi=dots, **options)
+    while Path(f"{stem}.png").stat().st_size > LARGEST_PNG:  # a page of pictures
+        dots *= 0.9
+        figure.savefig(f"{stem}.png", dpi=dots, **options)
 
 
 def caption(drawing: Callable) -> str:

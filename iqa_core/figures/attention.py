@@ -217,15 +217,15 @@ def _maps(selected, cells, drawn, titles, legend, *, root):
     for place, row in enumerate(selected.to_dict("records")):
         picture, *axes_of_stages = grid[place]
         show_image(picture, root / row["image"], "")
-        picture.set_title(row["quality"].replace("_", " "), fontsize=6.5, pad=2)
+        picture.set_title(row["quality"].replace("_", " "), fontsize=7, pad=2)
         text = f"label {row['label']:.3g}, predicted {row['predicted']:.3g}"
-        picture.set_xlabel(text, fontsize=6.5, labelpad=1)
+        picture.set_xlabel(text, fontsize=7, labelpad=1)
         grey = Image.fromarray(read_image(root / row["image"])).convert("L")
         grey.thumbnail((400, 400))
         for stage, axes in enumerate(axes_of_stages):
             _coloured(axes, grey, drawn[place][stage])
             name = f"stage {stage + 1}\n" if place == 0 else ""
-            axes.set_title(name + titles[place][stage], fontsize=6.5, pad=2)
+            axes.set_title(name + titles[place][stage], fontsize=7, pad=2)
             data.append(_cell_rows(row["image"], stage + 1, cells[place][stage]))
         for axes in grid[place]:
             bare(axes)

@@ -21,3 +21,18 @@ def current_width() -> float:
 def is_narrow() -> bool:
     """Whether panels stand below each other rather than side by side."""
     return current_width() < inches("page") - 0.1
+
+
+def nearest(natural: float) -> str:
+    """The width to print a figure at that was drawn `natural` inches wide: a column where it fits
+    into one, else the page.
+    """
+    return "column" if natural <= 1.25 * inches("column") else "page"
+
+
+def is_cut(figure) -> bool:
+    """Whether something sticks out of the figure, as a legend beside its axes may."""
+    figure.draw_without_rendering()
+    drawn = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    return min(drawn.x0, drawn.y0) < -0.01 or drawn.x1 > width + 0.01 or drawn.y1 > height + 0.01

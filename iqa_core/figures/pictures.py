@@ -13,7 +13,7 @@ def show_image(axes, path: Path, text: str) -> None:
     image = Image.fromarray(read_image(path))
     image.thumbnail((400, 400))
     axes.imshow(image)
-    axes.set_xlabel(text, fontsize=6.5)
+    axes.set_xlabel(text, fontsize=7)
 
 
 def bare(axes) -> None:

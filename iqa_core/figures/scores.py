@@ -130,7 +130,7 @@ def level_ladder(scores: pd.DataFrame, photo: Path, distortion: str, *, seed: in
         for place, value in enumerate(values):
             axes.annotate(
                 f"{value:.3g}", (place, value), (0, 5), textcoords="offset points", ha="center",
-                fontsize=6.5,
+                fontsize=7,
             )  # fmt: skip
         better = "higher" if facts["higher_is_better"] else "lower"
         axes.set_ylabel(f"{facts['name']}\n({better}: better)", fontsize=7)

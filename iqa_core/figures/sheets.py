@@ -41,7 +41,7 @@ def distortion_sheet(photo: Path, *, source: str = "KADID-10k", seed: int = 0):
             parameter = ", ".join(f"{value:g}" for value in np.atleast_1d(kind.parameters[place]))
             # Snow has seven numbers, which no picture is wide enough for.
             text = parameter if parameter.count(",") < 3 else f"level {level}"
-            axes.text(left + width / 2, height * 1.02, text, fontsize=5, ha="center", va="top")
+            axes.text(left + width / 2, height * 1.02, text, fontsize=7, ha="center", va="top")
             row = {"distortion": kind.name, "number": kind.number}
             rows.append(row | {"level": level, "parameter": parameter})
         axes.set(xlim=(0, left + width), ylim=(height * 1.1, 0))
