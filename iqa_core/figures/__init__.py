@@ -26,7 +26,7 @@ def __getattr__(name: str) -> Callable:
 
 
 def __dir__() -> list[str]:
-    return sorted([*list_figures(), "caption", "export", "list_figures", "style"])
+    return sorted([*list_figures(), "caption", "export", "list_figures", "style", "write_index"])
 
 
 def list_figures() -> list[str]:
@@ -92,6 +92,13 @@ def _save(figure, stem):
     while Path(f"{stem}.png").stat().st_size > LARGEST_PNG:  # a page of pictures
         dots *= 0.9
         figure.savefig(f"{stem}.png", dpi=dots, **options)
+
+
+def write_index(folder: Path, experiment: str) -> Path:
+    """`gallery.gallery`: a page of all figures and tables of an experiment."""
+    from .gallery import gallery
+
+    return gallery(folder, experiment)
 
 
 def caption(drawing: Callable) -> str:
