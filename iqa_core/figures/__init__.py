@@ -41,13 +41,23 @@ def style() -> None:
     plt.style.use(Path(__file__).with_name("paper.mplstyle"))
 
 
-def export(drawing: Callable, *args, folder: Path, name: str = "", width: str = "", **kwargs):
+def export(
+    drawing: Callable,
+    *args,
+    folder: Path,
+    name: str = "",
+    width: str = "",
+    pictured: str = "",
+    **kwargs,
+):
     """Draw a figure and write it as files, with the plotted numbers and its caption.
 
     drawing         a figure; it is called with all further arguments: drawing(*args, **kwargs)
     folder, name    files are <folder>/<name>.pdf, .png, .svg, .csv (the numbers) and .tex (with
                     caption); the name is that of the function unless given
     width           column, page or slide (88, 181, 250 mm); by the figure's own size unless given
+
+    pictured        path of a picture that it shows, where no argument tells
 
     The files are exactly so wide, unless something would be cut off; type keeps its size.
 
@@ -60,7 +70,9 @@ def export(drawing: Callable, *args, folder: Path, name: str = "", width: str = 
     _save(figure, folder / name)
     words = caption(drawing)
     if "root" in kwargs:
-        words = f"{words} {datasets.credit(args[0].image.iloc[0], root=kwargs['root'])}"
+        pictured = args[0].image.iloc[0]
+    if pictured:
+        words = f"{words} {datasets.credit(pictured, root=kwargs.get('root', Path()))}"
     tables.export(data, _tex(name, words), folder=folder, name=name)
     return figure
 
