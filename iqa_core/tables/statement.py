@@ -52,6 +52,7 @@ def shown(data: pd.DataFrame, *, csv: Path | None = None) -> pd.DataFrame:
     """
     if csv is not None:
         data.to_csv(csv, index=False)
+    pd.set_option("display.max_colwidth", None)  # an answer in words is read to its end
     line, rest = apart(data)
     print(line)
     return rest.round(4)
