@@ -169,17 +169,20 @@ def test_a_linear_probe_finds_what_is_there():
     random = np.random.default_rng(0)
     table = pd.DataFrame(
         [
-            {"content": f"c{c}", "distortion": kind, "level": level}
+            {"content": f"c{c}", "distortion": kind, "level": level + usual}
             for c in range(12)
-            for kind in ("blur", "jpeg", "noise")
+            for kind, usual in (("blur", 0), ("jpeg", 3), ("noise", 6))
             for level in (1.0, 2.0, 3.0)
         ]
     )
     part = pd.Series(np.where(table.content < "c6", "train", "test"))
     kind = pd.get_dummies(table.distortion).to_numpy(float)
     told = np.hstack([kind, table.level.to_numpy()[:, None]]) + random.normal(0, 0.05, (108, 4))
-    features = {"told": told, "noise": random.normal(size=(108, 9))}
+    only_kind = kind + random.normal(0, 0.05, (108, 3))
+    features = {"told": told, "noise": random.normal(size=(108, 9)), "kind": only_kind}
     found = ablations.linear_probe(features, table, part).set_index("features")
-    assert (found.width == 4).all() and found.chance.iloc[0] == pytest.approx(1 / 3)
+    assert (found.width == 3).all() and found.chance.iloc[0] == pytest.approx(1 / 3)
     assert found["type accuracy"]["told"] > 0.95 and found["level srcc"]["told"] > 0.9
     assert found["type accuracy"]["noise"] < 0.6
+    # Who knows the type alone knows its usual level, and nothing of levels within it.
+    assert found["type accuracy"]["kind"] > 0.95 and abs(found["level srcc"]["kind"]) < 0.3

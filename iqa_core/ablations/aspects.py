@@ -100,16 +100,15 @@ def padding_check(network, images: Sequence[np.ndarray]) -> pd.DataFrame:
     """Scores of images of different sizes one by one, and in one batch in which shorter ones are
     filled up by masked tokens: a row an image, its tokens, the tokens that were added, both scores.
     """
-    device = next(network.parameters()).device
-    views = [torch.from_numpy(np.array(i)).permute(2, 0, 1).to(device) / 255 for i in images]
-    alone = [network.eval()(view[None]).item() for view in views]
-    tokens = [network.tokens(view[None])[0] for view in views]
+    views = [_seen(network, image) for image in images]
+    alone = [network.eval()(view).item() for view in views]
+    tokens = [network.tokens(view)[0] for view in views]
     together = network.judged(network.read(tokens))
     lengths = [sequence.shape[1] for sequence in tokens]
     return pd.DataFrame(
         {
-            "height": [image.shape[0] for image in images],
-            "width": [image.shape[1] for image in images],
+            "height": [view.shape[2] for view in views],
+            "width": [view.shape[3] for view in views],
             "tokens": lengths,
             "added": max(lengths) - np.array(lengths),
             "alone": alone,
@@ -118,18 +117,23 @@ def padding_check(network, images: Sequence[np.ndarray]) -> pd.DataFrame:
     )
 
 
+def _seen(network, image):
+    """An image as the network takes it, (1, 3, h, w)."""
+    (view,) = evaluation_views({"image": image}, network.contract)
+    return floats(batch([view]), next(network.parameters()).device, torch.float32)
+
+
 def attended(network, images: Sequence[np.ndarray], names: Sequence[str]) -> list[dict]:
-    """Where a MUSIQ looks in pictures, for `figures.scale_attention`; the native scale first, then
-    the larger ones.
+    """Where a MUSIQ looks in pictures, as its contract resizes them, for `figures.scale_attention`;
+    the native scale first, then the larger ones.
     """
-    device = next(network.parameters()).device
     examples = []
     for image, name in zip(images, names, strict=False):
-        view = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(device)[None] / 255
+        view = _seen(network, image)
         found = network.scale_maps(view)
         maps = {scale: found[scale][0].float().cpu().numpy() for scale in reversed(found)}
         sides = {"native" if side is None else str(side): side for side in network.sides}
-        sizes = {scale: network.size_of(sides[scale], *image.shape[:2]) for scale in maps}
+        sizes = {scale: network.size_of(sides[scale], *view.shape[2:]) for scale in maps}
         title = f"{Path(name).stem}, {image.shape[1]}x{image.shape[0]}"
         examples.append({"image": image, "title": title, "maps": maps, "sizes": sizes})
     return examples
@@ -182,7 +186,8 @@ def linear_probe(
 
     Widths are brought to the smallest, by principal components of the training rows. Returns a row
     a name: width, n (test images), unit, units (contents), accuracy of a logistic regression on the
-    type, and the mean over contents of the SRCC of a ridge regression, one a type, on the level,
+    type, and the mean over contents of the SRCC of ridge regressions, one a type, with the level,
+    both less the mean level of the type's training rows, so that knowing the type earns nothing;
     each with the ends of a 95 % t interval over contents, and the accuracy of chance.
     """
     width = min(values.shape[1] for values in features.values())
@@ -199,15 +204,17 @@ def linear_probe(
         right = reader.fit(reduced[train], kinds[train]).predict(reduced[test]) == kinds[test]
         accuracy = pd.Series(right).groupby(content).mean()
 
-        found = np.full(len(table), np.nan)
+        found, above = np.full(len(table), np.nan), np.full(len(table), np.nan)
         for kind in np.unique(kinds):
             of_kind = kinds == kind
             if (train & of_kind).sum() < 2:
                 continue
             ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
             ridge.fit(reduced[train & of_kind], levels[train & of_kind])
-            found[test & of_kind] = ridge.predict(reduced[test & of_kind])
-        tested = pd.DataFrame({"content": content, "found": found[test], "level": levels[test]})
+            usual = levels[train & of_kind].mean()
+            found[test & of_kind] = ridge.predict(reduced[test & of_kind]) - usual
+            above[test & of_kind] = levels[test & of_kind] - usual
+        tested = pd.DataFrame({"content": content, "found": found[test], "level": above[test]})
         order = tested.groupby("content").apply(_order_of_levels, include_groups=False)
         row = {"features": name, "width": width, "n": int(test.sum()), "unit": "content"}
         row |= {"units": len(accuracy), "type accuracy": accuracy.mean()}

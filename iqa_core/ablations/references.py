@@ -179,14 +179,16 @@ def untrained(
     *,
     others: Sequence[str] = (),
     inputs: str = "",
+    column: str = "",
     untouched: Sequence[str] = (),
 ) -> pd.DataFrame:
     """What judges say of the test images that were not trained on this set, columns image and one a
     judge: full-reference measures, which are given the pristine image; and where images are outputs
     of `inputs`, the same measures and the networks of the runs `others`, given the degraded image
-    in its place, and the label of the input, the image whose restorer is one of `untouched`.
+    in its place, and the label of the input, the image whose type, in `column`, is one of
+    `untouched`.
 
-    Errors of `judged_beside` and `judged_by_run`.
+    Errors of `judged_beside` and `judged_by_run`; ValueError where no image is an input.
     """
     test = data.of("test")
     found = judged_beside(test, measures, reference="reference", root=data.root)
@@ -197,7 +199,12 @@ def untrained(
         for run in others:
             name, scores = judged_by_run(record, run, test, reference="degraded", root=data.root)
             found[f"{name}, degraded"] = scores
-        is_input = test.restorer.isin(untouched)
+        is_input = test[column].isin(untouched)
+        if not is_input.any():
+            raise ValueError(
+                f"no {column} is {', '.join(untouched) or 'named'}: name in `always` what the "
+                "untouched input is called"
+            )
         found["the input's label"] = input_quality(test, inputs=inputs, untouched=is_input)
     return found.reset_index()
 

@@ -13,6 +13,7 @@ the filters; its scores differ by about 2 %.
 
 import logging
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -310,7 +311,12 @@ class MUSIQ(nn.Module):
         attention to the first scale is `maps[-1][:, :, 0, 1 : 1 + rows * columns].unflatten(-1,
         (rows, columns))`. 1024x768 pixels take 280 MB.
         """
-        training, maps = self.training, []
+        maps = []
+        return maps, self._attention_into(maps, images)
+
+    def _attention_into(self, maps, images):
+        """Appends every layer's attention to `maps`; returns the scales, as `attention`."""
+        training = self.training
         self.eval()  # all patches, and no layer skipped
         try:
             tokens, places = self.tokens(_one_size(images))
@@ -318,14 +324,16 @@ class MUSIQ(nn.Module):
         finally:
             self.train(training)
         layout = places[:, [0, 2, 4]].unique(dim=0)
-        return maps, [tuple(scale) for scale in layout.int().tolist()]
+        return [tuple(scale) for scale in layout.int().tolist()]
 
+    @torch.no_grad()
     def scale_maps(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Attention of the scored token in the last layer, mean over heads, of each scale by name
         (native, or its longer side): (b, rows, columns), of sum 1 within the scale.
         """
-        maps, layout = self.attention(images)
-        weights, start, found = maps[-1][:, :, 0].mean(1), 1, {}
+        last = deque(maxlen=1)  # a layer's maps alone: for 12 megapixels 3 GB
+        layout = self._attention_into(last, images)
+        weights, start, found = last[0][:, :, 0].mean(1), 1, {}
         for number, rows, columns in layout:
             of_scale = weights[:, start : start + rows * columns]
             of_scale = of_scale / of_scale.sum(1, keepdim=True)
