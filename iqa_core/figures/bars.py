@@ -5,6 +5,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from . import marks, page
 from .marks import STATISTICS
@@ -46,7 +47,8 @@ def component_bars(data: pd.DataFrame, *, base: str):
     for axes in grid:
         axes.set_yticks(range(len(steps)), names)
     marks.legend(fig, marks.bar_keys(data))
-    marks.note(fig, f"+ points (correlation × 100) over the bar above; {_in_all(data, base)}")
+    unit = " or ".join(STATISTICS[statistic] for statistic in statistics)
+    marks.note(fig, f"+: points of {unit} × 100 over the step above; {_in_all(data, base)}")
     more = [f"{statistic}_points" for statistic in statistics]
     more += [name for name in data if "_gain_" in name]
     return fig, marks.columns(data, "step", *more)
@@ -73,8 +75,12 @@ def _component_panel(axes, data, statistic, thick):
     for end, row in zip(right, rows.to_dict("records"), strict=True):
         beside = dict(xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5)
         axes.annotate(_gained(row, statistic), (end, row["place"]), **beside)
-    start, stop = _start(rows[statistic] - np.nan_to_num(ends[0])), right.max()
-    axes.set_xlim(start, stop + 0.45 * (stop - start))
+    # Room for the words: letters of 0.055 inches in a panel that names take some 2/5 of.
+    letters = max(len(_gained(row, statistic)) for row in rows.to_dict("records"))
+    inches = 0.6 * page.current_width() / (1 if page.is_narrow() else 2)
+    share = min(0.7, (0.055 * letters + 0.1) / inches)
+    start = _start(rows[statistic] - np.nan_to_num(ends[0]))
+    axes.set_xlim(start, start + (right.max() - start) / (1 - share))
     axes.set_ylim(data.line.max() + 0.5, -0.5)
     axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel(f"{STATISTICS[statistic]} (axis begins at {start:g}, not at 0)")
@@ -106,7 +112,7 @@ def _in_all(data, base):
         if rows.method.iloc[0] == base and len(rows) > 1:
             all_of_them = POINTS * (rows.srcc.iloc[-1] - rows.srcc.iloc[0])
             said.append(f"{all_of_them:+.2f} {kind}")
-    return f"all over {base}: SRCC {', '.join(said)}" if said else f"base: {base}"
+    return f"in all over {base}: SRCC {', '.join(said)}" if said else f"base: {base}"
 
 
 @figure
@@ -132,7 +138,7 @@ def complexity_bars(data: pd.DataFrame):
             axes.annotate(f"{row[cost]:.3g}", (row[cost], row["place"]), **beside)
         axes.set(xlabel=COSTS[cost], ylim=(len(methods) - 0.5, -0.5))
         axes.set_xlim(0, 1.4 * data[cost].max())
-        axes.locator_params(axis="x", nbins=3)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=3, prune="upper"))
         axes.grid(axis="y", visible=False)
     grid[0, 0].set_yticks(range(len(methods)), [marks.wrapped(name, 14) for name in methods])
     marks.legend(fig, marks.bar_keys(data))

@@ -5,27 +5,30 @@ method, own (the workbook's own model), kind (reported or measured), srcc, srcc_
 plcc, plcc_low, plcc_high (NaN where unknown), and the columns that each figure names.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import NullLocator
+from matplotlib.transforms import blended_transform_factory
 
-from . import marks
-from .marks import DASHES, OWN, STATISTICS, mark
+from . import marks, page
+from .marks import DASHES, OWN, STATISTICS
 from .registry import figure
 
 BACKBONES = ("ResNet-50", "Swin-T", "Swin-S", "Swin-B")
+SIZES = (1, 2, 5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)  # millions, of ticks
 TWIN_COLOURS = {"srcc": "black", "plcc": "C2"}
 
 
 @figure
 def model_lines(data: pd.DataFrame, *, axes: str = "side"):
     """SRCC and PLCC with backbones of rising size. Filled: SMART-IQA, hollow: others; solid lines
-    and round marks: measured, dashed lines and narrow marks: reported; whiskers: 95 % intervals
-    where known. The axes do not begin at 0. Lines guide the eye: between backbones there is nothing.
+    and wide or round marks: measured, dashed lines and narrow or square marks: reported; whiskers:
+    95 % intervals where known. The axes do not begin at 0. Lines only guide the eye.
 
     data   the comparison frame with the column backbone: ResNet-50, Swin-T, Swin-S, Swin-B
-    axes   side: a panel each; twin: SRCC on the left axis, PLCC on the right, both of one span
+    axes   side: a panel each; twin: SRCC on the left axis and PLCC on the right, of one scale
     """
     data = data[data.srcc.notna() & data.backbone.isin(BACKBONES)]
     order = {name: place for place, name in enumerate(BACKBONES)}
@@ -54,14 +57,15 @@ def model_lines(data: pd.DataFrame, *, axes: str = "side"):
 
 
 def _told_apart(drawn, statistics):
-    """Both axes of a twin figure in the colour of what they show, with the same span."""
-    span = max(np.ptp(panel.get_ylim()) for panel in drawn)
+    """Both axes of a twin figure in the colour of what they show, and of one scale, since two
+    scales can make any two lines meet; returns their legend entries.
+    """
+    ends = np.ravel([panel.get_ylim() for panel in drawn])
     sides = dict(zip(("left", "right"), drawn, strict=False))
     keys = []
     for (side, panel), statistic in zip(sides.items(), statistics, strict=True):
         colour = TWIN_COLOURS[statistic]
-        middle = np.mean(panel.get_ylim())
-        panel.set_ylim(middle - span / 2, middle + span / 2)
+        panel.set_ylim(ends.min(), ends.max())
         panel.set_ylabel(f"{STATISTICS[statistic]} ({side} axis)", color=colour)
         panel.tick_params(axis="y", colors=colour)
         panel.grid(side == "left")
@@ -93,9 +97,9 @@ def size_against_performance(data: pd.DataFrame):
             line = pd.DataFrame({"params_m": ends, "srcc": fitted})
             lines.append(line.assign(method="trend", own=True, kind=kind))
     _name_points(axes, data, "params_m", "srcc")
-    axes.set(xscale="log", xlabel="parameters (millions, log axis)", ylabel="SRCC")
-    axes.margins(x=0.12, y=0.15)
-    _plain_ticks(axes, data.params_m)
+    axes.set(xlabel="parameters (millions, log axis)", ylabel="SRCC")
+    axes.margins(y=0.15)
+    _log_ticks(axes, data.params_m, SIZES)
     trends = axes.get_legend_handles_labels()[0]
     marks.legend(fig, marks.point_keys(data) + [key for key in trends if isinstance(key, Line2D)])
     points = marks.columns(data, "params_m")
@@ -108,20 +112,26 @@ def _name_points(axes, data, x, y):
     """Each method's name once, beside its points, turned inwards."""
     middle = np.sqrt(data[x].min() * data[x].max())
     for method, rows in data.groupby("method", sort=False):
-        row = rows.loc[rows[y].idxmin()]
-        inner = row[x] <= middle
-        place = dict(xytext=(7 if inner else -7, -3), ha="left" if inner else "right", va="top")
-        axes.annotate(method, (row[x], row[y]), textcoords="offset points", fontsize=7.5, **place)
+        lowest = rows[y] - np.nan_to_num(marks.interval(rows, y)[0])
+        at = rows[x].mean(), lowest.min()
+        place = dict(xytext=(0, -4), ha="left" if at[0] <= middle else "right", va="top")
+        axes.annotate(method, at, textcoords="offset points", fontsize=7.5, **place)
 
 
-def _plain_ticks(axes, values):
-    """Ticks of a log axis at round numbers within its values, written as they are."""
-    ticks = np.outer(10.0 ** np.arange(-1, 5), [1, 2, 3, 5, 7]).ravel()
-    low, high = values.min() / 1.3, values.max() * 1.3
-    axes.xaxis.set_major_locator(FixedLocator(ticks[(ticks >= low) & (ticks <= high)]))
+def _log_ticks(axes, values, ticks):
+    """A log axis somewhat wider than the values; `ticks`, but those too near to another."""
+    low, high = values.min(), values.max()
+    room = (high / low) ** 0.1 * 1.1
+    kept = []
+    for tick in sorted(ticks):
+        far = not kept or tick / kept[-1] > (high / low) ** 0.08
+        if low / room <= tick <= high * room and far:
+            kept.append(tick)
+    # Powers of ten would be set with exponents too small to read in print.
+    names = [f"{tick:g}".replace("e-0", "e-") for tick in kept]
+    axes.set(xscale="log", xlim=(low / room, high * room))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xlim(low, high)
+    axes.set_xticks(kept, names)
 
 
 @figure
@@ -139,25 +149,21 @@ def state_of_the_art(data: pd.DataFrame, *, reference: str = "HyperIQA"):
     protocols = {name: place for place, name in enumerate(data.protocol.unique())}
     data = data.assign(best=best, group=data.protocol.map(protocols))
     data = data.sort_values(["group", "best", "method"], ascending=[True, False, True])
-    place, names, headings = 0, {}, {}
-    for protocol, rows in data.groupby("protocol", sort=False):
-        headings[place] = protocol
-        for method in rows.method.unique():
-            place += 1
-            names[protocol, method] = place
-        place += 1.3
+    names, headings, lines = _lines(data)
     data["line"] = [names[key] for key in zip(data.protocol, data.method, strict=True)]
-    fig, grid = _beside(marks.known(data), 0.8 + 0.185 * (place + 1))
+    fig, grid = _beside(marks.known(data), 0.8 + 0.185 * lines)
     for axes, statistic in zip(grid, marks.known(data), strict=True):
         _reference_lines(axes, data, statistic, reference)
         marks.points(axes, data, statistic, "line")
-        axes.set(xlabel=STATISTICS[statistic], ylim=(place - 0.6, -0.7))
+        axes.set(xlabel=STATISTICS[statistic], ylim=(lines - 0.4, -0.7))
         axes.margins(x=0.1)
         axes.locator_params(axis="x", nbins=4)
     grid[0].set_yticks(list(names.values()), [method for _, method in names])
+    # Headings span the figure; the layout would make room for them beside the panel.
+    across = blended_transform_factory(fig.transFigure, grid[0].transData)
     for line, protocol in headings.items():
-        text = dict(ha="left", va="center", fontsize=8, fontweight="bold", clip_on=False)
-        grid[0].text(0.02, line, protocol, transform=grid[0].get_yaxis_transform(), **text)
+        text = dict(va="center", fontsize=8, fontweight="bold", transform=across)
+        fig.text(0.01, line, protocol, **text).set_in_layout(False)
     keys = marks.point_keys(data)
     if data.method.str.startswith(reference).any():
         keys.append(Line2D([], [], color="0.4", ls=":", label=f"{reference} (ResNet-50)"))
@@ -165,12 +171,26 @@ def state_of_the_art(data: pd.DataFrame, *, reference: str = "HyperIQA"):
     return fig, marks.columns(data, "protocol")
 
 
+def _lines(data):
+    """On which line each method of each protocol is, the headings by their lines, and how many
+    lines there are.
+    """
+    letters = int(14 * page.current_width())
+    line, names, headings = 0, {}, {}
+    for protocol, rows in data.groupby("protocol", sort=False):
+        text = marks.wrapped(protocol, letters)
+        tall = text.count("\n")
+        headings[line + tall / 2] = text
+        line += tall
+        for method in rows.method.unique():
+            line += 1
+            names[protocol, method] = line
+        line += 1.3
+    return names, headings, line - 0.3
+
+
 def _beside(statistics, height):
     """Panels beside each other at every width, with the names on the left of the first."""
-    import matplotlib.pyplot as plt
-
-    from . import page
-
     size = page.current_width(), height
     fig, grid = plt.subplots(1, len(statistics), figsize=size, sharey=True, squeeze=False)
     for axes in grid[0]:
@@ -190,7 +210,7 @@ def _reference_lines(axes, data, statistic, reference):
 
 @figure
 def learning_rates(data: pd.DataFrame):
-    """SRCC and PLCC against the learning rate of the backbone; the number beside a point is that
+    """SRCC and PLCC against the learning rate of the backbone; the number above a point is that
     of its epochs, and a line joins only trainings of as many. Ring: the highest SRCC, of reported
     and of measured, the lower rate where two are alike. Filled: SMART-IQA, hollow: others; wide
     marks: measured, narrow or square: reported; whiskers: 95 % intervals where known. The SRCC and
@@ -214,12 +234,13 @@ def learning_rates(data: pd.DataFrame):
         for row in data.dropna(subset=[statistic, "epochs"]).to_dict("records"):
             above = dict(xytext=(0, 8), textcoords="offset points", ha="center", fontsize=7.5)
             axes.annotate(f"{row['epochs']:g}", (row["lr"], row[statistic]), **above)
-        axes.set(xscale="log", xlabel="learning rate (log axis)", ylabel=STATISTICS[statistic])
-        axes.margins(x=0.12, y=0.25)
+        axes.set(xlabel="learning rate (log axis)", ylabel=STATISTICS[statistic])
+        axes.margins(y=0.25)
+        _log_ticks(axes, data.lr, data.lr)
     keys = marks.point_keys(data)
     ring = dict(marker="o", ms=9, mfc="none", color="black", ls="none")
     marks.legend(fig, [*keys, Line2D([], [], label="highest SRCC", **ring)])
-    marks.note(fig, "beside the points: epochs trained")
+    marks.note(fig, "above the points: epochs trained; a line joins equal numbers")
     return fig, marks.columns(data, "lr", "epochs", "best")
 
 

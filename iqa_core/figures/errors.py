@@ -33,7 +33,7 @@ def error_analysis(predictions: pd.DataFrame, *, label: str = "label"):
     rows["large"] = rows.error.rank(ascending=False, method="first") <= count
     types = _by_type(rows)
     fig, grid = _axes(len(types))
-    curve = _scatter(fig, grid[0], rows, label)
+    curve = _scatter(grid[0], rows, label)
     if len(types):
         _types(grid[1], types)
     images = rows.rename(columns={label: "label"})[
@@ -47,17 +47,20 @@ def _axes(types):
     """A figure with the scatter and, where there are types, their panel beside or below it."""
     width = page.current_width()
     if not types:
-        return plt.subplots(figsize=(width, min(width, 4)), squeeze=False)[0], plt.gcf().axes
+        fig = plt.figure(figsize=(width, min(width, 4)))
+        return fig, [fig.add_subplot()]
+    # Figures within the figure: long names of types take no room from the scatter.
     if page.is_narrow():
-        heights = [width, 0.6 + 0.2 * types]
-        shape = dict(nrows=2, height_ratios=heights, figsize=(width, sum(heights)))
+        heights = [0.95 * width, 0.6 + 0.2 * types]
+        fig = plt.figure(figsize=(width, sum(heights)))
+        parts = fig.subfigures(2, 1, height_ratios=heights)
     else:
-        shape = dict(ncols=2, figsize=(width, 0.45 * width))
-    fig, grid = plt.subplots(**shape)
-    return fig, list(grid)
+        fig = plt.figure(figsize=(width, min(4, 0.48 * width)))
+        parts = fig.subfigures(1, 2)
+    return fig, [part.add_subplot() for part in parts]
 
 
-def _scatter(fig, axes, rows, label):
+def _scatter(axes, rows, label):
     """Draw the images; returns the points of the fitted curve, none where too few can be fitted."""
     scale = Normalize(0, rows.error.max() or 1)
     for part, marker, size, name in (
@@ -66,7 +69,7 @@ def _scatter(fig, axes, rows, label):
     ):
         looks = dict(cmap=SHADES, norm=scale, marker=marker, s=size, lw=0, label=name)
         drawn = axes.scatter(part.predicted, part[label], c=part.error, **looks)
-    fig.colorbar(drawn, ax=axes, label="absolute error", fraction=0.05, pad=0.02)
+    axes.figure.colorbar(drawn, ax=axes, label="absolute error", fraction=0.05, pad=0.02)
     line, fitted = np.array([]), np.array([])
     if rows.predicted.nunique() > 3:
         line = np.linspace(rows.predicted.min(), rows.predicted.max(), 200)
@@ -75,11 +78,12 @@ def _scatter(fig, axes, rows, label):
     both = np.concatenate([rows.predicted, rows[label]])
     margin = 0.04 * np.ptp(both) or 1
     ends = both.min() - margin, both.max() + margin
-    axes.plot(ends, ends, color="black", ls=":", lw=1, label="_equal")
+    axes.plot(ends, ends, color="black", ls=":", lw=1, label="equal")
     axes.set(xlabel="predicted", ylabel=label, xlim=ends, ylim=ends, aspect="equal")
     value = srcc(rows.predicted.to_numpy(), rows[label].to_numpy())
     axes.set_title(f"n = {len(rows)}, SRCC {value:.3f}", loc="left")
-    axes.legend(loc="upper left", handletextpad=0.3, borderpad=0.1)
+    look = dict(loc="outside lower center", ncol=2, handletextpad=0.4, columnspacing=1)
+    axes.figure.legend(*axes.get_legend_handles_labels(), **look)
     return pd.DataFrame({"label": fitted, "predicted": line})
 
 
