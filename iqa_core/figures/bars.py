@@ -82,7 +82,9 @@ def _component_panel(axes, data, statistic, thick):
     start = _start(rows[statistic] - np.nan_to_num(ends[0]))
     axes.set_xlim(start, start + (right.max() - start) / (1 - share))
     axes.set_ylim(data.line.max() + 0.5, -0.5)
-    axes.locator_params(axis="x", nbins=5)
+    # No ticks below the words, where a correlation may be past 1.
+    ticks = MaxNLocator(4).tick_values(start, right.max())
+    axes.set_xticks(ticks[(ticks >= start) & (ticks <= right.max())])
     axes.set_xlabel(f"{STATISTICS[statistic]} (axis begins at {start:g}, not at 0)")
     axes.grid(axis="y", visible=False)
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator
 from matplotlib.transforms import blended_transform_factory
 
 from . import marks, page
-from .marks import DASHES, OWN, STATISTICS
+from .marks import DASHES, STATISTICS
 from .registry import figure
 
 BACKBONES = ("ResNet-50", "Swin-T", "Swin-S", "Swin-B")
@@ -93,7 +93,7 @@ def size_against_performance(data: pd.DataFrame):
             ends = np.array([rows.params_m.min(), rows.params_m.max()])
             fitted = np.polyval(np.polyfit(np.log(rows.params_m), rows.srcc, 1), np.log(ends))
             look = dict(color=marks.COLOURS[kind], ls=DASHES[kind], lw=1)
-            axes.plot(ends, fitted, **look, label=f"trend of {OWN}, {kind}")
+            axes.plot(ends, fitted, **look, label=f"trend, {kind}")
             line = pd.DataFrame({"params_m": ends, "srcc": fitted})
             lines.append(line.assign(method="trend", own=True, kind=kind))
     _name_points(axes, data, "params_m", "srcc")
@@ -109,12 +109,16 @@ def size_against_performance(data: pd.DataFrame):
 
 
 def _name_points(axes, data, x, y):
-    """Each method's name once, beside its points, turned inwards."""
+    """Each method's name once, below its points."""
     middle = np.sqrt(data[x].min() * data[x].max())
+    reach = np.log(data[x].max() / middle) or 1
     for method, rows in data.groupby("method", sort=False):
         lowest = rows[y] - np.nan_to_num(marks.interval(rows, y)[0])
         at = rows[x].mean(), lowest.min()
-        place = dict(xytext=(0, -4), ha="left" if at[0] <= middle else "right", va="top")
+        # Turned inwards near the ends.
+        beyond = np.log(at[0] / middle) / reach
+        side = "left" if beyond < -0.5 else "right" if beyond > 0.5 else "center"
+        place = dict(xytext=(0, -4), ha=side, va="top")
         axes.annotate(method, at, textcoords="offset points", fontsize=7.5, **place)
 
 
@@ -128,10 +132,15 @@ def _log_ticks(axes, values, ticks):
         if low / room <= tick <= high * room and far:
             kept.append(tick)
     # Powers of ten would be set with exponents too small to read in print.
-    names = [f"{tick:g}".replace("e-0", "e-") for tick in kept]
+    names = [_plain(tick) for tick in kept]
     axes.set(xscale="log", xlim=(low / room, high * room))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(kept, names)
+
+
+def _plain(value):
+    """A number as it is written by hand: 5e-7, 0.001, 30."""
+    return f"{value:g}".replace("e-0", "e-")
 
 
 @figure
@@ -163,6 +172,7 @@ def state_of_the_art(data: pd.DataFrame, *, reference: str = "HyperIQA"):
     across = blended_transform_factory(fig.transFigure, grid[0].transData)
     for line, protocol in headings.items():
         text = dict(va="center", fontsize=8, fontweight="bold", transform=across)
+        text |= dict(bbox=dict(facecolor="white", lw=0, pad=1))
         fig.text(0.01, line, protocol, **text).set_in_layout(False)
     keys = marks.point_keys(data)
     if data.method.str.startswith(reference).any():
@@ -273,8 +283,5 @@ def losses(data: pd.DataFrame):
 
 def _trained_with(row):
     """The loss and, below, what else is known of the training."""
-    more = [f"{name} {row[key]:g}" for key, name in _MORE.items() if pd.notna(row.get(key))]
+    more = [f"{name} {_plain(row[name])}" for name in ("lr", "epochs") if pd.notna(row.get(name))]
     return "\n".join([str(row["loss"]), ", ".join(more)]) if more else str(row["loss"])
-
-
-_MORE = {"lr": "lr", "epochs": "epochs"}
