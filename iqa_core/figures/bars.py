@@ -83,7 +83,7 @@ def _component_panel(axes, data, statistic, thick):
     axes.set_xlim(start, start + (right.max() - start) / (1 - share))
     axes.set_ylim(data.line.max() + 0.5, -0.5)
     # No ticks below the words, where a correlation may be past 1.
-    ticks = MaxNLocator(4).tick_values(start, right.max())
+    ticks = MaxNLocator(max(2, round(4 * (1 - share)))).tick_values(start, right.max())
     axes.set_xticks(ticks[(ticks >= start) & (ticks <= right.max())])
     axes.set_xlabel(f"{STATISTICS[statistic]} (axis begins at {start:g}, not at 0)")
     axes.grid(axis="y", visible=False)

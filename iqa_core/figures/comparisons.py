@@ -109,16 +109,18 @@ def size_against_performance(data: pd.DataFrame):
 
 
 def _name_points(axes, data, x, y):
-    """Each method's name once, below its points."""
+    """Each method's name once, beside its points."""
     middle = np.sqrt(data[x].min() * data[x].max())
     reach = np.log(data[x].max() / middle) or 1
     for method, rows in data.groupby("method", sort=False):
-        lowest = rows[y] - np.nan_to_num(marks.interval(rows, y)[0])
-        at = rows[x].mean(), lowest.min()
-        # Turned inwards near the ends.
+        below, above = np.nan_to_num(marks.interval(rows, y))
+        at = rows[x].mean(), (rows[y] - below).min()
+        # Turned inwards near the ends; above the largest, whose name would meet its neighbour's.
         beyond = np.log(at[0] / middle) / reach
-        side = "left" if beyond < -0.5 else "right" if beyond > 0.5 else "center"
-        place = dict(xytext=(0, -4), ha=side, va="top")
+        place = dict(xytext=(0, -4), ha="left" if beyond < -0.5 else "center", va="top")
+        if beyond > 0.5:
+            at = at[0], (rows[y] + above).max()
+            place = dict(xytext=(0, 5), ha="right", va="bottom")
         axes.annotate(method, at, textcoords="offset points", fontsize=7.5, **place)
 
 
