@@ -71,9 +71,8 @@ def test_a_topic_that_nothing_is_reported_of():
 # ---- measured
 
 
-@pytest.fixture
-def project(tmp_path):
-    """A set without versions, two methods tested on it, and their index and folders."""
+def make_project(root):
+    """A set without versions and two methods that were tested on it: index, folders, root."""
     random = np.random.default_rng(0)
     count = 120
     images = [f"data/raw/mine/{number}.png" for number in range(count)]
@@ -84,13 +83,13 @@ def project(tmp_path):
         table[column] = np.nan
     part = np.array(["train", "val", "test", "test"])[np.arange(count) % 4]
     for folder in ("data/tables", "data/splits"):
-        (tmp_path / folder).mkdir(parents=True)
-    table.to_csv(tmp_path / "data/tables/mine.csv", index=False)
-    split = tmp_path / "data/splits/mine-s.csv"
+        (root / folder).mkdir(parents=True)
+    table.to_csv(root / "data/tables/mine.csv", index=False)
+    split = root / "data/splits/mine-s.csv"
     pd.DataFrame({"image": images, "split": part}).to_csv(split, index=False)
     folders = {}
     for model, method, noise in (("smart_iqa", "SMART-IQA", 1), ("hyperiqa", "HyperIQA", 20)):
-        folder = folders[f"mine/{model}"] = tmp_path / model
+        folder = folders[f"mine/{model}"] = root / model
         folder.mkdir()
         rows = pd.DataFrame({"image": images, "split": part, "label": label})
         rows["predicted"] = label + random.normal(0, noise, count)
@@ -102,13 +101,18 @@ def project(tmp_path):
         history = {"epoch": [1, 2], "train_loss": [9.5, 8.5], "val_srcc": [0.5, 0.6]}
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     facts = {"name": "smart_iqa", "architecture": {"parameters": 89_111_941, "gmacs": 15.5}}
-    (tmp_path / "smart_iqa/model.json").write_text(json.dumps(facts))
-    return tables.read_runs(folders), folders, tmp_path
+    (root / "smart_iqa/model.json").write_text(json.dumps(facts))
+    return tables.read_runs(folders), folders, root
 
 
 @pytest.fixture
-def measured(project):
-    index, folders, root = project
+def project(tmp_path):
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    index, folders, root = make_project(tmp_path_factory.mktemp("measured"))
     return tables.measured(index, folders, root=root)
 
 
@@ -217,7 +221,7 @@ def test_settings_losses_and_sizes_come_from_the_files_of_runs(project):
     index, folders, _ = project
     given = paper.hyperparameters(index, tables.reported("hyperparameters"))
     rate = given[given.parameter == "learning rate, rest"].iloc[0]
-    assert (rate.reported, rate["mine/smart_iqa"]) == ("5e-6", "5e-06")
+    assert (rate.reported, rate["mine/smart_iqa"]) == ("5e-6", "5e-6")
     assert "run" not in set(given.parameter) and "split" in set(given.parameter)
     clipped = given[given.parameter == "gradients clipped to norm"]
     assert clipped.reported.tolist() == ["1", "none"] and clipped.source.iloc[1] == "paper"

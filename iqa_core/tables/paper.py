@@ -178,7 +178,7 @@ def _beside(reported, measured, differences, first, keys=("method",)):
     both = _side_by_side(reported, measured, keys, ["srcc", "plcc"])
     best = best_measured(measured, differences)
     both["best"] = both.srcc_measured.notna() & (both.method == best)
-    columns = dict.fromkeys([*keys, *first, *_of_both(["srcc", "plcc"])])
+    columns = dict.fromkeys([*keys, *first, *_of_both(["srcc", "plcc"], ENDS)])
     rest = ["digits", "best", "protocol", "source", "note", "run", "measured_by"]
     return both.reindex(columns=[*columns, *rest, *STATED])
 
@@ -203,11 +203,11 @@ def _side_by_side(reported, measured, keys, numbers):
     return both.drop(columns="nth")
 
 
-def _of_both(numbers):
-    """Columns of what was reported, then of what was measured with its intervals."""
+def _of_both(numbers, ends=()):
+    """Columns of what was reported, then of what was measured with the ends of its intervals."""
     columns = [f"{name}_reported" for name in numbers]
     for name in numbers:
-        columns += [f"{name}_measured", *(f"{name}_measured_{end}" for end in ENDS)]
+        columns += [f"{name}_measured", *(f"{name}_measured_{end}" for end in ends)]
     return columns
 
 
@@ -215,4 +215,6 @@ def _told(value):
     """A value of params.json as text; NaN for one that was not given."""
     if value is None:
         return np.nan
+    if isinstance(value, float):
+        return f"{value:g}".replace("e-0", "e-")
     return value if isinstance(value, str) else json.dumps(value)

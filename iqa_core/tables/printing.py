@@ -2,6 +2,7 @@
 is missing.
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ TITLES = {
 }
 HUNDREDTHS = ("params_m", "gmacs", "ms")
 CORRELATIONS = ("srcc", "plcc")
+KINDS = ("reported", "measured")
 BELOW = ("protocol", "source", "note", "measured_by")  # long texts: a number in the table
 BOLD = "SRCC measured"
 
@@ -35,7 +37,7 @@ def write(data: pd.DataFrame, *, caption: str, folder: Path, name: str) -> pd.Da
     """Write a table as <folder>/<name>.csv, .tex and .md; returns it as text.
 
     The CSV has every column. The other two say in their caption what all measured rows share of
-    `STATED`; protocols, sources and notes are numbers, which are told below the table; the measured
+    `STATED`; protocols, sources and notes are told below the table; the measured
     SRCC is bold in the rows of column `best`.
     """
     printed, line, legend = printable(data)
@@ -58,32 +60,45 @@ def printable(data: pd.DataFrame) -> tuple[pd.DataFrame, str, list[str]]:
     ends = [name for name in data if name.endswith(("_low", "_high"))]
     left_out = {*common, *ends, "best", "digits", "own", "run"}
     printed = pd.DataFrame(index=data.index)
-    legend, told = [], 0
+    notes = {}  # of all columns of texts, numbered together
     for name in [name for name in data if name not in left_out]:
         if (data[name].isna() | (data[name] == "")).all():
             continue
-        if name not in BELOW:
+        if name in BELOW:
+            for text in data[name].dropna():
+                if text:
+                    notes.setdefault((name, text), len(notes) + 1)
+        else:
             printed[_title(name)] = _cells(data, name)
-            continue
-        numbers = _numbers(data[name], told)
-        told += len(numbers)
-        printed[_title(name)] = [str(numbers.get(text, MISSING)) for text in data[name]]
-        words = "; ".join(f"({number}) {text}" for text, number in numbers.items())
-        legend.append(f"{_title(name).capitalize()}: {words}.")
-    return printed, line, legend
+    if notes:
+        printed["notes"] = [_numbers(row, notes) for row in data.to_dict("records")]
+    return printed, line, _legend(notes)
 
 
-def _numbers(values, told):
-    """The different texts of a column, numbered on from those that are told already."""
-    texts = [text for text in values.dropna().unique() if text]
-    return {text: told + place for place, text in enumerate(texts, start=1)}
+def _numbers(row, notes):
+    """The numbers of what is told of a row below the table."""
+    numbers = [notes.get((name, row.get(name))) for name in BELOW]
+    return ", ".join(str(number) for number in numbers if number) or MISSING
+
+
+def _legend(notes):
+    """A sentence for each column of texts: what its numbers stand for."""
+    sentences = []
+    for name in BELOW:
+        words = [f"({number}) {text}" for (column, text), number in notes.items() if column == name]
+        if words:
+            sentences.append(f"{_title(name).capitalize()}: {'; '.join(words)}.")
+    return sentences
 
 
 def _title(name):
+    """A column as it is displayed; that of a run, as mine/03_train, keeps its name."""
     base, _, kind = name.rpartition("_")
-    if kind not in ("reported", "measured"):
+    if kind not in KINDS:
         base, kind = name, ""
-    return f"{TITLES.get(base, base.replace('_', ' '))} {kind}".strip()
+    if base not in TITLES and "/" not in base:
+        base = " ".join(TITLES.get(word, word) for word in base.split("_"))
+    return f"{TITLES.get(base, base)} {kind}".strip()
 
 
 def _cells(data, name):
@@ -104,7 +119,7 @@ def _text(value, name="", digits=4):
         return MISSING
     if not isinstance(value, float):
         return str(value)
-    if name.startswith(CORRELATIONS):
+    if any(statistic in name for statistic in CORRELATIONS):
         return f"{value:.{3 if pd.isna(digits) else int(digits)}f}"
     if name.startswith(HUNDREDTHS):
         return f"{value:.2f}"
@@ -122,18 +137,20 @@ def _marked(printed, best, mark):
 
 
 def _latex(printed, best, *, caption, name, legend):
-    """The table as LaTeX, across both columns of a page where it is wide; a heading a group."""
+    """The table as LaTeX, across both columns of a page where it is wide; a heading a group, and
+    one over the columns reported and measured.
+    """
     rows = _marked(printed.map(escaped), best, r"\textbf{{{}}}")
     groups = rows.pop("group") if "group" in rows else pd.Series("", rows.index)
     table = "table*" if len(rows.columns) > 5 else "table"
     lines = [
         rf"\begin{{{table}}}",
-        r"  \centering\small",
+        r"  \centering\footnotesize\setlength{\tabcolsep}{4pt}",
         rf"  \caption{{{escaped(caption)}}}",
         rf"  \label{{tab:{name}}}",
-        rf"  \begin{{tabular}}{{{'l' * len(rows.columns)}}}",
+        rf"  \begin{{tabular}}{{{''.join(_column(rows[column]) for column in rows)}}}",
         r"    \toprule",
-        f"    {' & '.join(map(escaped, rows))} \\\\",
+        *_heads(list(rows)),
     ]
     for group, of_group in rows.groupby(groups, sort=False):
         lines.append(r"    \midrule")
@@ -142,5 +159,32 @@ def _latex(printed, best, *, caption, name, legend):
         lines += [f"    {' & '.join(cells)} \\\\" for cells in of_group.to_numpy()]
     lines += [r"    \bottomrule", r"  \end{tabular}"]
     if legend:
-        lines += ["", rf"  \medskip\footnotesize {escaped(' '.join(legend))}"]
+        below = escaped(" ".join(legend))
+        lines += ["", rf"  \smallskip\parbox{{\linewidth}}{{\scriptsize {below}}}"]
     return "\n".join([*lines, rf"\end{{{table}}}", ""])
+
+
+def _column(cells):
+    """Long texts are broken."""
+    return r"p{0.24\linewidth}" if cells.str.len().max() > 32 else "l"
+
+
+def _heads(names):
+    """The first lines of a table: where columns were reported or measured, that stands above."""
+    above = [name.rpartition(" ")[2] for name in names]
+    above = [
+        kind if kind in KINDS and kind != name else ""
+        for kind, name in zip(above, names, strict=True)
+    ]
+    below = [name.removesuffix(kind).strip() for name, kind in zip(names, above, strict=True)]
+    second = f"    {' & '.join(map(escaped, below))} \\\\"
+    if not any(above):
+        return [second]
+    first, rules, place = [], [], 1
+    for kind, group in itertools.groupby(above):
+        width = len(list(group))
+        first.append(rf"\multicolumn{{{width}}}{{l}}{{{kind}}}")
+        if kind:
+            rules.append(rf"\cmidrule(r){{{place}-{place + width - 1}}}")
+        place += width
+    return [f"    {' & '.join(first)} \\\\", f"    {''.join(rules)}", second]
