@@ -157,6 +157,29 @@ def test_random_splits_that_share_images_are_averaged(project):
     assert data.split[0] == "mine-s, mine-t"
 
 
+def test_a_crossed_set_has_the_row_that_sees_no_pixel(project):
+    _, folders, root = project
+    table = pd.read_csv(root / "data/tables/mine.csv")
+    number = np.arange(len(table))
+    table["content"] = [f"c{place}" for place in number // 8]
+    table = table.assign(distortion=np.array(["blur", "noise"])[number % 2], level=number % 8 // 2)
+    table.to_csv(root / "data/tables/mine.csv", index=False)
+    file = root / "data/splits/mine-s.csv"
+    part = np.array(["train", "val", "test"])[np.arange(len(table)) // 8 % 3]
+    pd.DataFrame({"image": table.image, "split": part}).to_csv(file, index=False)
+    for folder in folders.values():
+        rows = table.assign(split=part, predicted=table.label + np.sin(number))
+        rows[part != "train"].to_csv(folder / "predictions.csv", index=False)
+        facts = json.loads((folder / "params.json").read_text())
+        facts["files"] = {"data/splits/mine-s.csv": file_hash(file)}
+        (folder / "params.json").write_text(json.dumps(facts))
+    data = tables.measured(tables.read_runs(folders), folders, root=root)
+    blind = data.iloc[-1]
+    assert blind.method == "content-blind" and not blind.own and np.isfinite(blind.srcc)
+    assert set(data.unit) == {"content"} and set(data.units) == {5}
+    assert blind.split == "mine-s" and blind.protocol == "" and blind.source == ""
+
+
 def test_best_is_what_the_paired_test_tells_apart(measured):
     assert paper.best_measured(measured, differences()) == "SMART-IQA"
     assert paper.best_measured(measured, differences("not told apart")) == ""

@@ -122,7 +122,7 @@ def _text(value, name="", digits=4):
     if any(statistic in name for statistic in CORRELATIONS):
         return f"{value:.{3 if pd.isna(digits) else int(digits)}f}"
     if name.startswith(HUNDREDTHS):
-        return f"{value:.2f}"
+        return f"{round(value, 2):.6g}"
     if name == "lr":
         return np.format_float_scientific(value, trim="-", exp_digits=1)
     return f"{value:.5g}"
