@@ -10,7 +10,7 @@ import pytest
 from conftest import REPOSITORY
 
 from iqa_core import tables
-from iqa_core.tables.reported import measured_cells
+from iqa_core.tables.miqa import measured_cells
 
 
 def test_both_tables_are_there_and_fit_their_identity():

@@ -4,7 +4,9 @@
 model's parts earn over several trainings; `references`: variants beside measures, questions and
 answers; `transfer`: trained here, tested there; `images`: small tables of a set's images;
 `machines`: what predicts how vision models suffer; `statement`: what a table's numbers are of;
-`files`: runs read side by side, a table as CSV and LaTeX."""
+`files`: runs read side by side, a table as CSV, LaTeX and Markdown; `comparison`: reported and
+measured rows of one kind; `paper`: the paper's tables of them, which `printing` writes; `miqa`: the
+tables of the MIQA paper."""
 
 import lazy_loader
 
@@ -13,11 +15,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=[
         "agreement",
         "cells",
+        "comparison",
         "files",
         "images",
         "machines",
+        "miqa",
+        "paper",
+        "printing",
         "references",
-        "reported",
         "statement",
         "text",
         "trainings",
@@ -27,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "agreement": ["differences", "headline", "over_splits", "results", "splits_headline"],
         "cells": ["NOT_CROSSED", "blind_rule", "crossed"],
+        "comparison": ["measured", "named", "of_variants", "reported", "topics"],
         "files": ["export", "export_stated", "files_of", "read_runs", "read_tests", "share_images"],
         "images": [
             "attention_analysis",
@@ -49,6 +55,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "reject_curves",
             "thresholds",
         ],
+        "miqa": ["identity", "measured_cells", "miqa_reported", "reported_and_measured"],
+        "printing": ["printable", "write"],
         "references": [
             "answers",
             "beside_reported",
@@ -58,7 +66,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "reported_of",
             "with_measures",
         ],
-        "reported": ["identity", "measured_cells", "miqa_reported", "reported_and_measured"],
         "statement": ["shown", "stated"],
         "text": ["readable", "results_caption", "results_tex", "verdicts"],
         "transfer": ["blind_predictions", "on_left_out", "on_other_sets", "transfers"],

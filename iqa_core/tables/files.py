@@ -1,6 +1,7 @@
 """Files of finished runs in, files of tables out."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -76,12 +77,29 @@ def share_images(tests: list[tuple[pd.DataFrame, pd.Series]]) -> bool:
     return bool(pd.concat([predictions.image for predictions, _ in tests]).duplicated().any())
 
 
-def export(data: pd.DataFrame, tex: str, *, folder: Path, name: str) -> pd.DataFrame:
-    """Write a table as <folder>/<name>.csv and its LaTeX as <folder>/<name>.tex; returns it."""
+def export(
+    data: pd.DataFrame, tex: str, *, folder: Path, name: str, markdown: str = ""
+) -> pd.DataFrame:
+    """Write a table as <folder>/<name>.csv, its LaTeX as .tex and its Markdown as .md (none for the
+    numbers of a figure); returns it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     data.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     (folder / f"{name}.tex").write_text(tex, encoding="utf-8")
+    if markdown:
+        (folder / f"{name}.md").write_text(markdown, encoding="utf-8")
     return data
+
+
+def as_markdown(printed: pd.DataFrame, caption: str, legend: Sequence[str] = ()) -> str:
+    """A table of text as Markdown: its caption, the table, and what its letters stand for."""
+    lines = [caption, ""]
+    for cells in [list(printed), ["---"] * len(printed.columns), *printed.values.tolist()]:
+        shown = [str(cell).replace("|", "\\|") for cell in cells]
+        lines.append(f"| {' | '.join(shown)} |")
+    for sentence in legend:
+        lines += ["", sentence]
+    return "\n".join([*lines, ""])
 
 
 def export_stated(data: pd.DataFrame, *, folder: Path, name: str) -> pd.DataFrame:
@@ -95,7 +113,9 @@ def export_stated(data: pd.DataFrame, *, folder: Path, name: str) -> pd.DataFram
         caption=escaped(f"{line}."),
         label=f"tab:{name}",
     )
-    export(data, tex, folder=folder, name=name)
+    printed = rest.round(4).astype(object).where(rest.notna(), "--")
+    markdown = as_markdown(printed, line)
+    export(data, tex, folder=folder, name=name, markdown=markdown)
     return shown(data)
 
 
