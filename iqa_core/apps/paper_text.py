@@ -105,10 +105,13 @@ def runs_of(experiment: str) -> dict[str, dict]:
 
 
 def floats_of(experiment: str, *, root: Path) -> list[Float]:
-    """The figures and tables of an experiment in figures/, in order of their names; FileNotFoundError
-    where there is none.
+    """The figures and tables of an experiment in figures/, in order of their names.
+
+    FileNotFoundError where there is none.
     """
-    files = [path for path in (root / "figures").glob(f"{experiment}-*") if _is_of(experiment, path)]
+    files = [
+        path for path in (root / "figures").glob(f"{experiment}-*") if _is_of(experiment, path)
+    ]
     found = []
     for name in sorted({path.stem for path in files} - {f"{experiment}-paper"}):
         read = _read_float(root / "figures", name, experiment)
@@ -144,7 +147,9 @@ def _read_float(folder, name, experiment):
         return Float(short, name, caption)
     if numbers.is_file():
         line, rest = apart(pd.read_csv(numbers))
-        return Float(short, name, _printable(escaped(f"{_title(short)}. {line}.")), tabular_of(rest))
+        return Float(
+            short, name, _printable(escaped(f"{_title(short)}. {line}.")), tabular_of(rest)
+        )
     return None
 
 
@@ -163,7 +168,6 @@ def _printable(text):
 
 def tabular_of(data: pd.DataFrame) -> str:
     """A table as a LaTeX tabular, long cells broken into lines."""
-    text = data.to_latex(index=False, escape=False, na_rep="--", float_format="%.4g")
     shown = data.map(lambda cell: escaped(cell) if isinstance(cell, str) else cell)
     shown.columns = [escaped(str(column)) for column in data]
     text = shown.to_latex(index=False, escape=False, na_rep="--", float_format="%.4g")
@@ -264,7 +268,7 @@ def attention(known: dict[str, dict], floats: list[Float]) -> str:
     for name, facts in known.items():
         if facts.get("notebook") == ATTENTION:
             analysis = pd.read_csv(runs.finished(name) / "analysis.csv")
-            of_run = rf"Run \texttt{{{escaped(name)}}}, {escaped(facts['model'].split()[0])}:"
+            of_run = rf"Run \texttt{{{escaped(name)}}}, {escaped(_model(facts))}:"
             parts.append("\n".join([of_run, *attention_sentences(analysis)]))
     if not parts:
         parts.append(
@@ -332,9 +336,9 @@ def reproducibility(experiment: str, known: dict[str, dict]) -> str:
     rows = pd.DataFrame([_run_row(name, facts) for name, facts in known.items()])
     parts = [
         rf"\texttt{{python -m iqa\_core run {escaped(experiment)}}} runs the experiment, "
-        rf"\texttt{{python -m iqa\_core paper {escaped(experiment)}}} builds this paper. A hash of a "
-        "split is that of which image stands in which part; + after a commit: with changes that "
-        "were not committed. Seconds are those of the whole run.",
+        rf"\texttt{{python -m iqa\_core paper {escaped(experiment)}}} builds this paper. "
+        "A hash of a split is that of which image stands in which part; + after a commit: with "
+        "changes that were not committed. Seconds are those of the whole run.",
         *_versions(known),
     ]
     for start in range(0, len(rows), ROWS):
