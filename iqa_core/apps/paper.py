@@ -37,7 +37,7 @@ def write_sources(experiment: str, *, root: Path) -> Path:
     main.tex reads, and the figures.
     """
     known = paper_text.runs_of(experiment)
-    floats = paper_text.floats_of(experiment, root=root)
+    floats = paper_text.floats_of(experiment, root=root) + paper_text.tables_of_runs(known)
     bibliography = root / "paper/references.bib"
     keys = set(re.findall(r"^@\w+\{([^,\s]+)", bibliography.read_text("utf-8"), re.MULTILINE))
     parts = {

@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from iqa_core import runs
+from iqa_core import runs, tables
 from iqa_core.files import project_root
+from iqa_core.tables.cells import bracketed
 from iqa_core.tables.images import KIND_NAMES
 from iqa_core.tables.statement import apart
 from iqa_core.tables.text import escaped, verdicts
 
+VARIANTS = ("04_ablations", "06_train_musiq", "07_reference_models")  # notebooks of variants
 ATTENTION = "05_visualize_attention"  # the notebook that writes analysis.csv
 DATA, AGREEMENT, STAGES = "The Data", "Training and Agreement", "Stage Weights"
 SECTIONS = {  # last part of a float's name -> the section that it stands in; runs have their own
@@ -39,6 +41,12 @@ SECTIONS = {  # last part of a float's name -> the section that it stands in; ru
     "gradient_maps": STAGES,
     "window_attention": STAGES,
     "gates": STAGES,
+}
+RUN_TABLES = {  # of what a run's folder holds, in its order: what a reader is told it is
+    "ablations": "Variants on the same test images, in brackets 95 % intervals",
+    "results": "Variants on the same test images, in brackets 95 % intervals",
+    "answers": "What was asked of the variants, and what the difference of two says",
+    "differences": "Differences between two variants, in brackets 95 % intervals",
 }
 LONG = 28  # characters of a cell that is broken into lines
 ROWS = 40  # of the table of runs that fit on a page
@@ -125,6 +133,34 @@ def floats_of(experiment: str, *, root: Path) -> list[Float]:
     return found
 
 
+def tables_of_runs(known: dict[str, dict]) -> list[Float]:
+    """The tables of variants that runs of ablations keep in their own folders: results, and the
+    questions that they answer, else the differences.
+    """
+    found = []
+    for name, facts in known.items():
+        folder = runs.finished(name)
+        if facts.get("notebook") in VARIANTS:
+            there = [table for table in RUN_TABLES if (folder / f"{table}.csv").is_file()]
+            if "answers" in there:
+                there.remove("differences")
+            found += [_run_table(name, table, folder / f"{table}.csv") for table in there]
+    return found
+
+
+def _run_table(run, name, file):
+    data = pd.read_csv(file)
+    if name in ("ablations", "results"):
+        readable = tables.variants.readable_ablations
+        if "tested on" in data:
+            readable = tables.readable_parts
+        data = readable(data).reset_index()
+    line, rest = apart(data)
+    caption = _printable(escaped(f"{RUN_TABLES[name]}. {line}."))
+    stem = run.partition("/")[2]
+    return Float(f"{stem}-{name}", run.replace("/", "-") + f"-{name}", caption, tabular_of(rest))
+
+
 def _is_of(experiment, path):
     """Whether a file is of this experiment and of none whose name goes on, as demo-full does."""
     root = path.parents[1]
@@ -168,10 +204,27 @@ def _printable(text):
 
 def tabular_of(data: pd.DataFrame) -> str:
     """A table as a LaTeX tabular, long cells broken into lines."""
+    data = _with_intervals(data)
     shown = data.map(lambda cell: escaped(cell) if isinstance(cell, str) else cell)
     shown.columns = [escaped(str(column)) for column in data]
     text = shown.to_latex(index=False, escape=False, na_rep="--", float_format="%.4g")
     return _wrapped(_printable(text.strip()))
+
+
+def _with_intervals(data):
+    """A table with a value and the ends of its interval in one column, not in three."""
+    data = data.copy()
+    for low in [name for name in data if re.fullmatch(r"(.*_)?low", name)]:
+        high = f"{low.removesuffix('low')}high"
+        value = low.removesuffix("_low")
+        if low == "low":
+            value = data.columns[data.columns.get_loc(low) - 1]
+        rows = zip(data[value], data[low], data[high], strict=True)
+        data[value] = [
+            bracketed(middle, ends) if pd.notna(middle) else "--" for middle, *ends in rows
+        ]
+        data = data.drop(columns=[low, high])
+    return data
 
 
 def _wrapped(tabular):
