@@ -48,7 +48,7 @@ RUN_TABLES = {  # of what a run's folder holds, in its order: what a reader is t
     "answers": "What was asked of the variants, and what the difference of two says",
     "differences": "Differences between two variants, in brackets 95 % intervals",
 }
-LONG = 28  # characters of a cell that is broken into lines
+LONG = 40  # characters of a cell that is broken into lines
 ROWS = 40  # of the table of runs that fit on a page
 
 
@@ -194,6 +194,11 @@ def _title(name):
     return words[0].upper() + words[1:]
 
 
+def _plain(text):
+    """Text as LaTeX, two hyphens of a name as two."""
+    return escaped(text).replace("--", "-{}-")
+
+
 def _printable(text):
     """Text without letters that the paper's fonts lack: such a letter as its code point."""
     return re.sub(r"[^\x00-\xff]", lambda letter: f"U+{ord(letter[0]):04X}", text)
@@ -203,10 +208,12 @@ def _printable(text):
 
 
 def tabular_of(data: pd.DataFrame) -> str:
-    """A table as a LaTeX tabular, long cells broken into lines."""
-    data = _with_intervals(data)
-    shown = data.map(lambda cell: escaped(cell) if isinstance(cell, str) else cell)
-    shown.columns = [escaped(str(column)) for column in data]
+    """A table as a LaTeX tabular: empty columns left out, intervals beside their values, long cells
+    broken into lines.
+    """
+    data = _with_intervals(data.replace("--", None).dropna(axis=1, how="all"))
+    shown = data.map(lambda cell: _plain(cell) if isinstance(cell, str) else cell)
+    shown.columns = [_plain(str(column)) for column in data]
     text = shown.to_latex(index=False, escape=False, na_rep="--", float_format="%.4g")
     return _wrapped(_printable(text.strip()))
 
@@ -239,9 +246,12 @@ def _wrapped(tabular):
     columns = []
     for place, kind in enumerate(head[1]):
         longest = max((len(row[place].strip()) for row in rows), default=0)
-        broken = rf">{{\raggedright\arraybackslash}}p{{{LONG * 0.45:.1f}em}}"
+        broken = rf">{{\raggedright\arraybackslash}}p{{{LONG * 0.4:.0f}em}}"
         columns.append(broken if longest > LONG else kind)
-    return f"\\begin{{tabular}}{{{''.join(columns)}}}{tabular[head.end() :]}"
+    body = tabular[head.end() :]
+    if columns != list(head[1]):  # paragraphs need room between them
+        body = re.sub(r"(\\\\)(?=\n(?!\\))", r"\1\\addlinespace", body)
+    return f"\\begin{{tabular}}{{{''.join(columns)}}}{body}"
 
 
 # ---- the parts of the paper, each as LaTeX
@@ -297,7 +307,7 @@ def results(experiment: str, known: dict, floats: list[Float], *, root: Path) ->
         sentences = [f"Shown are {_listed([each.referred() for each in inside])}."]
         if title == AGREEMENT:
             sentences += agreement_sentences(experiment, known, root=root)
-        parts += [rf"\subsection{{{escaped(title)}}}", *sentences]
+        parts += [rf"\subsection{{{_plain(title)}}}", *sentences]
         parts += [each.placed() for each in inside]
     return "\n".join(parts) + "\n"
 
@@ -321,7 +331,7 @@ def attention(known: dict[str, dict], floats: list[Float]) -> str:
     for name, facts in known.items():
         if facts.get("notebook") == ATTENTION:
             analysis = pd.read_csv(runs.finished(name) / "analysis.csv")
-            of_run = rf"Run \texttt{{{escaped(name)}}}, {escaped(_model(facts))}:"
+            of_run = rf"Run \texttt{{{_plain(name)}}}, {escaped(_model(facts))}:"
             parts.append("\n".join([of_run, *attention_sentences(analysis)]))
     if not parts:
         parts.append(
@@ -429,7 +439,7 @@ def _versions(known):
     sentences = []
     for told, names in shared.items():
         who = "all runs" if len(shared) == 1 else ", ".join(names)
-        sentences.append(escaped(f"Versions and machine of {who}: {told}."))
+        sentences.append(_plain(f"Versions and machine of {who}: {told}."))
     return sentences
 
 
