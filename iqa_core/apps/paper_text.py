@@ -156,7 +156,7 @@ def _run_table(run, name, file):
             readable = tables.readable_parts
         data = readable(data).reset_index()
     line, rest = apart(data)
-    caption = _printable(escaped(f"{RUN_TABLES[name]}. {line}."))
+    caption = _printable(escaped(f"{RUN_TABLES[name]}; {line}."))
     stem = run.partition("/")[2]
     return Float(f"{stem}-{name}", run.replace("/", "-") + f"-{name}", caption, tabular_of(rest))
 
@@ -176,6 +176,8 @@ def _read_float(folder, name, experiment):
     text = tex.read_text(encoding="utf-8") if tex.is_file() else ""
     captions = re.findall(r"^\s*\\caption\{(.*)\}\s*$", text, flags=re.MULTILINE)
     caption = _printable(captions[0] if captions else escaped(_title(short)))
+    if caption.startswith(("n: ", "unit: ")):  # `export_stated` says what numbers are of, no more
+        caption = f"{escaped(_title(short))}; {caption}"
     tabular = re.search(r"\\begin\{tabular\}.*\\end\{tabular\}", text, flags=re.DOTALL)
     if tabular:
         return Float(short, name, caption, _wrapped(tabular[0]))
@@ -184,7 +186,7 @@ def _read_float(folder, name, experiment):
     if numbers.is_file():
         line, rest = apart(pd.read_csv(numbers))
         return Float(
-            short, name, _printable(escaped(f"{_title(short)}. {line}.")), tabular_of(rest)
+            short, name, _printable(escaped(f"{_title(short)}; {line}.")), tabular_of(rest)
         )
     return None
 
@@ -228,7 +230,7 @@ def _with_intervals(data):
             value = data.columns[data.columns.get_loc(low) - 1]
         rows = zip(data[value], data[low], data[high], strict=True)
         data[value] = [
-            bracketed(middle, ends) if pd.notna(middle) else "--" for middle, *ends in rows
+            bracketed(middle, ends) if pd.notna(middle) else None for middle, *ends in rows
         ]
         data = data.drop(columns=[low, high])
     return data
@@ -306,7 +308,7 @@ def results(experiment: str, known: dict, floats: list[Float], *, root: Path) ->
             continue
         sentences = [f"Shown are {_listed([each.referred() for each in inside])}."]
         if title == AGREEMENT:
-            sentences += agreement_sentences(experiment, known, root=root)
+            sentences += _items(agreement_sentences(experiment, known, root=root))
         parts += [rf"\subsection{{{_plain(title)}}}", *sentences]
         parts += [each.placed() for each in inside]
     return "\n".join(parts) + "\n"
@@ -332,7 +334,7 @@ def attention(known: dict[str, dict], floats: list[Float]) -> str:
         if facts.get("notebook") == ATTENTION:
             analysis = pd.read_csv(runs.finished(name) / "analysis.csv")
             of_run = rf"Run \texttt{{{_plain(name)}}}, {escaped(_model(facts))}:"
-            parts.append("\n".join([of_run, *attention_sentences(analysis)]))
+            parts.append("\n".join([of_run, *_items(attention_sentences(analysis))]))
     if not parts:
         parts.append(
             rf"Notebook \texttt{{{escaped(ATTENTION)}}} was not run in this experiment, so "
@@ -462,6 +464,14 @@ def _cited(name, keys):
 
 def _counted(number, word):
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _items(sentences):
+    """Sentences as a list, which must not be empty in LaTeX."""
+    if not sentences:
+        return []
+    items = [rf"\item {sentence}" for sentence in sentences]
+    return [r"\begin{itemize}", *items, r"\end{itemize}"]
 
 
 def _listed(words):
