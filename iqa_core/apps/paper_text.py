@@ -197,8 +197,9 @@ def _title(name):
 
 
 def _plain(text):
-    """Text as LaTeX, two hyphens of a name as two."""
-    return escaped(text).replace("--", "-{}-")
+    """Text as LaTeX: two hyphens of a name as two, that of a number as a sign, where no line ends."""
+    text = escaped(text).replace("--", "-{}-")
+    return re.sub(r"(?<![^\s\[(])-(?=\d)", "$-$", text)
 
 
 def _printable(text):
@@ -323,7 +324,7 @@ def agreement_sentences(experiment: str, known: dict, *, root: Path) -> list[str
     trained = {facts["method"] for facts in _trained(known).values()}
     methods = [name for name in data.method.unique() if name in trained]
     sentences = [sentence for name in methods for sentence in verdicts(data, name)]
-    return [_printable(escaped(sentence)) for sentence in sentences]
+    return [_printable(_plain(sentence)) for sentence in sentences]
 
 
 def attention(known: dict[str, dict], floats: list[Float]) -> str:
@@ -358,7 +359,7 @@ def attention_sentences(analysis: pd.DataFrame) -> list[str]:
         sentence += f" (n = {row['n']} images"
         if pd.notna(row["low"]):
             sentence += f"; 95 % interval by {row['unit']}, which {_side(row['interval'])}"
-        sentences.append(escaped(f"{sentence})."))
+        sentences.append(_plain(f"{sentence})."))
     return sentences
 
 
