@@ -128,12 +128,12 @@ def test_runs_are_named_with_all_that_made_them(experiment):
 def test_attention_sentences_are_the_csv():
     first, second, third = paper_text.attention_sentences(ANALYSIS)
     assert first == (
-        r"SRCC of entropy and label, over all images: 0.031 [$-$0.210, 0.260] (n = 336 images; 95 \% "
-        "interval by content, which holds 0, so nothing is decided)."
+        r"SRCC of entropy and label, over all images: 0.031 [$-$0.210, 0.260] (n = 336 images; "
+        r"95 \% interval by content, which holds 0, so nothing is decided)."
     )
     assert second == (
-        r"The same\_within: $-$0.410 [$-$0.520, $-$0.300] (n = 336 images; 95 \% interval by content, "
-        "which lies below 0)."
+        r"The same\_within: $-$0.410 [$-$0.520, $-$0.300] (n = 336 images; "
+        r"95 \% interval by content, which lies below 0)."
     )
     assert third == "Mean change: 1.500 (n = 336 images)."
 

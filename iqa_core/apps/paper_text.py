@@ -197,7 +197,9 @@ def _title(name):
 
 
 def _plain(text):
-    """Text as LaTeX: two hyphens of a name as two, that of a number as a sign, where no line ends."""
+    """Text as LaTeX: two hyphens of a name stay two, that of a number is a sign, where no line
+    ends.
+    """
     text = escaped(text).replace("--", "-{}-")
     return re.sub(r"(?<![^\s\[(])-(?=\d)", "$-$", text)
 
