@@ -4,7 +4,7 @@ OWN_ENV := $(if $(filter .venv/bin/python,$(PYTHON)),.venv/.stamp)
 QUIET := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 JUPYTER_PLATFORM_DIRS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo rotations demo-full ladder test test-slow bench lab lint clean
+.PHONY: help env demo rotations demo-full ladder paper test test-slow bench lab lint clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ demo-full: demo  ## every notebook on the embedded photographs: the demo, then a
 ladder: env  ## every ablation of MUSIQ, IQT and CKDN with five seeds: hours; resumes where it stopped
 	$(PYTHON) -m iqa_core run ladder --resume
 	$(PYTHON) scripts/make_ladder_docs.py
+
+paper: env  ## figures/demo-paper.pdf: the demo's figures, tables and runs as a paper; needs LaTeX
+	$(PYTHON) -m iqa_core paper
 
 # By their names: the demo's modules have few tests, so that xdist's own order would keep them for the end.
 test: lint  ## lint and all tests but the slow ones

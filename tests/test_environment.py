@@ -32,6 +32,7 @@ TARGETS = [
     "rotations",
     "demo-full",
     "ladder",
+    "paper",
     "test",
     "test-slow",
     "bench",

@@ -126,6 +126,18 @@ def train(
     run_distributed(target, settings or [], processes=processes, timeout_s=timeout_s, edited=edited)
 
 
+@app.command()
+def paper(
+    experiment: Annotated[
+        str, typer.Argument(help="Whose figures, tables and runs it holds.")
+    ] = "demo",
+) -> None:
+    """Build figures/EXPERIMENT-paper.pdf: every figure and table, with how each run was made."""
+    from iqa_core.apps.paper import make_paper
+
+    make_paper(experiment)
+
+
 def main() -> None:
     """Runs the verb on the command line; the user's mistakes end with a message and exit code 2, a
     failed notebook with 1.
