@@ -30,6 +30,7 @@ def describe(model: nn.Module) -> dict:
 
     Returns a dict of plain values:
 
+    backbone     timm's name of the pyramid; None for another network
     input        channels, height and width of the image
     parameters   of the whole network
     gmacs        of the whole: billions of multiply-accumulates of convolutions and matrix products
@@ -54,7 +55,9 @@ def describe(model: nn.Module) -> dict:
     _add_rest(rows, count)
     for row in rows:
         row["gmacs"] = row.pop("macs") / 1e9
+    body = getattr(_pyramid(model), "body", None)
     return {
+        "backbone": body.default_cfg["architecture"] if body is not None else None,
         "input": list(count.images[0].shape[1:]),
         "parameters": _size(model),
         "gmacs": count.total / 1e9,
@@ -257,7 +260,7 @@ def _branches(modules):
 
 
 def _fusion(hyper, count):
-    """The stages side by side, where the hyper-network reads them so: no parameters, no products."""
+    """The stages side by side, where the hyper-network reads them so: nothing to learn."""
     reads = hyper.get("reads") or []
     channels = _pyramid(count.model).channels
     if len(reads) != 3 or reads[0] != sum(channels):
