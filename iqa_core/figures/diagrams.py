@@ -61,7 +61,7 @@ def architecture(facts: dict, *, layout: Literal["boxes", "merged", "flow"] = "b
              block; flow: a short flow chart
 
     Returns the figure, and a row a block with columns block, gives, widths, generated, parameters,
-    gmacs; the last row is the whole network.
+    gmacs; the last row is the whole network, and the only one with costs in a flow chart.
 
     ValueError for another network or layout, and for a model.json without `architecture`, naming
     the fix.
@@ -74,14 +74,17 @@ def architecture(facts: dict, *, layout: Literal["boxes", "merged", "flow"] = "b
     top = _title(canvas, network)
     bottom = layouts[layout](canvas, network, top)
     height = _notes(canvas, network, bottom)
-    return canvas.finish(height), _numbers(facts["architecture"])
+    return canvas.finish(height), _numbers(facts["architecture"], costs=layout != "flow")
 
 
-def _numbers(described):
-    """The table of what is drawn."""
+def _numbers(described, *, costs):
+    """The table of what is drawn: without the costs of each block, those of the whole alone."""
     whole = {"block": "all", "parameters": described["parameters"], "gmacs": described["gmacs"]}
     columns = ["block", "gives", "widths", "generated", "parameters", "gmacs"]
-    return pd.DataFrame([*described["blocks"], whole]).reindex(columns=columns)
+    table = pd.DataFrame([*described["blocks"], whole]).reindex(columns=columns)
+    if not costs:
+        table.loc[table.block != "all", ["parameters", "gmacs"]] = float("nan")
+    return table
 
 
 # ---- what the blocks say
@@ -91,11 +94,10 @@ class _Network(NamedTuple):
     """A model.json, in words: of each block a title and lines."""
 
     title: str
-    backbone: str
     stages: list[tuple[str, list[str]]]
     pooled: list[list[str]]  # what the fusion makes of each stage; empty without fusion
     branches: list[list[str]]  # what the local part makes of each stage
-    words: dict[str, tuple[str, list[str]]]  # image, fusion, gate, local, hyper, target
+    words: dict[str, tuple[str, list[str]]]  # image, backbone, fusion, gate, local, hyper, target
     generated: str
     notes: list[str]
 
@@ -117,13 +119,13 @@ def _network(facts):
     words, notes = _words(facts["name"], blocks, light=light)
     words["image"] = ("Image", [_shape(described["input"])])
     name = {"smart_iqa": "SMART-IQA", "hyperiqa": "HyperIQA"}[facts["name"]]
-    backbone = _backbone(described["backbone"])
     head = " (light head)" if light else ""
     learnt = sum(row["parameters"] for row in stages)
     spent = sum(row["gmacs"] for row in stages)
+    backbone = _backbone(described["backbone"])
+    words["backbone"] = (f"Backbone {backbone}", [_count(learnt), _macs(spent)])
     return _Network(
         title=f"{name}{head}: {described['parameters']:,} parameters, {_macs(described['gmacs'])}",
-        backbone=f"Backbone {backbone}: {_count(learnt)}, {_macs(spent)}",
         stages=[_of_stage(row) for row in stages],
         pooled=_pooled(blocks, len(stages)),
         branches=_of_branches(blocks["local"], len(stages), light=light),
@@ -162,8 +164,9 @@ def _of_branches(local, stages, *, light):
 def _words(name, blocks, *, light):
     """(block -> title and lines, notes): titles carry the marks of the notes."""
     hyper, target, local = blocks["hyper"], blocks["target"], blocks["local"]
-    lines = {"local": _cost(local), "hyper": ["generates weights", *_cost(hyper)]}
-    own = [_count(target["parameters"])] if target["parameters"] else ["no parameters of its own"]
+    vector = f"{target['widths'][0]} numbers"
+    lines = {"local": [vector, *_cost(local)], "hyper": ["generates weights", *_cost(hyper)]}
+    own = [_count(target["parameters"])] if target["parameters"] else ["no parameters"]
     widths = _chain(target["widths"])
     lines["target"] = ["predicts the score", widths, *own, _macs(target["gmacs"])]
     titles = {"local": "LDA", "hyper": "HyperNet", "target": "TargetNet"}
@@ -195,7 +198,7 @@ def _words(name, blocks, *, light):
 def _of_gate(gate):
     if "widths" not in gate:
         return [f"{gate['parameters']} learnt numbers", "softmax"]
-    return [f"mean, {_chain(gate['widths'])}", "softmax", *_cost(gate)]
+    return ["mean of stage 4", f"{_chain(gate['widths'])}, softmax", *_cost(gate)]
 
 
 def _cost(row):
@@ -216,14 +219,19 @@ def _below(number):
 
 def _count(parameters):
     """230 k param."""
-    if parameters >= 1e6:
-        return f"{parameters / 1e6:.3g} M param."
-    return f"{parameters / 1e3:.3g} k param." if parameters >= 1e3 else f"{parameters} param."
+    if parameters >= 999_500:
+        return f"{_three(parameters / 1e6)} M param."
+    return f"{_three(parameters / 1e3)} k param." if parameters >= 1e3 else f"{parameters} param."
 
 
 def _macs(gmacs):
     """0.767 GMACs, and what is small in millions."""
-    return f"{gmacs:.3g} GMACs" if gmacs >= 0.001 else f"{1000 * gmacs:.3g} MMACs"
+    return f"{_three(gmacs)} GMACs" if gmacs >= 0.1 else f"{_three(1000 * gmacs)} MMACs"
+
+
+def _three(value):
+    """Three digits: 7.10."""
+    return f"{value:#.3g}".rstrip(".")
 
 
 def _backbone(name):
@@ -281,6 +289,12 @@ def _boxes(canvas, network, top):
     return grid.bottom
 
 
+def _line(network, block):
+    """Title and lines of a block as one line."""
+    title, lines = network.words[block]
+    return f"{title}: {', '.join(lines)}"
+
+
 def _titled(canvas, words, width):
     """Title and lines of a block as the lines of a head above its cells."""
     title, lines = words
@@ -310,10 +324,6 @@ class _Grid:
         self.heads = {}
         self.lay_out()
 
-    def words_of(self, lane: str) -> tuple[str, list[str]]:
-        """Head of a lane."""
-        return self.network.words.get(lane, (self.network.backbone, []))
-
     def cell_height(self, lane: str, width: float) -> float:
         """Of the highest cell of a lane."""
         return max(self.canvas.height(width, *text) for text in self.texts[lane])
@@ -339,21 +349,30 @@ class _Rows(_Grid):
         for lane in self.lanes:
             head = self._one_line(lane, stages * (width + GAP) - GAP)
             height = self.cell_height(lane, width)
-            row = y + len(head) * canvas.leading + 0.03
-            cells = [Rect(left + k * (width + GAP), row, width, height) for k in range(stages)]
+            # Arrows enter the local part from above: its head stands below its cells.
+            above = 0.03 if lane == "local" else len(head) * canvas.leading + 0.03
+            cells = [
+                Rect(left + k * (width + GAP), y + above, width, height) for k in range(stages)
+            ]
+            bottom = cells[0].bottom + 0.06
+            if lane == "local":
+                self.heads[lane] = ((cells[0].around(cells[-1]).middle[0], bottom - 0.03), head)
+                bottom += len(head) * canvas.leading
+            else:
+                self.heads[lane] = ((cells[0].around(cells[-1]).middle[0], y), head)
             frame = cells[0].around(cells[-1], 0.06)
-            self.frames[lane] = Rect(frame.x, y - 0.04, frame.w, frame.bottom - y + 0.04)
+            self.frames[lane] = Rect(frame.x, y - 0.04, frame.w, bottom - y + 0.04)
             self.cells[lane] = cells
-            self.heads[lane] = ((frame.middle[0], y), head)
-            y = frame.bottom + 0.3
+            y = bottom + 0.3
         self._singles(first, last, right)
         self.bottom = max(y - 0.3, self.single["target"].bottom + 0.2)
 
     def _one_line(self, lane, width):
         """The head of a lane: its title, and what it costs behind it."""
-        title, lines = self.words_of(lane)
-        return [(line, "bold") for line in fitted(": ".join([title, ", ".join(lines)]) if lines
-                else title, width, self.canvas.size, "bold")]  # fmt: skip
+        return [
+            (line, "bold")
+            for line in fitted(_line(self.network, lane), width, self.canvas.size, "bold")
+        ]
 
     def _singles(self, first, last, right):
         canvas, words = self.canvas, self.network.words
@@ -377,7 +396,9 @@ class _Rows(_Grid):
         for number, stage in enumerate(self.cells["backbone"]):
             if self.has_fusion:
                 pooled = self.cells["fusion"][number]
-                canvas.arrow((stage.middle[0], stage.y), (stage.middle[0], pooled.bottom))
+                canvas.arrow(
+                    (stage.middle[0], frames["backbone"].y), (stage.middle[0], pooled.bottom)
+                )
             local = self.cells["local"][number]
             canvas.arrow((stage.middle[0], stage.bottom), (stage.middle[0], local.y))
         hyper, target = single["hyper"], single["target"]
@@ -410,7 +431,7 @@ class _Columns(_Grid):
         for block, lane in first.items():
             height = canvas.height(width, *words[block])
             self.single[block] = Rect(lefts[lane], self.top + high - height, width, height)
-        heads = {lane: _titled(canvas, self.words_of(lane), width) for lane in order}
+        heads = {lane: _titled(canvas, self.network.words[lane], width) for lane in order}
         y = self.top + high + 0.2
         cells_from = y + max(map(len, heads.values())) * canvas.leading + 0.04
         height = max(self.cell_height(lane, width) for lane in order)
@@ -467,7 +488,10 @@ def _dynamic_down(canvas, network, hyper, target):
     x = hyper.x + 0.12 * hyper.w
     _dashed(canvas, (x, hyper.bottom), (x, target.y))
     y = (hyper.bottom + target.y) / 2
-    for text, shift, weight in (("Dynamic weights", -0.5, "bold"), (network.generated, 0.5, "normal")):
+    for text, shift, weight in (
+        ("Dynamic weights", -0.5, "bold"),
+        (network.generated, 0.5, "normal"),
+    ):
         place = (x + 0.08, y + shift * canvas.leading)
         canvas.write(place, text, ha="left", color=INK, weight=weight)
 
@@ -490,8 +514,175 @@ def _score_below(canvas, target):
 
 
 def _merged(canvas, network, top):
-    return top
+    """The stages as one column, each with what the fusion makes of it; the other blocks around."""
+    words, has_fusion = network.words, "fusion" in network.words
+    inner = canvas.width - 2 * PAD - (0.14 if "gate" in words else 0)
+    left = PAD + 0.05
+    widths = [0.56 * inner, 0.44 * inner - 0.1] if has_fusion else [inner - 0.1]
+    xs = [left, left + widths[0]]
+    single = {}
+    above = {"image": 0, "gate": 1} if "gate" in words else {"image": 0}
+    high = max(canvas.height(widths[k] - 0.3, *words[block]) for block, k in above.items())
+    for block, k in above.items():
+        height = canvas.height(widths[k] - 0.3, *words[block])
+        place = (xs[k] + 0.15, top + (0 if block == "gate" else high - height))
+        single[block] = Rect(*place, widths[k] - 0.3, height)
+    y = top + high + 0.2
+    frame, rows = _merged_block(canvas, network, y, xs, widths)
+    for block, rect in single.items():
+        canvas.arrow((rect.middle[0], rect.bottom), (rect.middle[0], frame.y))
+    if "gate" in words:
+        gate, last, beside = single["gate"], rows[-1], frame.right + 0.1
+        y = last.middle[1]
+        canvas.arrow((last.right, y), (beside, y), (beside, gate.middle[1]),
+                     (gate.right, gate.middle[1]))  # fmt: skip
+    bottom = _merged_below(canvas, network, frame, rows[-1], single)
+    for block, rect in single.items():
+        canvas.box(rect, *words[block], **LOOKS[block])
+    return bottom
+
+
+def _merged_block(canvas, network, y, xs, widths):
+    """Draws the block; returns its frame and the right cell of every stage."""
+    lanes = ["backbone", "fusion"][: len(widths)]
+    heads = [_titled(canvas, network.words[lane], width - 0.1)
+             for lane, width in zip(lanes, widths, strict=True)]  # fmt: skip
+    cells_from = y + max(map(len, heads)) * canvas.leading + 0.06
+    texts = [[(f"{title}: {shape}", [", ".join(cost)]) for title, (shape, *cost) in network.stages]]
+    texts += [[("", [", ".join(lines)]) for lines in network.pooled]]
+    height = max(canvas.height(width, *text) for column, width in zip(texts, widths, strict=False)
+                 for text in column)  # fmt: skip
+    pitch = height + 0.04
+    frame = Rect(xs[0] - 0.05, y, sum(widths) + 0.1, cells_from - y + len(texts[0]) * pitch + 0.02)
+    canvas.frame(frame, **LOOKS["fusion" if len(widths) > 1 else "backbone"])
+    for head, x, width in zip(heads, xs, widths, strict=False):
+        for number, (text, weight) in enumerate(head):
+            place = (x + width / 2, y + 0.04 + (number + 0.5) * canvas.leading)
+            canvas.write(place, text, weight=weight)
+    for column, x, width, look in zip(texts, xs, widths, ("stage", "pooled"), strict=False):
+        cells = [Rect(x, cells_from + k * pitch, width, height) for k in range(len(column))]
+        for cell, text in zip(cells, column, strict=True):
+            canvas.box(cell, *text, **LOOKS[look])
+    return frame, cells
+
+
+def _merged_below(canvas, network, frame, last, single):
+    """Places local part, HyperNet and TargetNet with their arrows; returns where they end."""
+    words, y = network.words, frame.bottom + 0.22
+    gap = 0.3 if is_narrow() else 1.15 * canvas.size / 7
+    width = (frame.w - gap) / 2 if is_narrow() else (frame.w - gap - 0.3) / 3
+    height = max(canvas.height(width, *words[block]) for block in ("local", "hyper", "target"))
+    local = single["local"] = Rect(frame.x, y, width, height)
+    hyper = single["hyper"] = Rect(frame.right - width, y, width, height)
+    canvas.arrow((local.middle[0], frame.bottom), (local.middle[0], y))
+    start = frame.bottom if "fusion" in words else last.bottom
+    canvas.arrow((hyper.middle[0], start), (hyper.middle[0], y))
+    if not is_narrow():
+        target = single["target"] = Rect(local.right + 0.3, y, width, height)
+        canvas.arrow((local.right, local.middle[1]), (target.x, target.middle[1]))
+        _dynamic_left(canvas, network, hyper, target)
+    else:
+        below = local.bottom + 0.4
+        target = Rect(frame.x, below, frame.w, canvas.height(frame.w, *words["target"]))
+        single["target"] = target
+        canvas.arrow((local.middle[0], local.bottom), (local.middle[0], below))
+        _dynamic_down(canvas, network, hyper, target)
+    _score_below(canvas, target)
+    return target.bottom + 0.2 + canvas.leading
+
+
+# ---- a flow chart
 
 
 def _flow(canvas, network, top):
-    return top
+    """Stages as a pile, the image below; each flows to the right into the fusion and to the left
+    into the local part.
+    """
+    words, stages = network.words, network.stages[::-1]
+    wide = canvas.width / 3.46
+    x = PAD + 0.18
+    width = 0.29 * canvas.width
+    text = [(title, lines[:1]) for title, lines in stages]
+    height = max(canvas.height(width, *one) for one in text)
+    head = _Flow(canvas, network)
+    y = top + (head.gate_height() + 0.2 if "gate" in words else 0)
+    piled = [Rect(x, y + k * (height + GAP), width, height) for k in range(len(stages))]
+    for rect, one in zip(piled, text, strict=True):
+        canvas.box(rect, *one, **LOOKS["stage"])
+    below = piled[-1].bottom + GAP
+    image = Rect(x, below, width, canvas.height(width, *words["image"]))
+    lines = words["local"][0], words["local"][1][:1]
+    local = Rect(x, image.bottom + GAP, width, canvas.height(width, *lines))
+    canvas.box(image, *words["image"], **LOOKS["image"])
+    canvas.box(local, *lines, **LOOKS["local"])
+    for lower, upper in zip([image, *piled[::-1]], piled[::-1], strict=False):
+        canvas.arrow((lower.middle[0], lower.y), (lower.middle[0], upper.bottom))
+    bus = PAD + 0.04
+    for rect in piled:
+        canvas.arrow((rect.x, rect.middle[1]), (bus, rect.middle[1]), head=False)
+    canvas.arrow((bus, piled[0].middle[1]), (bus, local.middle[1]), (local.x, local.middle[1]))
+    start = head.fuse(piled, top, 0.16 * wide)
+    return head.judge(start, piled, local)
+
+
+class _Flow:
+    """The right half of the flow chart."""
+
+    def __init__(self, canvas: Canvas, network: _Network):
+        self.canvas, self.network, self.words = canvas, network, network.words
+        self.left = PAD + 0.18 + 0.29 * canvas.width  # where the stages end
+
+    def gate_text(self) -> tuple[str, list[str]]:
+        """What the gate's box says: no costs."""
+        title, lines = self.words["gate"]
+        return title, [", ".join(lines[:2])]
+
+    def gate_height(self) -> float:
+        """Of its box."""
+        return self.canvas.height(self.canvas.width - PAD - self.left - 0.2, *self.gate_text())
+
+    def fuse(self, piled: list[Rect], top: float, gap: float) -> tuple[float, float]:
+        """Draws pooling, weights and fusion; returns where what they give comes out."""
+        canvas, first = self.canvas, piled[0]
+        if not self.network.pooled:
+            return first.right, first.middle[1]
+        width = 0.44 * canvas.size / 7
+        pooled = [Rect(first.right + gap, rect.y, width, rect.h) for rect in piled]
+        for stage, rect, lines in zip(piled, pooled, self.network.pooled[::-1], strict=True):
+            text = [lines[0].removeprefix("means, "), *lines[1:]]
+            canvas.arrow((stage.right, stage.middle[1]), (rect.x, rect.middle[1]))
+            canvas.box(rect, "", text, **LOOKS["pooled"])
+        bar = Rect(pooled[0].right + gap, first.y, 0.26 * canvas.size / 7,
+                   piled[-1].bottom - first.y)  # fmt: skip
+        canvas.frame(bar, **LOOKS["fusion"])
+        text = f"{self.words['fusion'][0]}: {self.words['fusion'][1][0].rpartition(', ')[2]}"
+        canvas.write(bar.middle, text, rotation=90, weight="bold")
+        for rect in pooled:
+            canvas.arrow((rect.right, rect.middle[1]), (bar.x, rect.middle[1]))
+        if "gate" in self.words:
+            x = pooled[0].x
+            gate = Rect(x, top, canvas.width - PAD - x, self.gate_height())
+            canvas.box(gate, *self.gate_text(), **LOOKS["gate"])
+            y = gate.middle[1]
+            canvas.arrow((first.middle[0], first.y), (first.middle[0], y), (gate.x, y))
+            for above, rect in zip([gate, *pooled], pooled, strict=False):
+                middle = rect.middle[0]
+                canvas.arrow((middle, above.bottom), (middle, rect.y), color="#D55E00")
+        return bar.right, bar.middle[1]
+
+    def judge(self, start: tuple[float, float], piled: list[Rect], local: Rect) -> float:
+        """Draws HyperNet and TargetNet; returns where they end."""
+        canvas, words = self.canvas, self.words
+        x = max(start[0], self.left + 0.1) + 0.22 * canvas.width / 3.46
+        width = canvas.width - PAD - x
+        short = {"hyper": words["hyper"][1][:1], "target": words["target"][1][:2]}
+        high = {name: canvas.height(width, words[name][0], lines) for name, lines in short.items()}
+        hyper = Rect(x, start[1] - high["hyper"] / 2, width, high["hyper"])
+        target = Rect(x, local.bottom - high["target"], width, high["target"])
+        canvas.box(hyper, words["hyper"][0], short["hyper"], **LOOKS["hyper"])
+        canvas.box(target, words["target"][0], short["target"], **LOOKS["target"])
+        canvas.arrow(start, (hyper.x, start[1]))
+        canvas.arrow((local.right, local.middle[1]), (target.x, local.middle[1]))
+        _dynamic_down(canvas, self.network, hyper, target)
+        _score_below(canvas, target)
+        return target.bottom + 0.2 + canvas.leading
