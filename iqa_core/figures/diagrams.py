@@ -29,12 +29,13 @@ BACKBONES = {  # timm's name, or how it begins -> what it is called
     "resnet": "ResNet-",
     "tf_efficientnet_lite": "EfficientNet-Lite",
 }
+FAST = "\N{NO-BREAK SPACE}"
 MARKS = "¹²³⁴"
 GAP = 0.16  # inches between blocks
 DRAWN_OTHERWISE = {  # what a publication says of a block, where its code does otherwise
     "smart_iqa": {
-        "fusion": "The report convolves each stage here; the code takes means and puts them side by "
-        "side, with nothing to learn.",
+        "fusion": "The report convolves each stage here; the code takes means and puts them side "
+        "by side, with nothing to learn.",
         "gate": "The report has sigmoid gates (“channel attention”); the code has a softmax "
         "over one number a stage.",
         "hyper": "In the report it reads stage 4 alone; in the code the fused map.",
@@ -99,6 +100,7 @@ class _Network(NamedTuple):
     branches: list[list[str]]  # what the local part makes of each stage
     words: dict[str, tuple[str, list[str]]]  # image, backbone, fusion, gate, local, hyper, target
     generated: str
+    adapts: bool  # whether the stage weights read the image
     notes: list[str]
 
 
@@ -131,6 +133,7 @@ def _network(facts):
         branches=_of_branches(blocks["local"], len(stages), light=light),
         words=words,
         generated=f"{blocks['hyper']['generated']:,} numbers",
+        adapts="widths" in blocks.get("gate", {}),
         notes=notes,
     )
 
@@ -206,11 +209,11 @@ def _cost(row):
 
 
 def _shape(sides):
-    return " × ".join(map(str, sides))
+    return f"{FAST}×{FAST}".join(map(str, sides))
 
 
 def _chain(widths):
-    return " → ".join(map(str, widths))
+    return f" →{FAST}".join(map(str, widths))
 
 
 def _below(number):
@@ -408,6 +411,7 @@ class _Rows(_Grid):
         if self.has_gate:
             gate, last, frame = single["gate"], self.cells["fusion"][-1], frames["fusion"]
             canvas.arrow((gate.right, gate.middle[1]), (frame.x, gate.middle[1]))
+        if self.network.adapts:
             over = frame.y - 0.09
             canvas.arrow((last.right, last.middle[1]), (last.right + 0.03, last.middle[1]),
                          (last.right + 0.03, over), (gate.middle[0], over),
@@ -469,6 +473,7 @@ class _Columns(_Grid):
         if self.has_gate:
             gate, last, frame = single["gate"], self.cells["fusion"][-1], frames["fusion"]
             canvas.arrow((gate.middle[0], gate.bottom), (gate.middle[0], frame.y))
+        if self.network.adapts:
             beside = frame.right + 0.1
             canvas.arrow((last.right, last.middle[1]), (beside, last.middle[1]),
                          (beside, gate.middle[1]), (gate.right, gate.middle[1]))  # fmt: skip
@@ -485,14 +490,14 @@ def _dashed(canvas, start, end):
 
 def _dynamic_down(canvas, network, hyper, target):
     """From the HyperNet down to the TargetNet, its name beside it."""
-    x = hyper.x + 0.12 * hyper.w
+    x = hyper.x + 0.1 * min(hyper.w, 1.0)
     _dashed(canvas, (x, hyper.bottom), (x, target.y))
     y = (hyper.bottom + target.y) / 2
     for text, shift, weight in (
         ("Dynamic weights", -0.5, "bold"),
         (network.generated, 0.5, "normal"),
     ):
-        place = (x + 0.08, y + shift * canvas.leading)
+        place = (x + 0.06, y + shift * canvas.leading)
         canvas.write(place, text, ha="left", color=INK, weight=weight)
 
 
@@ -522,16 +527,17 @@ def _merged(canvas, network, top):
     xs = [left, left + widths[0]]
     single = {}
     above = {"image": 0, "gate": 1} if "gate" in words else {"image": 0}
-    high = max(canvas.height(widths[k] - 0.3, *words[block]) for block, k in above.items())
+    high = max(canvas.height(widths[k] - 0.2, *words[block]) for block, k in above.items())
     for block, k in above.items():
-        height = canvas.height(widths[k] - 0.3, *words[block])
-        place = (xs[k] + 0.15, top + (0 if block == "gate" else high - height))
-        single[block] = Rect(*place, widths[k] - 0.3, height)
+        width = min(widths[k] - 0.2, 1.8 * canvas.size / 7)
+        height = canvas.height(width, *words[block])
+        y = top + (0 if block == "gate" else high - height)
+        single[block] = Rect(xs[k] + (widths[k] - width) / 2, y, width, height)
     y = top + high + 0.2
     frame, rows = _merged_block(canvas, network, y, xs, widths)
-    for block, rect in single.items():
+    for rect in single.values():
         canvas.arrow((rect.middle[0], rect.bottom), (rect.middle[0], frame.y))
-    if "gate" in words:
+    if network.adapts:
         gate, last, beside = single["gate"], rows[-1], frame.right + 0.1
         y = last.middle[1]
         canvas.arrow((last.right, y), (beside, y), (beside, gate.middle[1]),
@@ -663,8 +669,9 @@ class _Flow:
             x = pooled[0].x
             gate = Rect(x, top, canvas.width - PAD - x, self.gate_height())
             canvas.box(gate, *self.gate_text(), **LOOKS["gate"])
-            y = gate.middle[1]
-            canvas.arrow((first.middle[0], first.y), (first.middle[0], y), (gate.x, y))
+            if self.network.adapts:
+                y = gate.middle[1]
+                canvas.arrow((first.middle[0], first.y), (first.middle[0], y), (gate.x, y))
             for above, rect in zip([gate, *pooled], pooled, strict=False):
                 middle = rect.middle[0]
                 canvas.arrow((middle, above.bottom), (middle, rect.y), color="#D55E00")
@@ -673,8 +680,9 @@ class _Flow:
     def judge(self, start: tuple[float, float], piled: list[Rect], local: Rect) -> float:
         """Draws HyperNet and TargetNet; returns where they end."""
         canvas, words = self.canvas, self.words
-        x = max(start[0], self.left + 0.1) + 0.22 * canvas.width / 3.46
-        width = canvas.width - PAD - x
+        x = max(start[0], self.left + 0.1) + 0.2 * canvas.width / 3.46
+        width = min(canvas.width - PAD - x, 2 * canvas.size / 7)
+        x = canvas.width - PAD - width
         short = {"hyper": words["hyper"][1][:1], "target": words["target"][1][:2]}
         high = {name: canvas.height(width, words[name][0], lines) for name, lines in short.items()}
         hyper = Rect(x, start[1] - high["hyper"] / 2, width, high["hyper"])
