@@ -189,7 +189,7 @@ def printed(figure, pattern):
     return [float(number) * scale[letter] for number, letter in re.findall(pattern, words)]
 
 
-@pytest.mark.parametrize("layout", ("boxes", "merged"))
+@pytest.mark.parametrize("layout", ["boxes", "merged"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_printed_costs_are_those_of_the_network(name, layout):
     network, facts = counted(name)

@@ -1,5 +1,6 @@
 """Boxes, arrows and text placed in inches: what diagrams are drawn on."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,13 +45,19 @@ class Rect(NamedTuple):
         return Rect(x, y, right - x, bottom - y)
 
 
+@functools.cache
+def _width(text, size, weight):
+    """Of a text, inches."""
+    font = FontProperties(size=size, weight=weight)
+    return TextPath((0, 0), text, prop=font).get_extents().width * 1.05 / 72  # hinted on a screen it is wider
+
+
 def fitted(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
     """The lines of a text no wider than `width` inches at a size in points, broken at spaces."""
-    font = FontProperties(size=size, weight=weight)
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and TextPath((0, 0), longer, prop=font).get_extents().width > 72 * width:
+        if lines[-1] and _width(longer, size, weight) > width:
             lines.append(word)
         else:
             lines[-1] = longer

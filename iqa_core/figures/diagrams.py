@@ -607,7 +607,7 @@ def _flow(canvas, network, top):
     words, stages = network.words, network.stages[::-1]
     wide = canvas.width / 3.46
     x = PAD + 0.18
-    width = 0.29 * canvas.width
+    width = 0.265 * canvas.width
     text = [(title, lines[:1]) for title, lines in stages]
     height = max(canvas.height(width, *one) for one in text)
     head = _Flow(canvas, network)
@@ -627,7 +627,7 @@ def _flow(canvas, network, top):
     for rect in piled:
         canvas.arrow((rect.x, rect.middle[1]), (bus, rect.middle[1]), head=False)
     canvas.arrow((bus, piled[0].middle[1]), (bus, local.middle[1]), (local.x, local.middle[1]))
-    start = head.fuse(piled, top, 0.16 * wide)
+    start = head.fuse(piled, top, 0.14 * wide)
     return head.judge(start, piled, local)
 
 
@@ -636,7 +636,7 @@ class _Flow:
 
     def __init__(self, canvas: Canvas, network: _Network):
         self.canvas, self.network, self.words = canvas, network, network.words
-        self.left = PAD + 0.18 + 0.29 * canvas.width  # where the stages end
+        self.left = PAD + 0.18 + 0.265 * canvas.width  # where the stages end
 
     def gate_text(self) -> tuple[str, list[str]]:
         """What the gate's box says: no costs."""
@@ -680,7 +680,7 @@ class _Flow:
     def judge(self, start: tuple[float, float], piled: list[Rect], local: Rect) -> float:
         """Draws HyperNet and TargetNet; returns where they end."""
         canvas, words = self.canvas, self.words
-        x = max(start[0], self.left + 0.1) + 0.2 * canvas.width / 3.46
+        x = max(start[0], self.left + 0.1) + 0.15 * canvas.width / 3.46
         width = min(canvas.width - PAD - x, 2 * canvas.size / 7)
         x = canvas.width - PAD - width
         short = {"hyper": words["hyper"][1][:1], "target": words["target"][1][:2]}
