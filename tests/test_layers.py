@@ -17,7 +17,7 @@ LEVELS = [
     ["loading", "models"],
     ["datasets", "distortions", "pixels"],
     ["metrics", "full_reference", "mmos", "rejection", "detections"],
-    ["stats", "splits", "download", "files", "hints", "parallel"],
+    ["stats", "splits", "download", "files", "hints", "parallel", "architecture"],
 ]
 ORDER = [name for level in LEVELS for name in level]
 PACKAGE = REPOSITORY / "iqa_core"

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
 
+from iqa_core import architecture
 from iqa_core.files import file_hash
 from iqa_core.hints import nearest
 
@@ -242,14 +243,15 @@ def _origin(row, file):
 
 
 def save(model: nn.Module, folder: Path, *, head_alone: bool = False) -> None:
-    """Write model.safetensors and model.json (name, arguments, contract with its label scale) into
-    `folder`.
+    """Write model.safetensors and model.json (name, arguments, contract with its label scale,
+    `architecture.describe`) into `folder`.
 
     head_alone   the backbone is that of ImageNet, as `create_model` makes it: it is left out, all
                  else is kept in float16, and model.json holds the backbone's hash
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     facts = model.config | {"contract": asdict(model.contract)}
+    facts["architecture"] = architecture.describe(model)
     if head_alone:
         facts["imagenet_backbone"] = _hash_of_backbone(tensors)
         tensors = {
