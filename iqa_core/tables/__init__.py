@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "agreement",
         "cells",
         "comparison",
+        "drawn",
         "files",
         "images",
         "machines",
@@ -33,6 +34,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "agreement": ["differences", "headline", "over_splits", "results", "splits_headline"],
         "cells": ["NOT_CROSSED", "blind_rule", "crossed"],
         "comparison": ["measured", "named", "of_variants", "reported", "topics"],
+        "drawn": ["compared", "variants_of"],
         "files": ["export", "export_stated", "files_of", "read_runs", "read_tests", "share_images"],
         "images": [
             "attention_analysis",
