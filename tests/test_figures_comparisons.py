@@ -64,7 +64,7 @@ POINTS = {
     "losses": ({}, "srcc plcc", ""),
 }
 BARS = {
-    "component_bars": ({"base": "HyperIQA"}, "srcc plcc"),
+    "component_bars": ({}, "srcc plcc"),
     "complexity_bars": ({}, "params_m gmacs ms"),
 }
 ARGUMENTS = {name: found[0] for name, found in (POINTS | BARS).items()} | {"transfer_reported": {}}
@@ -126,8 +126,6 @@ def test_increments_are_written_in_points_over_the_step_before():
     assert "points of SRCC × 100" in above and "over HyperIQA: SRCC +12.00 reported" in above
     start = figure.axes[0].get_xlim()[0]
     assert start > 0 and f"begins at {start:g}, not at 0" in figure.axes[0].get_xlabel()
-    with pytest.raises(ValueError, match="no row of the base 'other'"):
-        figures.component_bars(data, base="other")
 
 
 def test_the_trend_goes_through_the_own_sizes_alone():

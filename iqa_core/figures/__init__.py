@@ -13,6 +13,16 @@ from .registry import find_figures
 
 DOTS = 150  # an inch, of PNGs
 LARGEST_PNG = 1_000_000  # bytes
+COMPARISONS = {  # topic of `tables.compared`: the figure that draws it
+    "sizes": "size_against_performance",
+    "backbones": "model_lines",
+    "complexity": "complexity_bars",
+    "sota_koniq10k": "state_of_the_art",
+    "components": "component_bars",
+    "learning_rates": "learning_rates",
+    "losses": "losses",
+    "transfer": "transfer_reported",
+}
 
 
 def __getattr__(name: str) -> Callable:

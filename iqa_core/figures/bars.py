@@ -16,8 +16,8 @@ COSTS = {"params_m": "parameters (M)", "gmacs": "GMACs", "ms": "ms per image"}
 
 
 @figure
-def component_bars(data: pd.DataFrame, *, base: str):
-    """Components added one by one, from the ResNet-50 baseline on top: SRCC and PLCC with all
+def component_bars(data: pd.DataFrame):
+    """Components added one by one, from the baseline on top: SRCC and PLCC with all
     components so far. Beside a bar: how much more than the bar before, in points (a point is .01 of
     a correlation), with its 95 % interval in brackets where known; above: what all add to the
     baseline. Filled: SMART-IQA, hollow: baseline; plain: measured, hatched: reported; whiskers: 95
@@ -25,15 +25,9 @@ def component_bars(data: pd.DataFrame, *, base: str):
 
     data   the comparison frame with the column step (order) and, optionally, srcc_gain_low,
            srcc_gain_high (and of plcc): the interval of the difference from the step before
-    base   the method of the first step
-
-    Errors: ValueError where no row is of `base`.
     """
-    if base not in set(data.method):
-        raise ValueError(
-            f"no row of the base {base!r}; there are {', '.join(data.method.unique())}"
-        )
     data = data.dropna(subset=["srcc"]).sort_values(["step", "kind"], kind="stable")
+    base = data.method.iloc[0]
     statistics = marks.known(data)
     for statistic in statistics:
         data[f"{statistic}_points"] = POINTS * data.groupby("kind")[statistic].diff()

@@ -1,10 +1,10 @@
 """What networks are built of, as diagrams."""
 
-import re
 from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from ..tables.comparison import backbone_name
 from .canvas import INK, PAD, Canvas, Rect, fitted
 from .page import is_narrow
 from .registry import figure
@@ -21,13 +21,6 @@ LOOKS = {  # of a block: fill and edge
     "branch": {"fc": "#E4E4E4", "ec": "0.5"},
     "hyper": {"fc": "#CDEBDD", "ec": "#00795A"},
     "target": {"fc": "#E4D7F3", "ec": "#5E35B1"},
-}
-BACKBONES = {  # timm's name, or how it begins -> what it is called
-    "swin_tiny": "Swin-T",
-    "swin_small": "Swin-S",
-    "swin_base": "Swin-B",
-    "resnet": "ResNet-",
-    "tf_efficientnet_lite": "EfficientNet-Lite",
 }
 FAST = "\N{NO-BREAK SPACE}"
 MARKS = "¹²³⁴"
@@ -124,7 +117,7 @@ def _network(facts):
     head = " (light head)" if light else ""
     learnt = sum(row["parameters"] for row in stages)
     spent = sum(row["gmacs"] for row in stages)
-    backbone = _backbone(described["backbone"])
+    backbone = backbone_name(described["backbone"])
     words["backbone"] = (f"Backbone {backbone}", [_count(learnt), _macs(spent)])
     return _Network(
         title=f"{name}{head}: {described['parameters']:,} parameters, {_macs(described['gmacs'])}",
@@ -235,14 +228,6 @@ def _macs(gmacs):
 def _three(value):
     """Three digits: 7.10."""
     return f"{value:#.3g}".rstrip(".")
-
-
-def _backbone(name):
-    for start, called in BACKBONES.items():
-        if name.startswith(start):
-            number = re.match(r"\d*", name.removeprefix(start))[0]
-            return called + number
-    return name
 
 
 # ---- above and below

@@ -437,6 +437,7 @@ def _operator(value, context):
     _is_one_of(value, list_distortions())
 
 
+WIDTHS = ("column", "page", "slide")  # as figures/page.py has them, which imports matplotlib
 FREE_TEXT = {"label_name", "shown_method"}  # of axes; of what finished runs alone can tell
 CHECKS = {
     "experiment": _each(_folder),
@@ -470,6 +471,10 @@ CHECKS = {
     "monitor": _each(_other_set),
     "start_from": _each(_run),
     "baseline": _baseline,
+    "ablation_run": lambda value, context: value and _run(value, context),
+    "attention_run": lambda value, context: value and _run(value, context),
+    "width": lambda value, context: value and _is_one_of(value, WIDTHS),
+    "names": _of(dict[str, str]),
     "trained": _each(_run),
     "others": _each(_run),
     "variants": _variants,

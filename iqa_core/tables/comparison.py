@@ -3,6 +3,7 @@
 Reported numbers live once, in iqa_core/figures/reported/*.csv; measured ones come from finished
 runs. Both are frames of `COMPARED` and of the columns of their topic."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,13 @@ VALUES = [f"{name}{end}" for name in ("srcc", "plcc") for end in ("", "_low", "_
 COMPARED = ["method", "own", "kind", *VALUES, "protocol", "source"]
 TEXT = ["protocol", "source", "note", "run"]  # "" where nothing is said
 OWN_MODEL = "smart_iqa"
+BACKBONES = {  # timm's name, or how it begins -> what it is called
+    "swin_tiny": "Swin-T",
+    "swin_small": "Swin-S",
+    "swin_base": "Swin-B",
+    "resnet": "ResNet-",
+    "tf_efficientnet_lite": "EfficientNet-Lite",
+}
 
 
 def topics() -> list[str]:
@@ -59,7 +67,7 @@ def measured(
 
     index, folders   as `read_runs` gives and takes them
 
-    Returns `COMPARED`, with kind "measured", then params_m and gmacs (of the runs' model.json; NaN
+    Returns `COMPARED`, with kind "measured", then backbone, params_m and gmacs (of the runs' model.json; NaN
     where that does not tell) and `STATED`. Intervals are 95 %, those of `results`: bootstrap by
     content, else by image. Where random splits share images a value is the mean over splits, with
     the interval of `over_splits`.
@@ -81,10 +89,10 @@ def measured(
     sources = runs_of.apply(lambda rows: ", ".join(rows.index), include_groups=False)
     data["source"] = data.method.map(sources).fillna("")
     sizes = {run.method: architecture(folders[name]) for name, run in index.iterrows()}
-    for column in ("params_m", "gmacs"):
+    for column in ("backbone", "params_m", "gmacs"):
         data[column] = [sizes.get(method, {}).get(column, np.nan) for method in data.method]
     data = stated(data.assign(kind="measured"), *index.to_dict("records"))
-    return data.reindex(columns=[*COMPARED, "params_m", "gmacs", *STATED])
+    return data.reindex(columns=[*COMPARED, "backbone", "params_m", "gmacs", *STATED])
 
 
 def of_variants(
@@ -126,7 +134,9 @@ def named(data: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
 
 
 def architecture(folder: Path) -> dict:
-    """params_m (millions) and gmacs (billions of multiply-adds) that a run's model.json tells."""
+    """backbone, params_m (millions) and gmacs (billions of multiply-adds) that a run's model.json
+    tells.
+    """
     file = folder / "model.json"
     facts = read_json(file).get("architecture", {}) if file.is_file() else {}
     found = {}
@@ -134,7 +144,17 @@ def architecture(folder: Path) -> dict:
         found["params_m"] = facts["parameters"] / 1e6
     if "gmacs" in facts:
         found["gmacs"] = facts["gmacs"]
+    if facts.get("backbone"):
+        found["backbone"] = backbone_name(facts["backbone"])
     return found
+
+
+def backbone_name(name: str) -> str:
+    """What a backbone of timm is called in papers: Swin-T for swin_tiny_patch4_window7_224."""
+    for start, called in BACKBONES.items():
+        if name.startswith(start):
+            return called + re.match(r"\d*", name.removeprefix(start))[0]
+    return name
 
 
 def _pooled(tests, table, label):

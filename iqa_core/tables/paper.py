@@ -11,14 +11,62 @@ import numpy as np
 import pandas as pd
 
 from ..files import read_json
-from .comparison import VALUES, architecture
+from .comparison import VALUES, architecture, reported
 from .images import STAGES
 from .statement import STATED, stated
 
 ENDS = ("low", "high")
+CAPTIONS = {
+    "sota": "Methods on one set, in groups of one protocol each, which do not compare.",
+    "components": "Components of the model, added one by one.",
+    "learning_rates": "Learning rates.",
+    "losses": "Loss functions.",
+    "transfer": "Trained on one set, tested on another.",
+    "complexity": "Parameters and multiply-accumulates (GMACs, which reports print as FLOPs).",
+    "hyperparameters": "What trainings were given.",
+    "training_log": "Training, epoch by epoch.",
+    "selected_images": "The images of the lowest, the median and the highest label.",
+}
 HERE = "measured here"  # the group of what no group of reported numbers compares with
 # Parameters of a notebook that name folders and figures, or what is measured.
 NOT_TRAINING = {"experiment", "run", "baseline", "trained", "label_name", "measures", "monitor"}
+
+
+def every(
+    index: pd.DataFrame,
+    folders: dict[str, Path],
+    measured: pd.DataFrame,
+    *,
+    variants: pd.DataFrame | None = None,
+    differences: pd.DataFrame | None = None,
+    attention: Path | None = None,
+) -> dict[str, pd.DataFrame]:
+    """All tables of `CAPTIONS` that finished runs allow, by name; what is reported stands in each.
+
+    index, folders   as `read_runs` gives and takes them
+    measured         as `comparison.measured` gives it
+    variants         as `drawn.variants_of` gives them; none: notebook 04 was not run
+    differences      of the measured methods
+    attention        folder of a finished run of notebook 05; none: the images are left out
+    """
+
+    def of_topic(topic):
+        return None if variants is None else variants[variants.topic == topic]
+
+    networks = index.drop_duplicates("method")
+    found = {"sota": sota(reported("sota_koniq10k"), measured, differences)}
+    for topic in ("components", "learning_rates"):
+        found[topic] = ablation(reported(topic), of_topic(topic))
+    found["losses"] = losses(reported("losses"), of_topic("losses"))
+    found["transfer"] = transfer(reported("transfer"), of_topic("transfer"))
+    found["complexity"] = complexity(reported("complexity"), networks, folders)
+    found["hyperparameters"] = hyperparameters(networks, reported("hyperparameters"))
+    found["training_log"] = training_log(networks, folders, reported("training_log"))
+    if attention is not None:
+        shown = read_json(attention / "selected_images_for_viz.json")["trained"]
+        facts = index.loc[shown].to_dict() if shown in index.index else {}
+        found["selected_images"] = selected_images(reported("selected_images"), attention, facts)
+    return found
 
 
 def sota(reported, measured=None, differences=None) -> pd.DataFrame:
