@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from iqa_core import ablations, datasets, splits, tables
+from iqa_core.ablations.references import judged_beside
 from iqa_core.apps.planning import check_file
 from iqa_core.runs import declared_parameters
 from iqa_core.study import Data
@@ -31,7 +32,9 @@ number; where a pair has one training of each, nothing is concluded.
 
 What one may not conclude from it: that people would agree (labels are pseudo-MOS of \
 full-reference measures), that the published sizes would behave so (small heads on fixed \
-EfficientNet-Lite0 maps), or anything of restorers that are neural networks (there is none).
+EfficientNet-Lite0 maps), or anything of restorers that are neural networks (there is none). In \
+MUSIQ's part a cap on the tokens of a batch (`batch_tokens`) gives the variants of long sequences \
+more and smaller steps than the squares.
 """
 
 
@@ -85,18 +88,23 @@ def section(file: Path) -> str:
         name: hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:8]
         for name, rows in tested.groupby("variant")
     }
-    tested = ablations.averaged(tested, here)
+    tested = with_measures(ablations.averaged(tested, here), given, data)
     inputs = given.get("inputs", "")
     means = tables.ablations(tested, data.table, data.part, labels=("label",), inputs=inputs)
     means = means[means.seed.isna()]
+    measures = [name for name in tested.variant.unique() if name not in (*names, *averages)]
+    means.loc[means.variant.isin(measures), ["trainings", "seed_sd"]] = float("nan")
     shown = tables.beside_reported(tables.readable_ablations(means).reset_index("label"), model)
     n, units = int(means.n.iloc[0]), int(means.contents.iloc[0])
     columns = [name for name in tables.cells.STATISTICS.values() if name in shown]
+    runs = tested[tested.variant.isin(names)].groupby("variant").seed.nunique()
+    text += f"**Run: {len(runs)} of {len(names)} rows, {runs.sum()} of "
+    text += f"{len(names) * len(given['seeds'])} trainings.** "
     text += f"n = {n} test images, unit of resampling: {units} contents, split `{given['split']}`. "
     text += f"Reported: {tables.reported_of(model)}.\n\n"
     heads = ["variant", "seeds", *columns, "sd over seeds", "reported", "predictions"]
     lines = [heads, ["---"] * len(heads)]
-    for name in dict.fromkeys([*names, *given.get("averages", {}), tables.cells.BLIND]):
+    for name in dict.fromkeys([*names, *averages, *measures, tables.cells.BLIND]):
         if name not in shown.index:
             rest = ["not run", *["--"] * (len(heads) - 2)]
             if name != tables.cells.BLIND:
@@ -120,15 +128,25 @@ def _answers(given, tested, data, inputs):
             text += f"| {row['question']} | {row['run']} | {row['trainings']} | {row['answer']} "
             text += f"| {row['does not say']} |\n"
     for question in given["questions"]:
-        if question not in asked and not _of_measures(question, given):
+        if question not in asked:
             pair = f"{question['variant']} - {question['than']}"
             text += f"| {question['ask']} | {pair} | -- | not run | {question['caution']} |\n"
     return text
 
 
-def _of_measures(question, given):
-    """Whether a question is about a measure, which the notebook's own table answers."""
-    return question["than"].partition(",")[0] in given.get("measures", [])
+def with_measures(tested: pd.DataFrame, given: dict, data: Data) -> pd.DataFrame:
+    """`tested` with the full-reference measures that the file names, which have no seeds; of
+    restorations also given the degraded image in place of the pristine one.
+    """
+    if not given.get("measures"):
+        return tested
+    test = data.table[data.part == "test"]
+    found = judged_beside(test, given["measures"], reference="reference", root=ROOT)
+    found = found.set_index("image")
+    if given.get("inputs"):
+        beside = judged_beside(test, given["measures"], reference="degraded", root=ROOT)
+        found = found.join(beside.set_index("image"), rsuffix=", degraded")
+    return tables.with_measures(tested, found.reset_index())
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "reported_of",
             "with_measures",
         ],
-        "statement": ["shown", "stated"],
+        "statement": ["STATED", "shown", "stated"],
         "text": ["readable", "results_caption", "results_tex", "verdicts"],
         "transfer": ["blind_predictions", "on_left_out", "on_other_sets", "transfers"],
         "variants": ["ablations", "readable_ablations", "seed_differences", "shuffle_loss"],

@@ -67,10 +67,10 @@ def measured(
 
     index, folders   as `read_runs` gives and takes them
 
-    Returns `COMPARED`, with kind "measured", then backbone, params_m and gmacs (of the runs' model.json; NaN
-    where that does not tell) and `STATED`. Intervals are 95 %, those of `results`: bootstrap by
-    content, else by image. Where random splits share images a value is the mean over splits, with
-    the interval of `over_splits`.
+    Returns `COMPARED`, with kind "measured", then backbone, params_m and gmacs (of the runs'
+    model.json; NaN where that does not tell) and `STATED`. Intervals are 95 %, those of `results`:
+    bootstrap by content, else by image. Where random splits share images a value is the mean over
+    splits, with the interval of `over_splits`.
     """
     table = saved_table(index.set.iloc[0], root=root)
     tests = read_tests(index, folders, table, root=root)

@@ -114,7 +114,7 @@ def _measured_rows(topic, measured, variants):
     if topic == "sizes":
         return measured.dropna(subset=["params_m", "srcc"])
     if topic == "backbones":
-        return measured.dropna(subset=["backbone", "srcc"])
+        return measured[measured.backbone.isin(reported("sizes").backbone) & measured.srcc.notna()]
     if topic == "complexity":
         return measured.dropna(subset="params_m")
     if topic == "sota_koniq10k":
