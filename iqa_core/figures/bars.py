@@ -155,7 +155,9 @@ def transfer_reported(data: pd.DataFrame):
     columns = list(data.tested.unique())
     table = data.pivot(index=["method", "own", "kind"], columns="tested", values="srcc")
     values = table.reindex(index=pd.MultiIndex.from_tuples(rows), columns=columns).to_numpy()
-    size = page.current_width(), 0.6 + 0.42 * len(rows)
+    names = [f"{marks.wrapped(name, 24)} {'◆' if own else '◇'}\n{kind}" for name, own, kind in rows]
+    tallest = max(name.count("\n") + 1 for name in names)
+    size = page.current_width(), 0.6 + (0.14 * tallest + 0.1) * len(rows)
     fig, axes = plt.subplots(figsize=size)
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for cell in data.to_dict("records"):
@@ -163,7 +165,6 @@ def transfer_reported(data: pd.DataFrame):
         colour = "white" if cell["srcc"] > 0.6 else "black"
         text = dict(ha="center", va="center", fontsize=7.5, color=colour)
         axes.text(columns.index(cell["tested"]), place, _cell(cell), **text)
-    names = [f"{marks.wrapped(name)} {'◆' if own else '◇'}\n{kind}" for name, own, kind in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set_xticks(range(len(columns)), [name.replace("_", " ") for name in columns])
     axes.set(xlabel="tested on", title="SRCC")

@@ -128,6 +128,8 @@ def _log_ticks(axes, values, ticks):
     """A log axis somewhat wider than the values; `ticks`, but those too near to another."""
     low, high = values.min(), values.max()
     room = (high / low) ** 0.1 * 1.1
+    if len(set(values)) > 1 and not any(low <= tick <= high for tick in ticks):
+        ticks = [float(f"{value:.2g}") for value in (low, high)]
     kept = []
     for tick in sorted(ticks):
         far = not kept or tick / kept[-1] > (high / low) ** 0.08
@@ -149,8 +151,8 @@ def _plain(value):
 def state_of_the_art(data: pd.DataFrame, *, reference: str = "HyperIQA"):
     """SRCC and PLCC of methods, the best on top, kept apart by protocol: only methods below one
     heading were tested alike. Filled: SMART-IQA, hollow: others; round: measured, square or narrow:
-    reported; whiskers: 95 % intervals where known. Dashed line: HyperIQA, with its ResNet-50, under
-    the same heading. The axes do not begin at 0.
+    reported; whiskers: 95 % intervals where known. Dotted line: HyperIQA, under the same heading.
+    The axes do not begin at 0.
 
     data        the comparison frame with the column protocol
     reference   how the method's name begins, at whose value the dashed line stands
@@ -168,7 +170,7 @@ def state_of_the_art(data: pd.DataFrame, *, reference: str = "HyperIQA"):
         marks.points(axes, data, statistic, "line")
         axes.set(xlabel=STATISTICS[statistic], ylim=(lines - 0.4, -0.7))
         axes.margins(x=0.1)
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=2 if page.is_narrow() else 4)
     grid[0].set_yticks(list(names.values()), [method for _, method in names])
     # Headings span the figure; the layout would make room for them beside the panel.
     across = blended_transform_factory(fig.transFigure, grid[0].transData)
@@ -178,7 +180,7 @@ def state_of_the_art(data: pd.DataFrame, *, reference: str = "HyperIQA"):
         fig.text(0.01, line, protocol, **text).set_in_layout(False)
     keys = marks.point_keys(data)
     if data.method.str.startswith(reference).any():
-        keys.append(Line2D([], [], color="0.4", ls=":", label=f"{reference} (ResNet-50)"))
+        keys.append(Line2D([], [], color="0.4", ls=":", label=reference))
     marks.legend(fig, keys)
     return fig, marks.columns(data, "protocol")
 
@@ -277,7 +279,7 @@ def losses(data: pd.DataFrame):
         marks.points(axes, data, statistic, "line")
         axes.set(xlabel=STATISTICS[statistic], ylim=(len(names) - 0.4, -0.6))
         axes.margins(x=0.1)
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=2 if page.is_narrow() else 4)
     grid[0].set_yticks(range(len(names)), names)
     marks.legend(fig, marks.point_keys(data))
     return fig, marks.columns(data, *(name for name in ("loss", "lr", "epochs") if name in data))
