@@ -18,12 +18,8 @@ from iqa_core.tables.text import escaped, verdicts
 VARIANTS = ("04_ablations", "06_train_musiq", "07_reference_models")  # notebooks of variants
 ATTENTION = "05_visualize_attention"  # the notebook that writes analysis.csv
 DATA, AGREEMENT, STAGES = "The Data", "Training and Agreement", "Stage Weights"
+NETWORKS, REPORTS = "The Networks", "Beside What Others Report"
 SECTIONS = {  # last part of a float's name -> the section that it stands in; runs have their own
-    "data": DATA,
-    "labels": DATA,
-    "levels": DATA,
-    "sizes": DATA,
-    "leaks": DATA,
     "results": AGREEMENT,
     "differences": AGREEMENT,
     "splits": AGREEMENT,
@@ -41,6 +37,29 @@ SECTIONS = {  # last part of a float's name -> the section that it stands in; ru
     "gradient_maps": STAGES,
     "window_attention": STAGES,
     "gates": STAGES,
+    "errors": AGREEMENT,
+    "hyperiqa": NETWORKS,
+    "smart_iqa": NETWORKS,
+    "complexity": NETWORKS,
+    "hyperparameters": NETWORKS,
+    "training_log": NETWORKS,
+    "sota": REPORTS,
+    "sota_koniq10k": REPORTS,
+    "sizes": REPORTS,
+    "backbones": REPORTS,
+    "components": REPORTS,
+    "learning_rates": REPORTS,
+    "losses": REPORTS,
+    "transfer": REPORTS,
+}
+NAMES = {  # how a sentence speaks of a float, where its name does not say
+    "hyperiqa": "HyperIQA",
+    "smart_iqa": "SMART-IQA",
+    "sota": "methods",
+    "sota_koniq10k": "methods",
+    "sota_koniq10k, reported": "methods, reported",
+    "training_log": "epochs",
+    "errors": "largest errors",
 }
 RUN_TABLES = {  # of what a run's folder holds, in its order: what a reader is told it is
     "ablations": "Variants on the same test images, in brackets 95 % intervals",
@@ -53,13 +72,14 @@ ROWS = 40  # of the table of runs that fit on a page
 
 
 class Float(NamedTuple):
-    """A figure (`tabular` is empty) or a table: `name` without its experiment, caption and tabular
-    are LaTeX."""
+    """A figure (`tabular` is empty) or a table: `name` without its experiment; caption, tabular and
+    notes, which stand below it, are LaTeX."""
 
     name: str
     file: str  # of the figure or table, without ending
     caption: str
     tabular: str = ""
+    notes: str = ""
 
     @property
     def label(self) -> str:
@@ -69,7 +89,9 @@ class Float(NamedTuple):
     def section(self) -> str:
         """Where it stands: by what it shows, or, where its name has a run, by that."""
         run = re.match(r"\d\d_\w+(--\w+)?", self.name)
-        kind = self.name.rpartition("-")[2]
+        kind = self.name.removesuffix("-reported").rpartition("-")[2]
+        if self.name.startswith("data"):
+            return DATA
         if run and run[0].startswith(ATTENTION):
             return STAGES
         if run:
@@ -79,12 +101,17 @@ class Float(NamedTuple):
     def placed(self) -> str:
         """Its place in the paper: a call of main.tex's \\placefigure or \\placetable."""
         if self.tabular:
-            return f"\\placetable{{{self.tabular}}}{{{self.caption}}}{{{self.label}}}"
+            return (
+                f"\\placetable{{{self.tabular}}}{{{self.caption}}}{{{self.label}}}{{{self.notes}}}"
+            )
         return f"\\placefigure{{{self.file}}}{{{self.caption}}}{{{self.label}}}"
 
     def referred(self) -> str:
         """How a sentence speaks of it."""
-        words = escaped(self.name.rpartition("-")[2].replace("_", " "))
+        words = self.name.removeprefix("table-").removesuffix("-reported").rpartition("-")[2]
+        if self.name.endswith("-reported"):
+            words = f"{words}, reported"
+        words = escaped(NAMES.get(words, words).replace("_", " "))
         return f"{words} ({'Table' if self.tabular else 'Fig.'}~\\ref{{{self.label}}})"
 
 
@@ -180,7 +207,8 @@ def _read_float(folder, name, experiment):
         caption = f"{escaped(_title(short))}; {caption}"
     tabular = re.search(r"\\begin\{tabular\}.*\\end\{tabular\}", text, flags=re.DOTALL)
     if tabular:
-        return Float(short, name, caption, _wrapped(tabular[0]))
+        notes = re.search(r"\\scriptsize (.*)\}", text)
+        return Float(short, name, caption, _wrapped(tabular[0]), notes[1] if notes else "")
     if drawn.is_file():
         return Float(short, name, caption)
     if numbers.is_file():
@@ -303,7 +331,7 @@ def experiment_text(known: dict[str, dict], keys: set[str]) -> str:
 
 def results(experiment: str, known: dict, floats: list[Float], *, root: Path) -> str:
     """All sections of results but that of the stage weights."""
-    sections = [DATA, AGREEMENT, *sorted({each.section for each in floats})]
+    sections = [DATA, NETWORKS, AGREEMENT, REPORTS, *sorted({each.section for each in floats})]
     parts = []
     for title in dict.fromkeys(sections):
         inside = [each for each in floats if each.section == title]

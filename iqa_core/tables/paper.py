@@ -167,12 +167,12 @@ def training_log(index: pd.DataFrame, folders: dict, reported=None) -> pd.DataFr
 
 
 def hyperparameters(index: pd.DataFrame, reported=None) -> pd.DataFrame:
-    """What trainings were given: a row a parameter, a column a run, from its params.json; before
-    them what was reported, with a row for each source that differs. n counts trainings.
+    """What trainings were given: a row a parameter, a column a method, from its params.json;
+    before them what was reported, with a row for each source that differs. n counts trainings.
 
-    index   as `read_runs` gives it
+    index   as `read_runs` gives it, a row a method
     """
-    given = index.parameters.to_dict()
+    given = dict(zip(index.method, index.parameters, strict=True))
     names = dict.fromkeys(name for values in given.values() for name in values)
     rows = []
     known = set()
@@ -180,12 +180,12 @@ def hyperparameters(index: pd.DataFrame, reported=None) -> pd.DataFrame:
         for row in reported.to_dict("records"):
             key = row["key"] if pd.notna(row["key"]) else ""
             known.add(key)
-            cells = {run: _told(values.get(key)) for run, values in given.items()}
+            cells = {method: _told(values.get(key)) for method, values in given.items()}
             cells |= {"reported": row["value"], "source": row["source"], "note": row["note"]}
             rows.append({"parameter": row["parameter"], **cells})
     for name in names:
         if name not in known | NOT_TRAINING:
-            cells = {run: _told(values.get(name)) for run, values in given.items()}
+            cells = {method: _told(values.get(name)) for method, values in given.items()}
             rows.append({"parameter": name, **cells})
     data = pd.DataFrame(rows, columns=["parameter", "reported", *given, "source", "note"])
     return stated(data, *index.to_dict("records"), n=len(index), unit="training")
@@ -265,4 +265,6 @@ def _told(value):
         return np.nan
     if isinstance(value, float):
         return f"{value:g}".replace("e-0", "e-")
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_told(entry)}" for name, entry in value.items())
     return value if isinstance(value, str) else json.dumps(value)
