@@ -72,7 +72,9 @@ class Canvas:
         self.width = current_width()
         self.size = 9 if self.width > inches("page") + 0.5 else 7  # points
         self.leading = self.size * LEADING
-        self.figure = plt.figure(layout="none")
+        # No layout, which saving a figure would else bring back from the style.
+        self.figure = plt.figure(layout="constrained")
+        self.figure.set_layout_engine("none")
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.axis("off")
 
