@@ -288,30 +288,8 @@ def find_baseline(record: runs.Run, run: str, notebook: str, data: Data) -> str:
     if run:
         _recorded(run, data)
         return run
-    return _newest(record, notebook, split=[data.name, data.split_hash], without="no comparison")
-
-
-def find_run(record: runs.Run, run: str, notebook: str) -> str:
-    """`run`, the name of a finished run; for "" the newest finished one of a notebook in this
-    experiment, which is printed and recorded, and "" if there is none.
-
-    FileNotFoundError for a named run that has not finished.
-    """
-    if run:
-        runs.finished(run)
-        return run
-    return _newest(record, notebook, split=None, without="left out")
-
-
-def _newest(record, notebook, *, split, without):
-    asked = {"experiment": record.experiment, "notebooks": [notebook], "split": split, "one": True}
-    try:
-        found = runs.newest_runs(**asked)
-    except FileNotFoundError as error:
-        print(f"{without}: {error}", flush=True)
-        found = runs.folders.Found([], [], asked)
-    record.uses_runs(found)
-    return found.taken[0] if found.taken else ""
+    split = [data.name, data.split_hash]
+    return record.find_run(notebook, split=split, without="no comparison")
 
 
 def open_baseline(record: runs.Run, run: str, data: Data, method: str) -> tuple[dict, pd.DataFrame]:

@@ -31,11 +31,16 @@ def walk(root, experiment):
     for path in [*runs.rglob("*.csv"), *(root / "figures").glob(f"{experiment}-*.csv")]:
         if not path.with_suffix(".pdf").exists():
             data = pd.read_csv(path, dtype=str, keep_default_na=False)
+            measured = [name for name in data if name.endswith("_measured")]
+            if measured and (data[measured] == "--").all(axis=None):
+                continue  # reported numbers alone, which state their sources
             yield path.name, [*data, *data.stack()], ""
     for path in (root / "figures").glob(f"{experiment}-*.md"):
         above, _, below = path.read_text(encoding="utf-8").partition("| ")
         cells = [cell for line in below.splitlines() for cell in line.strip(" |").split(" | ")]
-        yield path.name, cells, above
+        heads = below.partition("\n")[0]
+        if "reported" not in heads or "measured" in heads:
+            yield path.name, cells, above
 
 
 def faults(root, experiment):

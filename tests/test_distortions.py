@@ -126,7 +126,8 @@ def test_the_page_quotes_the_human_means_as_they_are():
     page = (REPOSITORY / "docs/reproduction.md").read_text(encoding="utf-8")
     for (number, name), rows in human.groupby(["number", "distortion"]):
         assert f"| {number} {name} | {' '.join(f'{value:.2f}' for value in rows.human)} | " in page
-    others = [line.split("|")[-2] for line in page.splitlines() if re.match(r"\| \d+ [a-z]", line)]
+    rows = [line for line in page.splitlines() if re.match(r"\| \d+ [\w ]+ \| \d\.\d\d ", line)]
+    others = [line.split("|")[-2] for line in rows]
     assert (
         f"{len(re.findall(r'[1-5]-[1-5]', ' '.join(others)))} of 250 pairs" in page
         and len(others) == 25

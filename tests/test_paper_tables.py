@@ -244,7 +244,7 @@ def test_settings_losses_and_sizes_come_from_the_files_of_runs(project):
     index, folders, _ = project
     given = paper.hyperparameters(index, tables.reported("hyperparameters"))
     rate = given[given.parameter == "learning rate, rest"].iloc[0]
-    assert (rate.reported, rate["mine/smart_iqa"]) == ("5e-6", "5e-6")
+    assert (rate.reported, rate["SMART-IQA"]) == ("5e-6", "5e-6")
     assert "run" not in set(given.parameter) and "split" in set(given.parameter)
     clipped = given[given.parameter == "gradients clipped to norm"]
     assert clipped.reported.tolist() == ["1", "none"] and clipped.source.iloc[1] == "paper"

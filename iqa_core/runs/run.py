@@ -173,6 +173,24 @@ class Run:
         known = read_json(self.path("params.json")).get("found", [])
         self.record(found=[*known, {"taken": found.taken, "asked": found.asked}])
 
+    def find_run(
+        self, notebook: str, *, split: list[str] | None = None, without: str = "left out"
+    ) -> str:
+        """The newest finished run of a notebook in this experiment, of `split` (as `newest_runs`
+        takes it) alone where that is given; printed and recorded. "" if there is none.
+
+        without   what is printed then, before why
+        """
+        asked = {"experiment": self.experiment, "notebooks": [notebook], "split": split}
+        asked["one"] = True
+        try:
+            found = folders.newest_runs(**asked)
+        except FileNotFoundError as error:
+            print(f"{without}: {error}", flush=True)
+            found = folders.Found([], [], asked)
+        self.uses_runs(found)
+        return found.taken[0] if found.taken else ""
+
     # ---- runs within it, and its end
 
     def variant(self, name: str, **parameters: object) -> "Run":

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..files import read_json
+from .cells import BLIND
 from .comparison import COMPARED, of_variants, reported
 
 FILES = {"backbones": "sizes"}  # topic: where its reported numbers stand, if not under its name
@@ -62,7 +63,8 @@ def reported_rows(topic: str) -> pd.DataFrame:
 def variants_of(folder: Path) -> pd.DataFrame:
     """What a finished run of notebook 04 tells of its variants, as measured rows: `of_variants`
     with the columns topic, and step (components, in order), lr and epochs, or loss. Variants that
-    differ in more than a topic's one thing are in none.
+    differ in more than a topic's one thing are in none. The content-blind rule is a topic of its
+    own.
     """
     facts = read_json(folder / "params.json")
     given = facts["parameters"]
@@ -80,7 +82,8 @@ def variants_of(folder: Path) -> pd.DataFrame:
             tested = of_variants(tested, source=folder.name, column="trained")
             found.append(tested.assign(topic=column))
             break
-    return pd.concat(found, ignore_index=True) if found else rows.assign(topic="")[:0]
+    blind = rows[rows.method == BLIND].assign(topic=BLIND)
+    return pd.concat([*found, blind], ignore_index=True)
 
 
 def _topics_of(variants):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import read_json
+from .cells import BLIND
 from .comparison import VALUES, architecture, reported
 from .images import STAGES
 from .statement import STATED, stated
@@ -51,14 +52,15 @@ def every(
     """
 
     def of_topic(topic):
-        return None if variants is None else variants[variants.topic == topic]
+        return None if variants is None else variants[variants.topic.isin([topic, BLIND])]
 
     networks = index.drop_duplicates("method")
     found = {"sota": sota(reported("sota_koniq10k"), measured, differences)}
     for topic in ("components", "learning_rates"):
         found[topic] = ablation(reported(topic), of_topic(topic))
     found["losses"] = losses(reported("losses"), of_topic("losses"))
-    found["transfer"] = transfer(reported("transfer"), of_topic("transfer"))
+    moved = None if variants is None else variants[variants.topic == "transfer"]
+    found["transfer"] = transfer(reported("transfer"), moved)
     found["complexity"] = complexity(reported("complexity"), networks, folders)
     found["hyperparameters"] = hyperparameters(networks, reported("hyperparameters"))
     found["training_log"] = training_log(networks, folders, reported("training_log"))
