@@ -59,11 +59,17 @@ def read(project, name):
     return json.loads((project.root / "data/runs" / name).read_text())
 
 
+def of_starting(warned):
+    """What kernels print, without what an interrupt prints, by which they are stopped."""
+    caught = r"ERROR:tornado\.general:Uncaught exception in ZMQStream.*?KeyboardInterrupt\n"
+    warned = re.sub(caught, "", warned, flags=re.DOTALL)
+    return re.sub(r".*KeyboardInterrupt caught in kernel.*\n?", "", warned)
+
+
 def test_an_experiment_in_order_then_resumed(tiny, capfd):
     took = execute.execute("tiny")
     said, warned = capfd.readouterr()
-    stopped = "KeyboardInterrupt caught in kernel"  # how one is
-    unasked = [line for line in warned.splitlines() if stopped not in line]
+    unasked = [line for line in of_starting(warned).splitlines() if line]
     assert unasked == [], "kernels start without warnings"
     states = [(entry.job.run, entry.state) for entry in took]
     assert states == [("01_first", "done"), ("01_first--more", "done")]
@@ -127,7 +133,7 @@ def test_a_cell_that_fails(tiny):
     assert f"\n{message}\n" in done.stdout, "said when it happens as well, since others follow"
     assert "as far as it came: data/runs/tiny/01_first.failed.ipynb\n" in done.stderr
     assert "\nnot started: tiny/02_second\n" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in of_starting(done.stderr)
     assert "so far" in done.stdout
     assert "so far" in (tiny.root / "data/runs/tiny/01_first.failed.ipynb").read_text()
     assert not (tiny.root / "data/runs/tiny/01_first").exists()
