@@ -81,7 +81,7 @@ def section(file: Path) -> str:
     tested = trained(folder_of(file.stem), names, given["seeds"])
     text = f"\n## {TITLES[model]} (`params/ladder/{file.name}`)\n\n"
     if tested.empty:
-        return text + "Not run.\n"
+        return kept(text.strip()) or text + "Not run.\n"
     averages = given.get("averages", {})
     here = {name: few for name, few in averages.items() if set(few) <= set(tested.variant)}
     hashes = {
@@ -115,6 +115,17 @@ def section(file: Path) -> str:
         lines.append([name, *cells, row.reported, hashes.get(name, "--")])
     text += "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
     return text + _answers(given, tested, data, inputs)
+
+
+def kept(title: str) -> str:
+    """A section as the page has it, of trainings that are not on this machine."""
+    page = (ROOT / "docs/ladder.md").read_text(encoding="utf-8")
+    _, found, rest = page.partition(f"\n{title}\n")
+    if not found:
+        return ""
+    told = "*Trainings of an earlier state of the code, which were not run again since.*\n"
+    text = rest.partition("\n## ")[0].replace(f"{told}\n", "").lstrip("\n")
+    return f"{found}\n{told}\n{text.rstrip()}\n"
 
 
 def _answers(given, tested, data, inputs):
