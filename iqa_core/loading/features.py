@@ -16,9 +16,9 @@ from tqdm.auto import tqdm
 from ..files import shortage
 from ..pixels import PixelCache
 from .parallel import each_image
-from .views import FROZEN, batch, evaluation_views, floats, shape_of
+from .views import FROZEN, batch, evaluation_views, floats, resizing, shape_of
 
-VERSION = 3  # part of every file's key: raise it when `frozen_features` gives other numbers
+VERSION = 4  # part of every file's key: raise it when `frozen_features` gives other numbers
 
 
 class FrozenCrops(Sequence):
@@ -72,8 +72,7 @@ def frozen_crops(
     disk too full, before they are computed where that can be told.
     """
     check_frozen(model, crops)
-    contract = model.contract
-    geometry = [contract.crop, contract.resize, contract.interpolation]
+    geometry = [model.contract.crop, *resizing(model.contract, part).values()]
     key = hashlib.sha256(str(VERSION).encode())
     for name, tensor in model.frozen_trunk.state_dict().items():
         key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())

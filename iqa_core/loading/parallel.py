@@ -15,7 +15,8 @@ def each_image(work: Callable, images: Iterable, device: torch.device) -> Iterat
 
     On a CPU, workers take an image each, as many as torch has threads, and torch gets one thread in
     each: a network at batch 1 uses a second thread badly (EfficientNet-Lite0's first stages on
-    patches gain a third on two cores). On a GPU they go one after the other.
+    patches gain a third on two cores). On a GPU they go one after the other. Threads that others
+    start later have one thread of torch as well, until they ask for more.
     """
     workers = torch.get_num_threads()
     if device.type != "cpu" or workers == 1:
