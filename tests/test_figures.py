@@ -379,7 +379,7 @@ def test_examples_show_the_best_and_worst_of_different_contents(table, split, te
     shown = tested.rename(columns={"HyperIQA": "predicted"}).merge(table, on="image")
     for image in shown.image:
         Image.new("RGB", (64, 48)).save(tmp_path / image)
-    _, data = figures.examples(shown, root=tmp_path, columns=2)
+    _, data = figures.examples(shown, root=tmp_path)
     best, worst = data[data.shown == "best"], data[data.shown == "worst"]
     assert best.error.iloc[0] == data.error.min() and worst.error.iloc[0] == data.error.max()
     assert best.content.is_unique and worst.content.is_unique

@@ -113,3 +113,15 @@ def test_only_numbers_of_the_reports_images_stand_beside_theirs(topic, tmp_path)
         assert set(together[topic].kind) == {"measured", "reported"}
         getattr(figures, figures.COMPARISONS[topic])(together[topic])
     getattr(figures, figures.COMPARISONS[topic])(apart[f"{topic}-reported"])
+
+
+def test_curves_stand_below_each_other_in_a_column(tmp_path):
+    columns = ["epoch", "step", "train_l1", "val_l1", "val_score"]
+    history = {
+        "one": pd.DataFrame([[1, 9, 5.0, 6.0, 0.4], [2, 18, 4.0, 5.0, 0.5]], columns=columns)
+    }
+    curves = figures.training_curves
+    first, second = figures.export(curves, history, folder=tmp_path, width="column").axes
+    assert first.get_position().y0 > second.get_position().y1
+    first, second = figures.export(curves, history, folder=tmp_path).axes
+    assert first.get_position().x1 < second.get_position().x0

@@ -89,16 +89,15 @@ def export(
 
 def _drawn(drawing, args, kwargs, width):
     """The figure at a printed width, and its numbers."""
-    import matplotlib.pyplot as plt
-
     from . import page
 
-    wide = {"figure.figsize": (page.inches(width), 0.62 * page.inches(width))} if width else {}
-    with plt.rc_context(wide):
+    with page.printed(width):
         figure, data = drawing(*args, **kwargs)
     old, height = figure.get_size_inches()
     new = page.inches(width or page.nearest(old))
-    figure.set_size_inches(new, height * new / old)
+    # What is narrowed keeps its height, but for pictures, which would stand in empty room.
+    pictures = any(axes.images for axes in figure.axes)
+    figure.set_size_inches(new, height * new / old if pictures or new > old else height)
     return figure, data
 
 

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from .page import in_column
 from .registry import figure
 
 
@@ -15,7 +16,8 @@ def training_curves(histories: dict[str, pd.DataFrame]):
 
     histories   run name -> its history.csv
     """
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
+    shape, size = ((2, 1), (3.4, 4.2)) if in_column() else ((1, 2), (7, 2.6))
+    fig, (left, right) = plt.subplots(*shape, figsize=size)
     for number, (run, history) in enumerate(histories.items()):
         colour = f"C{number}"
         left.plot(history.epoch, history.train_l1, color=colour, ls="--", marker="o", ms=4, mfc="w")

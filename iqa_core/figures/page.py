@@ -1,9 +1,13 @@
 """How wide a figure is printed: in a column or across the page of a paper, or on a slide."""
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import matplotlib.pyplot as plt
 
 WIDTHS = {"column": 88, "page": 181, "slide": 250}  # mm
 MM = 1 / 25.4  # inches
+ASKED: ContextVar[str] = ContextVar("asked", default="")  # the width that `printed` draws for
 
 
 def inches(width: str) -> float:
@@ -21,6 +25,23 @@ def current_width() -> float:
 def is_narrow() -> bool:
     """Whether panels stand below each other rather than side by side."""
     return current_width() < inches("page") - 0.1
+
+
+@contextmanager
+def printed(width: str):
+    """Draws for a width of `WIDTHS`; "": every figure at its own."""
+    asked = ASKED.set(width)
+    wide = {"figure.figsize": (inches(width), 0.62 * inches(width))} if width else {}
+    try:
+        with plt.rc_context(wide):
+            yield
+    finally:
+        ASKED.reset(asked)
+
+
+def in_column() -> bool:
+    """Whether a figure that is a page wide by itself is to stand in a column."""
+    return ASKED.get() == "column"
 
 
 def nearest(natural: float) -> str:

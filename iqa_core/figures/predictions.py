@@ -9,6 +9,7 @@ import pandas as pd
 from .. import tables
 from ..metrics import logistic4
 from ..stats import own_contents, srcc
+from .page import in_column
 from .pictures import bare, described, show_image
 from .registry import figure
 
@@ -81,7 +82,7 @@ def distortion_bars(
 
 
 @figure
-def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", columns: int = 5):
+def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label"):
     """The test images predicted best (above) and worst (below) by absolute error, one a content at
     most in each row; under each its content, distortion and level, then predicted / label.
 
@@ -89,12 +90,13 @@ def examples(predictions: pd.DataFrame, *, root: Path, label: str = "label", col
                   distortion2, level2
     root          the folder that images are named from
     """
+    columns = 3 if in_column() else 5
     error = (predictions.predicted - predictions[label]).abs()
     ranked = predictions.assign(error=error).sort_values("error")
     key = "content" if "content" in ranked else "image"
     best = ranked.drop_duplicates(key).head(columns)
     worst = ranked[::-1].drop_duplicates(key).head(columns)
-    fig, grid = plt.subplots(2, columns, figsize=(1.75 * columns, 4.0), squeeze=False)
+    fig, grid = plt.subplots(2, columns, figsize=(1.75 * columns, 4.2), squeeze=False)
     for line, name, rows in zip(grid, ("best", "worst"), (best, worst), strict=True):
         line[0].set_ylabel(name)
         for axes, row in zip(line, rows.to_dict("records"), strict=False):
