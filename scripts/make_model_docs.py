@@ -13,14 +13,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from iqa_core import architecture
 from iqa_core.models import Contract, create_model, list_models, module_of
 from iqa_core.models.smart_iqa import SIZES
 
 FILE = Path(__file__).resolve().parents[1] / "docs/models.md"
-NATIVE = (384, 512)  # height, width of the image by which models of whole images are counted
 # backbones that are tried: what a model takes is asked of its `build`
 PYRAMID = "resnet18"
 TRANSFORMER = "vit_tiny_patch16_224"
@@ -35,8 +33,8 @@ model is one file in `iqa_core/models/`, built by `create_model(name, **argument
 on which no score depends; published weights hold them, and each file declares them as `UNUSED`
 (CKDN's serve the first stage of its training). *Learnable*: those that are not frozen.
 *GMACs*: billions of multiply-adds of matrix products and convolutions for one forward pass on one
-crop, or on a whole image of {NATIVE[1]}x{NATIVE[0]} where crops are not taken, counted on the built
-network (the SMART-IQA reports print such numbers as "FLOPs").
+crop, or on a whole image of {architecture.WHOLE[1]}x{architecture.WHOLE[0]} where crops are not
+taken, counted on the built network (the SMART-IQA reports print such numbers as "FLOPs").
 Published weights: `python -m iqa_core weights list`.
 """
 INPUTS = """
@@ -118,26 +116,10 @@ def counted(name: str, variant: str) -> tuple[nn.Module, float]:
     try:
         with torch.device("meta"):
             network = create_model(name, **arguments, pretrained=False).eval()
-            return network, gmacs(network)
-    except RuntimeError:
+            return network, architecture.describe(network)["gmacs"]
+    except (RuntimeError, NotImplementedError):
         network = create_model(name, **arguments, pretrained=False).eval()
-        return network, gmacs(network)
-
-
-def gmacs(network: nn.Module) -> float:
-    """Billions of multiply-adds of a forward pass, attention products included."""
-    contract = network.contract
-    size = (contract.crop, contract.crop) if contract.crop else NATIVE
-    sizes = [size]
-    if contract.reference:
-        sizes.append(size)
-    if contract.context:
-        sizes.append((contract.context, contract.context))
-    images = [torch.rand(1, 3, *size) for size in sizes]
-    # fused kernels of attention are not counted
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        network(*images)
-    return counter.get_total_flops() / 2e9
+        return network, architecture.describe(network)["gmacs"]
 
 
 def size_table(networks: dict, macs: dict) -> str:
