@@ -54,7 +54,7 @@ def score_sheet(scores: pd.DataFrame, scorer: str, *, root: Path, most: int = 48
     )
     shown = ordered.iloc[places]
     lines = max(1, math.ceil(len(shown) / columns))
-    fig, grid = plt.subplots(lines, columns, figsize=(1.25 * columns, 1.3 * lines), squeeze=False)
+    fig, grid = plt.subplots(lines, columns, figsize=(0.89 * columns, 0.98 * lines), squeeze=False)
     low, high, _ = score_range(facts, ordered[scorer])
     for axes, row in zip(grid.flat, shown.to_dict("records"), strict=False):
         show_image(axes, root / row["image"], f"{_short(row['image'])}\n{row[scorer]:.4g}")
@@ -72,7 +72,7 @@ def score_sheet(scores: pd.DataFrame, scorer: str, *, root: Path, most: int = 48
     return fig, shown[["image", scorer]].assign(rank=places + 1)
 
 
-def _short(image, most=18):
+def _short(image, most=14):
     name = Path(image).name
     return name if len(name) <= most else f"{name[: most - 9]}…{name[-8:]}"
 
