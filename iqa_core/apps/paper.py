@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from iqa_core.apps import paper_text
+from iqa_core.apps import paper_floats, paper_text
 from iqa_core.files import project_root, write_text
 
 PACKAGES = "texlive-publishers texlive-latex-recommended texlive-fonts-recommended"
@@ -36,8 +36,8 @@ def write_sources(experiment: str, *, root: Path) -> Path:
     """A folder with all that LaTeX needs: main.tex and references.bib of paper/, the parts that
     main.tex reads, and the figures.
     """
-    known = paper_text.runs_of(experiment)
-    floats = paper_text.floats_of(experiment, root=root) + paper_text.tables_of_runs(known)
+    known = paper_floats.runs_of(experiment)
+    floats = paper_floats.floats_of(experiment, root=root) + paper_floats.tables_of_runs(known)
     bibliography = root / "paper/references.bib"
     keys = set(re.findall(r"^@\w+\{([^,\s]+)", bibliography.read_text("utf-8"), re.MULTILINE))
     parts = {

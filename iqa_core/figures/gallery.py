@@ -51,9 +51,18 @@ def exported(folder: Path, experiment: str) -> list[str]:
     """The names of an experiment's figures and tables in <root>/figures, sorted; not those of one
     whose name only begins alike, as demo-full beside demo.
     """
-    known = [path.name for path in (folder.parent / "params").glob(f"{experiment}-*")]
-    stems = sorted(file.stem for file in folder.glob(f"{experiment}-*.tex"))
-    return [stem for stem in stems if not any(stem.startswith(f"{name}-") for name in known)]
+    found = [file for file in folder.glob(f"{experiment}-*.tex") if is_of(experiment, file)]
+    return sorted(file.stem for file in found)
+
+
+def is_of(experiment: str, path: Path) -> bool:
+    """Whether a file <root>/figures/<experiment>-... is of this experiment and not of one whose
+    name goes on, as demo-full does.
+    """
+    root = path.parents[1]
+    known = [*(root / "params").glob("*/"), *(root / "data/runs").glob("*/")]
+    longer = {folder.name for folder in known if folder.name.startswith(f"{experiment}-")}
+    return not any(path.name.startswith(f"{name}-") for name in longer)
 
 
 def _entry(folder, stem):
